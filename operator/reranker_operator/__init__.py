@@ -1,0 +1,1 @@
+"""Kubernetes operator for rerankers: RerankerModel resources in, worker Deployments out."""

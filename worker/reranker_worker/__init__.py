@@ -1,0 +1,1 @@
+"""Scoring server for rerankers: a serving manifest and HTTP requests in, scores out."""
