@@ -1,8 +1,8 @@
-"""The API group reranker.dev/v1alpha1 as pydantic models: the one source of the CRD's schema and of parsed specs. No I/O.
+"""The API group reranker.dev/v1alpha1 as pydantic models: one source for the CRD's schema and for parsed specs. No I/O.
 
 `crd.py` turns these models into the structural schema under crds/. A field stands here only when something acts on it.
-Validation rules in CEL travel in `json_schema_extra`; every list and string is bounded, so that the API server can price
-the rules.
+Validation rules in CEL travel in `json_schema_extra`; every list and string is bounded, so that the API server can
+price the rules.
 """
 
 from typing import Annotated, Any, Literal
@@ -31,7 +31,7 @@ def rules(*several: dict[str, str]) -> dict[str, Any]:
 
 
 class Schema(BaseModel):
-    """Camel case in the API, snake case here. Unknown fields are the API server's business (it prunes or refuses them)."""
+    """Camel case in the API, snake case here; unknown fields are the API server's business (it prunes them)."""
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True)
 
@@ -42,7 +42,7 @@ class SecretRef(Schema):
     name: Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
 
 
-class Source(Schema):
+class ArtifactSource(Schema):
     """Where the files of a model or an adapter come from."""
 
     model_config = ConfigDict(
@@ -56,8 +56,10 @@ class Source(Schema):
                 "an hf:// source has the form hf://<owner>/<repository>",
             ),
             rule(
-                "!self.uri.startsWith('pvc://') || self.uri.matches('^pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?(/[A-Za-z0-9_][A-Za-z0-9._-]*)*$')",
-                "a pvc:// source has the form pvc://<claim>/<folder>[/<folder>…]; names of folders start with a letter or digit",
+                "!self.uri.startsWith('pvc://') || "
+                "self.uri.matches('^pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?(/[A-Za-z0-9_][A-Za-z0-9._-]*)*$')",
+                "a pvc:// source has the form pvc://<claim>/<folder>[/<folder>…]; "
+                "folder names start with a letter, digit or _",
             ),
             rule(
                 "!self.uri.startsWith('pvc://') || !has(self.revision)",
@@ -97,6 +99,11 @@ class Source(Schema):
             description="Digest of the served files as `reranker-worker digest` prints it; checked after the download.",
         ),
     ] = None
+
+
+class Source(ArtifactSource):
+    """A model's source. Its Secret also opens the repositories of the model's adapters."""
+
     secret_ref: Annotated[
         SecretRef | None, Field(description="Secret whose key HF_TOKEN is the token for an hf:// repository.")
     ] = None
@@ -114,7 +121,7 @@ class Adapter(Schema):
             description="Name that clients use; a valid label value.",
         ),
     ]
-    source: Source
+    source: ArtifactSource
 
 
 class Engine(Schema):
@@ -217,7 +224,7 @@ class RerankerModelSpec(Schema):
             min_length=1,
             max_length=200,
             pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$",
-            description="What clients call the model; default: the repository of an hf:// source, else the resource's name.",
+            description="What clients call the model; default: an hf:// source's repository, else the resource's name.",
         ),
     ] = None
     engine: Engine = Engine()
