@@ -1,0 +1,55 @@
+# Short targets; the work is in hack/, tests/ and the two packages. `make help` lists them.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+# Where a folder with the CPU build of torch lies beside the clone, it saves the download of the CUDA build.
+WHEELS := $(wildcard ../shared/wheels)
+PIP := .venv/bin/python -m pip --disable-pip-version-check
+PY := .venv/bin/python
+CLUSTER ?= local
+export CLUSTER
+
+.PHONY: help demo demo-down test e2e check generate format cluster cluster-down images clean
+
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: ## cluster, images, operator, a real model; an adapter and a revision swapped under load
+	@python3 -m hack.demo up
+
+demo-down: ## remove all that the demo started
+	@python3 -m hack.demo down
+
+test: .venv/.installed ## unit, contract and chart tests, and those against a real API server
+	$(PY) -m pytest tests/unit tests/contract tests/chart tests/apiserver
+
+e2e: .venv/.installed ## the tests on the real node (KEEP=1 leaves it running)
+	$(PY) -m pytest tests/e2e
+
+check: .venv/.installed ## linters, types, import contracts, generated files, chart
+	$(PY) -m hack.check
+
+generate: .venv/.installed ## write what is generated from the code
+	$(PY) -m reranker_operator.crd > crds/rerankermodels.reranker.dev.yaml
+
+format: .venv/.installed ## format and sort imports
+	.venv/bin/ruff check --fix-only . && .venv/bin/ruff format .
+
+cluster: ## start the local node
+	@python3 -m hack.cluster up
+
+cluster-down: ## stop it and clean up after it
+	@python3 -m hack.cluster down
+
+images: ## build both images and load them into the cluster
+	@python3 -m hack.images build && python3 -m hack.images load
+
+clean: ## remove what make wrote in this folder
+	rm -rf build .venv .mypy_cache .ruff_cache .pytest_cache
+
+.venv/.installed: constraints.txt requirements-dev.txt operator/pyproject.toml worker/pyproject.toml
+	python3 -m venv .venv
+	$(PIP) install --quiet --constraint constraints.txt $(if $(WHEELS),--find-links $(WHEELS)) \
+	    --editable ./operator --editable ./worker --requirement requirements-dev.txt
+	touch $@
