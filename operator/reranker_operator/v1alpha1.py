@@ -1,14 +1,14 @@
 """The API group reranker.dev/v1alpha1 as pydantic models: one source for the CRD's schema and for parsed specs. No I/O.
 
 `crd.py` turns these models into the structural schema under crds/. A field stands here only when something acts on it.
-Validation rules in CEL travel in `json_schema_extra`; every list and string is bounded, so that the API server can
-price the rules.
+Every list, map and string is bounded, so that the API server can price the CEL rules.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
-from pydantic.alias_generators import to_camel
+from pydantic import ConfigDict, Field
+
+from reranker_operator.schema import Message, Quantity, Schema, list_map, rule, rules, text
 
 GROUP = "reranker.dev"
 VERSION = "v1alpha1"
@@ -16,30 +16,35 @@ API_VERSION = f"{GROUP}/{VERSION}"
 KIND = "RerankerModel"
 PLURAL = "rerankermodels"
 
+#: The longest name of a model: its revisions (`<model>-<8 digits>`) and children (`<model>-serving`) stay DNS labels.
+MAX_NAME = 50
+
 #: The largest `rollout.drainSeconds`; pods get this and a margin as their termination grace period, so that the value
 #: can change without a new pod template.
 MAX_DRAIN_SECONDS = 300
 
-
-def rule(expression: str, message: str) -> dict[str, str]:
-    """A CEL rule whose message says what would be accepted."""
-    return {"rule": expression, "message": message}
-
-
-def rules(*several: dict[str, str]) -> dict[str, Any]:
-    return {"x-kubernetes-validations": list(several)}
-
-
-class Schema(BaseModel):
-    """Camel case in the API, snake case here; unknown fields are the API server's business (it prunes them)."""
-
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True)
+HF_URI = "^hf://[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*$"
+#: The claim's name makes a volume's name, `pvc-<claim>`, which is a DNS label.
+PVC_URI = "^pvc://[a-z0-9]([-a-z0-9]{0,57}[a-z0-9])?(/[A-Za-z0-9_][A-Za-z0-9._-]*)*$"
+LABEL_VALUE = "^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$"
+LABEL_KEY = "^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"
+RESOURCE_NAME = (
+    "^(cpu|memory|ephemeral-storage|[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)$"
+)
 
 
 class SecretRef(Schema):
     """A Secret of the model's namespace. It opts in by having the key HF_TOKEN: no other key is ever read."""
 
-    name: Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
+    name: Annotated[
+        str,
+        text(
+            "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
+            "the name of a Secret: lower-case letters, digits, '-' and '.'",
+            max_length=253,
+            description="Name of the Secret.",
+        ),
+    ]
 
 
 class ArtifactSource(Schema):
@@ -50,16 +55,6 @@ class ArtifactSource(Schema):
             rule(
                 "!self.uri.startsWith('hf://') || has(self.revision)",
                 "an hf:// source needs a revision: a commit hash, tag or branch of the repository",
-            ),
-            rule(
-                "!self.uri.startsWith('hf://') || self.uri.matches('^hf://[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*$')",
-                "an hf:// source has the form hf://<owner>/<repository>",
-            ),
-            rule(
-                "!self.uri.startsWith('pvc://') || "
-                "self.uri.matches('^pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?(/[A-Za-z0-9_][A-Za-z0-9._-]*)*$')",
-                "a pvc:// source has the form pvc://<claim>/<folder>[/<folder>…]; "
-                "folder names start with a letter, digit or _",
             ),
             rule(
                 "!self.uri.startsWith('pvc://') || !has(self.revision)",
@@ -75,26 +70,33 @@ class ArtifactSource(Schema):
             max_length=512,
             description="hf://<owner>/<repository> or pvc://<claim>/<folder>.",
             json_schema_extra=rules(
+                rule("self.startsWith('hf://') || self.startsWith('pvc://')", "the scheme must be hf:// or pvc://"),
                 rule(
-                    "self.startsWith('hf://') || self.startsWith('pvc://')",
-                    "the scheme must be hf:// or pvc://",
-                )
+                    f"!self.startsWith('hf://') || self.matches('{HF_URI}')",
+                    "an hf:// source has the form hf://<owner>/<repository>",
+                ),
+                rule(
+                    f"!self.startsWith('pvc://') || self.matches('{PVC_URI}')",
+                    "a pvc:// source has the form pvc://<claim>/<folder>[/<folder>…]; the claim's name has at most 59 "
+                    "lower-case letters, digits and '-', folder names start with a letter, digit or _",
+                ),
             ),
         ),
     ]
     revision: Annotated[
         str | None,
-        Field(
-            min_length=1,
+        text(
+            "^[A-Za-z0-9][A-Za-z0-9._/-]*$",
+            "a commit hash, tag or branch: letters, digits, '.', '_', '/' and '-', first a letter or digit",
             max_length=128,
-            pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$",
             description="Commit, tag or branch of an hf:// repository.",
         ),
     ] = None
     digest: Annotated[
         str | None,
-        Field(
-            pattern=r"^sha256:[0-9a-f]{64}$",
+        text(
+            "^sha256:[0-9a-f]{64}$",
+            "sha256: and 64 hexadecimal digits, as `reranker-worker digest` prints it",
             max_length=71,
             description="Digest of the served files as `reranker-worker digest` prints it; checked after the download.",
         ),
@@ -114,18 +116,31 @@ class Adapter(Schema):
 
     name: Annotated[
         str,
-        Field(
-            min_length=1,
+        text(
+            "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
+            "lower-case letters, digits and '-', first and last a letter or digit",
             max_length=40,
-            pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
             description="Name that clients use; a valid label value.",
         ),
     ]
-    source: ArtifactSource
+    source: Annotated[ArtifactSource, Field(description="Where the adapter's files come from.")]
 
 
 class Engine(Schema):
     """How the model is run. dtype, maxLength and scores make the scores, so they are part of the revision."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "self.maxLength <= self.maxBatchTokens",
+                "maxBatchTokens must be at least maxLength: a batch holds one whole pair",
+            ),
+            rule(
+                "self.maxBatchTokens <= self.maxQueueTokens",
+                "maxQueueTokens must be at least maxBatchTokens: the queue holds one whole batch",
+            ),
+        )
+    )
 
     dtype: Annotated[
         Literal["auto", "float32", "bfloat16", "float16"],
@@ -177,32 +192,89 @@ class Cache(Schema):
 
     size: Annotated[
         str,
-        Field(
+        text(
+            "^[1-9][0-9]*(Mi|Gi|Ti|M|G|T)$",
+            "a whole number with the unit Mi, Gi, Ti, M, G or T, such as 10Gi",
             max_length=20,
-            pattern=r"^[1-9][0-9]*(Mi|Gi|Ti|M|G|T)$",
             description="Size limit of the emptyDir, such as 10Gi.",
         ),
     ] = "20Gi"
 
 
-Quantity = Annotated[str, Field(max_length=40)]
+RESOURCE_NAMES = rules(
+    rule(
+        f"self.all(name, name.matches('{RESOURCE_NAME}'))",
+        "a resource is cpu, memory, ephemeral-storage or <domain>/<name>, such as nvidia.com/gpu",
+    )
+)
 
 
 class Resources(Schema):
     """Resources of the scoring container, as in a pod."""
 
-    limits: Annotated[dict[str, Any], Field(max_length=16)] = {}
-    requests: Annotated[dict[str, Any], Field(max_length=16)] = {}
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "!has(self.requests) || !has(self.limits) || self.requests.all(name, !(name in self.limits) || "
+                "quantity(string(self.requests[name])).compareTo(quantity(string(self.limits[name]))) <= 0)",
+                "a request can't be above the limit of the same resource: lower the request or raise the limit",
+            ),
+            rule(
+                "!has(self.requests) || self.requests.all(name, !name.contains('/') || (has(self.limits) && "
+                "name in self.limits && "
+                "quantity(string(self.requests[name])).compareTo(quantity(string(self.limits[name]))) == 0))",
+                "a device such as nvidia.com/gpu belongs in limits; in requests leave it out or repeat the limit",
+            ),
+        )
+    )
+
+    limits: Annotated[
+        dict[str, Quantity],
+        Field(max_length=16, description="Most of each resource.", json_schema_extra=RESOURCE_NAMES),
+    ] = {}
+    requests: Annotated[
+        dict[str, Quantity],
+        Field(max_length=16, description="Share of each resource that is set aside.", json_schema_extra=RESOURCE_NAMES),
+    ] = {}
 
 
 class Toleration(Schema):
     """As in a pod."""
 
-    key: Annotated[str | None, Field(max_length=316)] = None
-    operator: Literal["Exists", "Equal"] | None = None
-    value: Annotated[str | None, Field(max_length=63)] = None
-    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
-    toleration_seconds: int | None = None
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "has(self.key) || (has(self.operator) && self.operator == 'Exists')",
+                "a toleration without a key tolerates every taint: it needs operator Exists",
+            ),
+            rule(
+                "!has(self.value) || !has(self.operator) || self.operator == 'Equal'",
+                "operator Exists takes no value: leave value out, or set operator to Equal",
+            ),
+            rule(
+                "!has(self.tolerationSeconds) || (has(self.effect) && self.effect == 'NoExecute')",
+                "tolerationSeconds belongs to effect NoExecute",
+            ),
+        )
+    )
+
+    key: Annotated[
+        str | None,
+        text(LABEL_KEY, "a taint's key, such as nvidia.com/gpu", max_length=317, description="Key of the taint."),
+    ] = None
+    operator: Annotated[
+        Literal["Exists", "Equal"] | None, Field(description="Equal (the default) compares the value, Exists doesn't.")
+    ] = None
+    value: Annotated[
+        str | None, text(LABEL_VALUE, "a taint's value", max_length=63, description="Value of the taint.")
+    ] = None
+    effect: Annotated[
+        Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None,
+        Field(description="Effect of the taint; absent: all effects."),
+    ] = None
+    toleration_seconds: Annotated[
+        int | None, Field(ge=0, le=2**31 - 1, description="How long a NoExecute taint is tolerated.")
+    ] = None
 
 
 class RerankerModelSpec(Schema):
@@ -217,85 +289,117 @@ class RerankerModelSpec(Schema):
         )
     )
 
-    source: Source
+    source: Annotated[Source, Field(description="Where the model's files come from.")]
     served_name: Annotated[
         str | None,
-        Field(
-            min_length=1,
+        text(
+            "^[A-Za-z0-9][A-Za-z0-9._/-]*$",
+            "letters, digits, '.', '_', '/' and '-', first a letter or digit",
             max_length=200,
-            pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$",
             description="What clients call the model; default: an hf:// source's repository, else the resource's name.",
         ),
     ] = None
-    engine: Engine = Engine()
+    engine: Annotated[Engine, Field(description="How the model is run.")] = Engine()
     adapters: Annotated[
         list[Adapter],
         Field(
             max_length=64,
-            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+            description="LoRA adapters; adding, changing or removing one restarts no pod.",
+            json_schema_extra=list_map("name"),
         ),
     ] = []
-    adapter_policy: AdapterPolicy = AdapterPolicy()
-    replicas: Annotated[int, Field(ge=0, le=1000)] = 1
-    rollout: Rollout = Rollout()
-    cache: Cache = Cache()
-    resources: Resources = Resources()
-    node_selector: Annotated[dict[str, Annotated[str, Field(max_length=63)]], Field(max_length=32)] = {}
-    tolerations: Annotated[list[Toleration], Field(max_length=32)] = []
+    adapter_policy: Annotated[AdapterPolicy, Field(description="Bounds for adapters.")] = AdapterPolicy()
+    replicas: Annotated[int, Field(ge=0, le=1000, description="How many pods serve.")] = 1
+    rollout: Annotated[Rollout, Field(description="How pods are replaced.")] = Rollout()
+    cache: Annotated[Cache, Field(description="Where downloads are kept.")] = Cache()
+    resources: Annotated[Resources, Field(description="Resources of the scoring container.")] = Resources()
+    node_selector: Annotated[
+        dict[str, Annotated[str, Field(max_length=63, pattern=LABEL_VALUE)]],
+        Field(
+            max_length=32,
+            description="Labels that a node must have.",
+            json_schema_extra=rules(
+                rule(
+                    f"self.all(key, key.matches('{LABEL_KEY}') && self[key].matches('{LABEL_VALUE}'))",
+                    "must be labels, such as cloud.google.com/gke-accelerator: nvidia-l4",
+                )
+            ),
+        ),
+    ] = {}
+    tolerations: Annotated[
+        list[Toleration],
+        Field(
+            max_length=32,
+            description="Taints that the pods tolerate.",
+            json_schema_extra={"x-kubernetes-list-type": "atomic"},
+        ),
+    ] = []
+
+
+Timestamp = Annotated[str, Field(max_length=64, json_schema_extra={"format": "date-time"})]
+Reason = Annotated[str, Field(max_length=1024, description="CamelCase reason.")]
 
 
 class RevisionStatus(Schema):
     """A model revision in the status."""
 
-    name: str
-    phase: str | None = None
-    since: str | None = None
-    message: str | None = None
+    name: Annotated[str, Field(max_length=63, description="<model>-<hash of what makes the scores>.")]
+    phase: Annotated[str | None, Field(max_length=63, description="How far it has come.")] = None
+    since: Annotated[Timestamp | None, Field(description="When it came there.")] = None
+    message: Annotated[Message | None, Field(description="What holds it up.")] = None
 
 
 class Revisions(Schema):
     """Which revision answers, and which one is on its way."""
 
-    serving: RevisionStatus | None = None
-    candidate: RevisionStatus | None = None
+    serving: Annotated[RevisionStatus | None, Field(description="The revision that answers clients.")] = None
+    candidate: Annotated[RevisionStatus | None, Field(description="The revision that is on its way.")] = None
 
 
 class AdapterStatus(Schema):
     """How many pods have an adapter's wanted revision."""
 
-    name: str
-    revision: str
-    ready: int
-    desired: int
-    reason: str | None = None
-    message: str | None = None
+    name: Annotated[str, Field(max_length=40, description="Name of the adapter.")]
+    revision: Annotated[str, Field(max_length=63, description="The wanted revision.")]
+    ready: Annotated[int, Field(ge=0, description="Pods that serve the wanted revision.")]
+    desired: Annotated[int, Field(ge=0, description="Pods that should.")]
+    reason: Annotated[Reason | None, Field(description="Why it isn't ready.")] = None
+    message: Annotated[Message | None, Field(description="What would help.")] = None
 
 
 class Condition(Schema):
     """As in metav1.Condition."""
 
-    type: Annotated[str, Field(max_length=316)]
-    status: Literal["True", "False", "Unknown"]
-    observed_generation: int | None = None
-    last_transition_time: Annotated[str, Field(json_schema_extra={"format": "date-time"})]
-    reason: Annotated[str, Field(max_length=1024)]
-    message: Annotated[str, Field(max_length=32768)]
+    type: Annotated[str, Field(max_length=316, description="Ready, Available, Reconciling, Stalled or AdaptersReady.")]
+    status: Annotated[Literal["True", "False", "Unknown"], Field(description="Whether it holds.")]
+    observed_generation: Annotated[int | None, Field(ge=0, description="Generation that was looked at.")] = None
+    last_transition_time: Annotated[Timestamp, Field(description="When the status last changed.")]
+    reason: Reason
+    message: Annotated[Message, Field(description="The reason in words.")]
 
 
 class RerankerModelStatus(Schema):
-    """What is."""
+    """What is. The operator alone writes it."""
 
-    observed_generation: int = -1
-    replicas: int = 0
-    ready_replicas: int = 0
-    selector: str = ""
-    endpoint: str = ""
-    revisions: Revisions = Revisions()
+    observed_generation: Annotated[int, Field(ge=-1, description="Generation that was acted on; -1: none yet.")] = -1
+    replicas: Annotated[int, Field(ge=0, description="Pods that there are.")] = 0
+    ready_replicas: Annotated[int, Field(ge=0, description="Pods that answer clients.")] = 0
+    selector: Annotated[str, Field(max_length=256, description="Label selector of the pods, for /scale.")] = ""
+    endpoint: Annotated[str, Field(max_length=512, description="Address of the Service.")] = ""
+    revisions: Annotated[Revisions, Field(description="Model revisions.")] = Revisions()
     adapters: Annotated[
         list[AdapterStatus],
-        Field(json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}),
+        Field(max_length=64, description="The adapters of the spec.", json_schema_extra=list_map("name")),
     ] = []
+    adapters_ready: Annotated[
+        str, Field(max_length=16, description="How many adapters are ready on every pod, such as 2/2.")
+    ] = ""
     conditions: Annotated[
         list[Condition],
-        Field(json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}),
+        Field(
+            max_length=16,
+            description="Ready: this generation serves everywhere. Available: some revision serves. "
+            "Reconciling, Stalled: absent when false.",
+            json_schema_extra=list_map("type"),
+        ),
     ] = []

@@ -1,0 +1,64 @@
+"""How an API type states its bounds and rules, so that one declaration serves pydantic and the CRD. No I/O."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic.alias_generators import to_camel
+
+#: The grammar of resource.Quantity, as controller-gen writes it into CRDs, but for the sign.
+QUANTITY = r"^([0-9]+|[0-9]+\.[0-9]*|\.[0-9]+)(([KMGTPE]i)|[numkMGTPE]|([eE][+-]?[0-9]+))?$"
+
+#: The longest message in a status; the API server would refuse the whole status because of a longer one.
+MAX_MESSAGE = 4096
+
+
+class Schema(BaseModel):
+    """Camel case in the API, snake case here; unknown fields are the API server's business (it prunes them)."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True)
+
+
+def rule(expression: str, message: str) -> dict[str, str]:
+    """A CEL rule whose message says what would be accepted."""
+    return {"rule": expression, "message": message}
+
+
+def rules(*several: dict[str, str]) -> dict[str, Any]:
+    return {"x-kubernetes-validations": list(several)}
+
+
+def list_map(key: str) -> dict[str, Any]:
+    """A list whose items are told apart by `key`: unique, and merged item by item."""
+    return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [key]}
+
+
+def text(pattern: str, expects: str, *, max_length: int, description: str | None = None) -> Any:
+    """A string that matches `pattern`; a refusal says in words what it `expects`, beside the bare pattern."""
+    return Field(
+        min_length=1,
+        max_length=max_length,
+        pattern=pattern,
+        description=description,
+        json_schema_extra=rules(rule(f"self.matches('{pattern}')", f"must be {expects}")),
+    )
+
+
+def shorten(message: str) -> str:
+    return message if len(message) <= MAX_MESSAGE else message[: MAX_MESSAGE - 1] + "…"
+
+
+Message = Annotated[str, BeforeValidator(shorten), Field(max_length=MAX_MESSAGE)]
+
+Quantity = Annotated[
+    str,
+    BeforeValidator(str),  # 1 and "1" are the same amount, and must make the same pod template
+    WithJsonSchema(
+        {
+            "x-kubernetes-int-or-string": True,
+            "anyOf": [{"type": "integer"}, {"type": "string"}],
+            "minimum": 0,
+            "pattern": QUANTITY,
+            "maxLength": 40,
+        }
+    ),
+]
