@@ -1,0 +1,48 @@
+"""The worker's Prometheus metrics on a registry of their own."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_PAIRS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+_TOKENS = (64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768)
+
+
+class Metrics:
+    """One worker's metrics; no label ever holds a client's text."""
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        registry = registry or CollectorRegistry()
+        self.registry = registry
+        self.requests = Counter(
+            "reranker_requests_total", "Answered requests.", ["model", "api", "code"], registry=registry
+        )
+        self.request_duration = Histogram(
+            "reranker_request_duration_seconds", "A request's time in the worker.", buckets=_SECONDS, registry=registry
+        )
+        self.refusals = Counter("reranker_refusals_total", "Refused requests by reason.", ["reason"], registry=registry)
+        self.queue_pairs = Gauge("reranker_queue_pairs", "Pairs admitted and not yet scored.", registry=registry)
+        self.queue_tokens = Gauge("reranker_queue_tokens", "Tokens admitted and not yet scored.", registry=registry)
+        self.queue_wait = Histogram(
+            "reranker_queue_wait_seconds",
+            "From a request's first queued pair to its first batch.",
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.batch_pairs = Histogram("reranker_batch_pairs", "Pairs in a batch.", buckets=_PAIRS, registry=registry)
+        self.batch_tokens = Histogram("reranker_batch_tokens", "Tokens in a batch.", buckets=_TOKENS, registry=registry)
+        self.batch_duration = Histogram(
+            "reranker_batch_duration_seconds", "A batch's time on the device.", buckets=_SECONDS, registry=registry
+        )
+        self.swap_duration = Histogram(
+            "reranker_swap_duration_seconds",
+            "Time of a swap's phases: load, warmup, flip.",
+            ["phase"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.swaps = Counter(
+            "reranker_swaps_total", "Model and adapter loads by result.", ["result"], registry=registry
+        )
+        self.model_info = Gauge(
+            "reranker_model_info", "1 for what is served now.", ["revision", "adapter"], registry=registry
+        )

@@ -1,0 +1,136 @@
+"""What a worker serves and what a score request is: frozen data. No I/O, no torch."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Literal, Protocol
+
+DType = Literal["auto", "float32", "bfloat16", "float16"]
+Scores = Literal["sigmoid", "raw"]
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """Settings that change a model's scores; a revision's name covers them."""
+
+    dtype: DType = "auto"
+    max_length: int = 512
+    scores: Scores = "sigmoid"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much is computed at once and how much may wait, in tokens of query and document together."""
+
+    max_batch_tokens: int = 16384
+    max_queue_tokens: int = 400_000
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedPair:
+    """One query and document as the model reads them, special tokens included."""
+
+    token_ids: list[int]
+    type_ids: list[int]
+
+    def __len__(self) -> int:
+        return len(self.token_ids)
+
+
+class AdapterWeights(Protocol):
+    """An adapter's immutable tensors; a runner reads them from the batch and never keeps them."""
+
+    @property
+    def rank(self) -> int:
+        """Return the highest LoRA rank in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedAdapter:
+    """A LoRA adapter in memory, checked by a scoring probe on the model that it was loaded for."""
+
+    name: str
+    revision: str
+    weights: AdapterWeights
+
+
+@dataclass(frozen=True, slots=True)
+class ScoringPair:
+    """A pair and the adapter that scores it; without one, the model alone does."""
+
+    encoded: EncodedPair
+    adapter: LoadedAdapter | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PairFailure:
+    """Why a pair has no score: `NonFinite` in fp32 too, or `OutOfMemory` by itself."""
+
+    reason: Literal["NonFinite", "OutOfMemory"]
+
+
+class Runner(Protocol):
+    """Scores a batch of pairs of one model on its device."""
+
+    def score(self, pairs: Sequence[ScoringPair]) -> list[float | PairFailure]:
+        """Return each pair's logit, or why it has none."""
+
+    @property
+    def max_batch_tokens(self) -> int:
+        """Return the most tokens a batch should hold on this device, whatever the limits allow."""
+
+
+class PairTokenizer(Protocol):
+    """Encodes a query against documents as the model was trained to read them."""
+
+    def encode_query(self, query: str) -> list[int]:
+        """Return the query's token ids, without special tokens."""
+
+    def encode_pairs(self, query_ids: list[int], documents: Sequence[str]) -> list[EncodedPair]:
+        """Return a pair for each document, the document cut to what fits."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LoadedModel:
+    """A model in memory, warmed up by a real scoring pass with finite scores."""
+
+    revision: str
+    runner: Runner
+    tokenizer: PairTokenizer
+    settings: EngineSettings
+    max_length: int
+    device: str
+    dtype: str
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """What answers right now; the engine swaps the whole of it between two batches."""
+
+    model: LoadedModel | None = None
+    adapters: Mapping[str, LoadedAdapter] = field(default_factory=lambda: MappingProxyType({}))
+    generation: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreRequest:
+    """One query against documents; `deadline_s` is a point of `time.monotonic()`."""
+
+    query: str
+    documents: Sequence[str]
+    adapter: str | None = None
+    raw_scores: bool = False
+    deadline_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreResult:
+    """Scores in document order, and which revisions made them."""
+
+    scores: list[float]
+    revision: str
+    adapter_revision: str | None
+    tokens: int
+    queue_ms: float
+    tokenization_ms: float
+    inference_ms: float
