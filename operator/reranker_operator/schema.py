@@ -5,6 +5,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
+VALIDATIONS = "x-kubernetes-validations"
+
 #: The grammar of resource.Quantity, as controller-gen writes it into CRDs, but for the sign.
 QUANTITY = r"^([0-9]+|[0-9]+\.[0-9]*|\.[0-9]+)(([KMGTPE]i)|[numkMGTPE]|([eE][+-]?[0-9]+))?$"
 
@@ -24,7 +26,7 @@ def rule(expression: str, message: str) -> dict[str, str]:
 
 
 def rules(*several: dict[str, str]) -> dict[str, Any]:
-    return {"x-kubernetes-validations": list(several)}
+    return {VALIDATIONS: list(several)}
 
 
 def list_map(key: str) -> dict[str, Any]:

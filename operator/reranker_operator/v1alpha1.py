@@ -104,7 +104,7 @@ class ArtifactSource(Schema):
 
 
 class Source(ArtifactSource):
-    """A model's source. Its Secret also opens the repositories of the model's adapters."""
+    """Where the model's files come from. Its Secret also opens the repositories of the model's adapters."""
 
     secret_ref: Annotated[
         SecretRef | None, Field(description="Secret whose key HF_TOKEN is the token for an hf:// repository.")
@@ -123,7 +123,7 @@ class Adapter(Schema):
             description="Name that clients use; a valid label value.",
         ),
     ]
-    source: Annotated[ArtifactSource, Field(description="Where the adapter's files come from.")]
+    source: ArtifactSource
 
 
 class Engine(Schema):
@@ -289,7 +289,7 @@ class RerankerModelSpec(Schema):
         )
     )
 
-    source: Annotated[Source, Field(description="Where the model's files come from.")]
+    source: Source
     served_name: Annotated[
         str | None,
         text(
@@ -299,7 +299,7 @@ class RerankerModelSpec(Schema):
             description="What clients call the model; default: an hf:// source's repository, else the resource's name.",
         ),
     ] = None
-    engine: Annotated[Engine, Field(description="How the model is run.")] = Engine()
+    engine: Engine = Engine()
     adapters: Annotated[
         list[Adapter],
         Field(
@@ -308,11 +308,11 @@ class RerankerModelSpec(Schema):
             json_schema_extra=list_map("name"),
         ),
     ] = []
-    adapter_policy: Annotated[AdapterPolicy, Field(description="Bounds for adapters.")] = AdapterPolicy()
+    adapter_policy: AdapterPolicy = AdapterPolicy()
     replicas: Annotated[int, Field(ge=0, le=1000, description="How many pods serve.")] = 1
-    rollout: Annotated[Rollout, Field(description="How pods are replaced.")] = Rollout()
-    cache: Annotated[Cache, Field(description="Where downloads are kept.")] = Cache()
-    resources: Annotated[Resources, Field(description="Resources of the scoring container.")] = Resources()
+    rollout: Rollout = Rollout()
+    cache: Cache = Cache()
+    resources: Resources = Resources()
     node_selector: Annotated[
         dict[str, Annotated[str, Field(max_length=63, pattern=LABEL_VALUE)]],
         Field(
@@ -386,7 +386,7 @@ class RerankerModelStatus(Schema):
     ready_replicas: Annotated[int, Field(ge=0, description="Pods that answer clients.")] = 0
     selector: Annotated[str, Field(max_length=256, description="Label selector of the pods, for /scale.")] = ""
     endpoint: Annotated[str, Field(max_length=512, description="Address of the Service.")] = ""
-    revisions: Annotated[Revisions, Field(description="Model revisions.")] = Revisions()
+    revisions: Revisions = Revisions()
     adapters: Annotated[
         list[AdapterStatus],
         Field(max_length=64, description="The adapters of the spec.", json_schema_extra=list_map("name")),
