@@ -1,0 +1,66 @@
+"""One node for all tests here: cluster, images, chart, a claim with the fixture models, and a client pod."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e import artifacts, client
+from tests.e2e.fleet import SYSTEM_NAMESPACE, Fleet
+from tests.e2e.kube import Kube
+
+ROOT = Path(__file__).parents[2]
+NAMESPACE = "e2e"
+
+
+def run(*command: str) -> str:
+    """Run one of the repository's commands; its progress goes to the terminal that pytest captured."""
+    return subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+@pytest.fixture(scope="session")
+def kubeconfig() -> Iterator[Path]:
+    """A running node. KEEP=1 leaves it to be looked at."""
+    run(sys.executable, "-m", "hack.cluster", "up")
+    yield Path(run(sys.executable, "-m", "hack.cluster", "kubeconfig").strip())
+    if not os.environ.get("KEEP"):
+        run(sys.executable, "-m", "hack.cluster", "down")
+
+
+@pytest.fixture(scope="session")
+def fleet(kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory) -> Fleet:
+    """The installed operator, and a namespace with the fixture models on a claim."""
+    run(sys.executable, "-m", "hack.images", "build")
+    run(sys.executable, "-m", "hack.images", "load")
+    images = json.loads(run(sys.executable, "-m", "hack.images", "refs"))
+    kube = Kube(kubeconfig, NAMESPACE)
+    kube("create", "namespace", NAMESPACE, check=False)
+    kube.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "PersistentVolumeClaim",
+            "metadata": {"name": "models"},
+            "spec": {
+                "accessModes": ["ReadWriteMany"],
+                "storageClassName": "local",
+                "resources": {"requests": {"storage": "1Gi"}},
+            },
+        },
+        client.pod(images["operator"]),
+    )
+    kube("wait", "pod", client.POD, "--for=condition=Ready", "--timeout=120s")
+    written = artifacts.write(tmp_path_factory.mktemp("artifacts"))
+    copy_into_claim(kube, written.folder)
+    return Fleet(kube, Kube(kubeconfig, SYSTEM_NAMESPACE), client.Client(kube), written)
+
+
+def copy_into_claim(kube: Kube, folder: Path) -> None:
+    """Unpack a folder's content onto the claim `models`, through the client pod."""
+    packed = subprocess.run(["tar", "-C", folder, "-cf", "-", "."], capture_output=True, check=True).stdout
+    command = ["kubectl", f"--kubeconfig={kube.kubeconfig}", f"--namespace={kube.namespace}"]
+    unpack = [*command, "exec", "-i", client.POD, "--", "tar", "-C", "/models", "-xf", "-"]
+    subprocess.run(unpack, input=packed, check=True)

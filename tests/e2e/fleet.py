@@ -1,0 +1,124 @@
+"""The system under test on a node: its operator, its models, and a client among them."""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.e2e.artifacts import Artifacts
+from tests.e2e.client import Client, Reply
+from tests.e2e.kube import Kube, Object, eventually
+
+SYSTEM_NAMESPACE = "reranker-system"
+OPERATOR = "reranker-operator"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A RerankerModel that a test deployed."""
+
+    name: str
+    kube: Kube
+    client: Client
+
+    def resource(self) -> Object:
+        return self.kube.get("rerankermodel", self.name)
+
+    @property
+    def status(self) -> Object:
+        status: Object = self.resource()["status"]
+        return status
+
+    def patch(self, spec: Object) -> None:
+        self.kube.patch("rerankermodel", self.name, {"spec": spec})
+
+    def wait_ready(self, timeout_s: int = 180) -> None:
+        self.kube.wait_ready(self.name, timeout_s)
+
+    def rerank(self, **members: object) -> Reply:
+        """Send through the Service."""
+        return self.client.rerank(self.name, **members)
+
+    def pods(self) -> list[Object]:
+        """Return the pods that aren't ending."""
+        found = self.kube.items("pod", f"reranker.dev/model={self.name}")
+        return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
+
+    def pod_uids(self) -> list[str]:
+        return sorted(pod["metadata"]["uid"] for pod in self.pods())
+
+    def pod_addresses(self) -> list[str]:
+        return [pod["status"]["podIP"] for pod in self.pods()]
+
+    def restarts(self, container: str) -> int:
+        """Return how often a container of the model's pods was restarted, all pods together."""
+        statuses = [
+            status
+            for pod in self.pods()
+            for status in pod["status"].get("containerStatuses", []) + pod["status"].get("initContainerStatuses", [])
+        ]
+        return sum(status["restartCount"] for status in statuses if status["name"] == container)
+
+    def kill_servers(self) -> None:
+        """SIGKILL each pod's scoring process, from the node: inside its container process 1 can't be killed."""
+        for uid in self.pod_uids():
+            for process in _processes_of(uid, command="serve"):
+                os.kill(process, signal.SIGKILL)
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """What a test deploys to and looks at."""
+
+    kube: Kube
+    system: Kube
+    client: Client
+    artifacts: Artifacts
+
+    def model(self, name: str, folder: str, **spec: Any) -> Model:
+        """Apply a small RerankerModel whose files lie in `folder` of the claim."""
+        self.kube.apply(resource(name, f"pvc://models/{folder}", **spec))
+        return Model(name, self.kube, self.client)
+
+    @contextmanager
+    def operator_down(self) -> Iterator[None]:
+        """Scale the operator to nothing, and back at the end."""
+        self.system("scale", "deployment", OPERATOR, "--replicas=0")
+        eventually(lambda: not self.system.items("pod", f"app.kubernetes.io/name={OPERATOR}"), what="operator is gone")
+        try:
+            yield
+        finally:
+            self.system("scale", "deployment", OPERATOR, "--replicas=1")
+            self.system("rollout", "status", "deployment", OPERATOR, "--timeout=120s")
+
+
+def resource(name: str, uri: str, **spec: Any) -> Object:
+    """Return a RerankerModel with small requests, so that many fit on two cores."""
+    return {
+        "apiVersion": "reranker.dev/v1alpha1",
+        "kind": "RerankerModel",
+        "metadata": {"name": name},
+        "spec": {
+            "source": {"uri": uri},
+            "engine": {"dtype": "float32", "maxLength": 128},
+            "resources": {"requests": {"cpu": "50m", "memory": "256Mi"}},
+            **spec,
+        },
+    }
+
+
+def _processes_of(pod_uid: str, command: str) -> list[int]:
+    """Return the ids of the processes in a pod's containers that have `command` as an argument."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            arguments = (folder / "cmdline").read_text().split("\0")
+            groups = (folder / "cgroup").read_text()
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it ended while we looked
+        if command in arguments and pod_uid in groups:
+            found.append(int(folder.name))
+    return found

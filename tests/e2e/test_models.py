@@ -1,0 +1,98 @@
+"""What a RerankerModel does on a real node, seen by its clients."""
+
+import pytest
+
+from tests.e2e.client import Client
+from tests.e2e.conftest import Fleet
+from tests.e2e.kube import condition, eventually
+
+pytestmark = pytest.mark.e2e
+
+TOLERANCE = 1e-3  # fp32 on both sides; JSON and kernels differ in the last digits
+
+
+def test_a_model_becomes_ready_and_scores_as_transformers_does(fleet: Fleet) -> None:
+    model = fleet.model("first", "bert-1", replicas=2)
+    model.wait_ready()
+    reply = model.rerank()
+    assert reply.scores == pytest.approx(fleet.artifacts.scores("bert-1"), abs=TOLERANCE)
+    assert reply.revision == model.status["revisions"]["serving"]["name"]
+    assert [r["relevance_score"] for r in reply.json["results"]] == sorted(reply.scores, reverse=True)
+
+
+def test_an_xlm_roberta_model_scores_as_transformers_does(fleet: Fleet) -> None:
+    model = fleet.model("xlmr", "xlmr-1")
+    model.wait_ready()
+    assert model.rerank().scores == pytest.approx(fleet.artifacts.scores("xlmr-1"), abs=TOLERANCE)
+
+
+def test_an_adapter_is_loaded_changed_and_removed_without_a_new_pod(fleet: Fleet) -> None:
+    model = fleet.model("adapted", "bert-1", replicas=2)
+    model.wait_ready()
+    pods = model.pod_uids()
+
+    for folder in ("lora-1", "lora-2"):
+        model.patch({"adapters": [{"name": "legal", "source": {"uri": f"pvc://models/{folder}"}}]})
+        model.wait_ready()
+        expected = fleet.artifacts.scores("bert-1", folder)
+        for address in model.pod_addresses():
+            assert fleet.client.rerank(address, adapter="legal").scores == pytest.approx(expected, abs=TOLERANCE)
+            assert fleet.client.rerank(address).scores == pytest.approx(fleet.artifacts.scores("bert-1"), abs=TOLERANCE)
+
+    model.patch({"adapters": []})
+    model.wait_ready()
+    gone = eventually(lambda: (r := model.rerank(adapter="legal")).status == 404 and r, what="adapter gone")
+    assert "legal" in gone.json["message"]
+    assert model.pod_uids() == pods
+
+
+def test_a_worker_that_restarts_with_the_operator_down_comes_back_with_its_adapters(fleet: Fleet) -> None:
+    model = fleet.model("restarted", "bert-1")
+    model.patch({"adapters": [{"name": "legal", "source": {"uri": "pvc://models/lora-1"}}]})
+    model.wait_ready()
+    with fleet.operator_down():
+        (pod,) = model.pods()
+        model.kube("exec", pod["metadata"]["name"], "-c", "server", "--", "python", "-c", "import os; os.kill(1, 9)")
+        eventually(lambda: model.restarts("server") == 1, what="container restarted")
+        reply = eventually(lambda: (r := model.rerank(adapter="legal")).status == 200 and r, what="answers again")
+    assert reply.scores == pytest.approx(fleet.artifacts.scores("bert-1", "lora-1"), abs=TOLERANCE)
+
+
+def test_a_model_is_deleted_with_all_it_owned_while_the_operator_is_down(fleet: Fleet) -> None:
+    model = fleet.model("deleted", "bert-1")
+    model.wait_ready()
+    with fleet.operator_down():
+        model.kube("delete", "rerankermodel", model.name, "--timeout=60s")
+        owned = "deployment,service,configmap,poddisruptionbudget,pod"
+        eventually(
+            lambda: not model.kube.items(owned, f"reranker.dev/model={model.name}"), what="nothing owned is left"
+        )
+
+
+def test_deleted_and_edited_children_are_repaired(fleet: Fleet) -> None:
+    model = fleet.model("repaired", "bert-1")
+    model.wait_ready()
+    generation = model.kube.get("deployment", model.name)["metadata"]["generation"]
+    model.kube("delete", "service,poddisruptionbudget", model.name)
+    model.kube("delete", "configmap", f"{model.name}-serving")
+    model.kube.patch("deployment", model.name, {"spec": {"replicas": 3}})
+    eventually(lambda: model.kube("get", "service,pdb", model.name, check=False), what="children are back")
+    eventually(lambda: model.kube("get", "configmap", f"{model.name}-serving", check=False), what="manifest is back")
+    eventually(lambda: model.kube.get("deployment", model.name)["spec"]["replicas"] == 1, what="replicas are back")
+    model.wait_ready()
+    assert model.kube.get("deployment", model.name)["metadata"]["generation"] == generation + 2
+    assert model.rerank().status == 200
+
+
+def test_scaling_by_kubectl_moves_the_replicas_and_nothing_else(fleet: Fleet, client: Client) -> None:
+    model = fleet.model("scaled", "bert-1")
+    model.wait_ready()
+    before = set(model.pod_uids())
+    model.kube("scale", f"rerankermodel/{model.name}", "--replicas=2")
+    model.wait_ready()
+    assert len(model.pod_uids()) == 2
+    assert before < set(model.pod_uids())
+    model.kube("scale", f"rerankermodel/{model.name}", "--replicas=0")
+    eventually(lambda: not model.pods(), what="no pods")
+    eventually(lambda: condition(model.resource(), "Available")["status"] == "False", what="not available")
+    assert client.rerank(model.name).status == 0
