@@ -201,12 +201,25 @@ class Cache(Schema):
     ] = "20Gi"
 
 
-RESOURCE_NAMES = rules(
+AMOUNTS = rules(
     rule(
         f"self.all(name, name.matches('{RESOURCE_NAME}'))",
         "a resource is cpu, memory, ephemeral-storage or <domain>/<name>, such as nvidia.com/gpu",
-    )
+    ),
+    rule(
+        "self.all(name, isQuantity(string(self[name])))",
+        "an amount must be a quantity such as 500m, 2 or 16Gi",
+    ),
+    rule(
+        "self.all(name, !name.contains('/') || string(self[name]).matches('^[0-9]+$'))",
+        "a device such as nvidia.com/gpu is counted in whole numbers",
+    ),
 )
+
+
+def compared(name: str) -> str:
+    """CEL that is below 0, 0 or above 0 as the request of resource `name` is below, at or above its limit."""
+    return f"quantity(string(self.requests[{name}])).compareTo(quantity(string(self.limits[{name}])))"
 
 
 class Resources(Schema):
@@ -215,26 +228,24 @@ class Resources(Schema):
     model_config = ConfigDict(
         json_schema_extra=rules(
             rule(
-                "!has(self.requests) || !has(self.limits) || self.requests.all(name, !(name in self.limits) || "
-                "quantity(string(self.requests[name])).compareTo(quantity(string(self.limits[name]))) <= 0)",
+                "!has(self.requests) || !has(self.limits) || "
+                f"self.requests.all(name, !(name in self.limits) || {compared('name')} <= 0)",
                 "a request can't be above the limit of the same resource: lower the request or raise the limit",
             ),
             rule(
-                "!has(self.requests) || self.requests.all(name, !name.contains('/') || (has(self.limits) && "
-                "name in self.limits && "
-                "quantity(string(self.requests[name])).compareTo(quantity(string(self.limits[name]))) == 0))",
+                "!has(self.requests) || self.requests.all(name, !name.contains('/') || "
+                f"(has(self.limits) && name in self.limits && {compared('name')} == 0))",
                 "a device such as nvidia.com/gpu belongs in limits; in requests leave it out or repeat the limit",
             ),
         )
     )
 
     limits: Annotated[
-        dict[str, Quantity],
-        Field(max_length=16, description="Most of each resource.", json_schema_extra=RESOURCE_NAMES),
+        dict[str, Quantity], Field(max_length=16, description="Most of each resource.", json_schema_extra=AMOUNTS)
     ] = {}
     requests: Annotated[
         dict[str, Quantity],
-        Field(max_length=16, description="Share of each resource that is set aside.", json_schema_extra=RESOURCE_NAMES),
+        Field(max_length=16, description="Share of each resource that is set aside.", json_schema_extra=AMOUNTS),
     ] = {}
 
 
