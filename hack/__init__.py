@@ -1,0 +1,1 @@
+"""What developers run beside the product: a local cluster and the images. Standard library only."""

@@ -1,0 +1,112 @@
+"""What a cluster is: its name, its folders, and the record that keeps it the same from one `up` to the next."""
+
+import json
+import random
+import socket
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from .components import CONTROL_PLANE_PORTS, NODE_PORTS, Layout
+from .paths import cache_home, state_home
+from .processes import Identity, ProcessTable
+from .progress import StepError
+
+API_SERVER_PORT = 6443  # of the whole cluster, on the node's address; all other ports are free ones
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """One cluster by name; a control plane alone runs beside others, a whole cluster once on a machine."""
+
+    name: str
+    control_plane_only: bool = False
+    controllers: bool = True
+
+    @property
+    def layout(self) -> Layout:
+        """Return the folders of its state."""
+        return Layout(state_home() / self.name)
+
+    @property
+    def processes(self) -> ProcessTable:
+        """Return its processes."""
+        return ProcessTable(self.layout.state / "processes", self.layout.state / "logs")
+
+    @property
+    def record_file(self) -> Path:
+        """Return where its record is kept; it exists as long as the cluster is up."""
+        return self.layout.state / "cluster.json"
+
+    @property
+    def lock_file(self) -> Path:
+        """Return what is locked while the cluster is changed; it outlives the cluster, so it is with the caches."""
+        return cache_home() / "locks" / self.name
+
+
+@dataclass(frozen=True)
+class Record:
+    """What has to stay the same while a cluster is up."""
+
+    control_plane_only: bool
+    controllers: bool
+    ports: dict[str, int]
+    owner: Identity | None = None  # the process whose end makes the cluster an orphan
+
+
+def existing(name: str) -> Cluster | None:
+    """Return the cluster of that name as it was brought up; None when it isn't."""
+    record_file = Cluster(name).record_file
+    if not record_file.exists():
+        return None
+    record = read_record(record_file)
+    return Cluster(name, record.control_plane_only, record.controllers)
+
+
+def ensure_record(cluster: Cluster, owner: Identity | None) -> Record:
+    """Return the record of a cluster that is up, else write a new one with free ports."""
+    path = cluster.record_file
+    if path.exists():
+        record = read_record(path)
+        if (record.control_plane_only, record.controllers) != (cluster.control_plane_only, cluster.controllers):
+            raise StepError(f"cluster {cluster.name} is up in another shape: take it down first, or choose a --name")
+        return record
+    names = [*CONTROL_PLANE_PORTS, *NODE_PORTS]
+    ports = dict(zip(names, free_ports(len(names)), strict=True))
+    if not cluster.control_plane_only:
+        ports["kube-apiserver"] = API_SERVER_PORT
+    record = Record(cluster.control_plane_only, cluster.controllers, ports, owner)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(asdict(record), indent=2))
+    return record
+
+
+def read_record(path: Path) -> Record:
+    """Return the record in a file that `ensure_record` wrote."""
+    values = json.loads(path.read_text())
+    owner = Identity(**values["owner"]) if values["owner"] else None
+    return Record(values["control_plane_only"], values["controllers"], values["ports"], owner)
+
+
+def orphans() -> list[Cluster]:
+    """Return the clusters whose owner ended without taking them down."""
+    found = []
+    for path in sorted(state_home().glob("*/cluster.json")):
+        owner = read_record(path).owner
+        cluster = existing(path.parent.name)
+        if owner and cluster and not owner.alive:
+            found.append(cluster)
+    return found
+
+
+def free_ports(count: int) -> list[int]:
+    """Return loopback ports that nothing listens on, below those that the kernel gives to outgoing connections."""
+    found: set[int] = set()
+    while len(found) < count:
+        port = random.randint(20000, 29999)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            found.add(port)
+    return sorted(found)
