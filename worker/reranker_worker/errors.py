@@ -7,9 +7,12 @@ WorkerError                 reason (CamelCase), message
 ├── ManifestError           the serving manifest can't be read             manifest → /state
 └── RequestError            status: HTTP code                              routes → response
     ├── InvalidRequest      400
+    ├── Unauthorized        401
     ├── NotFound            404  a model or adapter by that name isn't served here
+    ├── BodyTooSlow         408
     ├── TooLarge            413
     ├── Overloaded          429  retry_after_s
+    ├── LoadFailed          502  the model's files can't be served; waiting doesn't help
     ├── NotReady            503  retry_after_s
     ├── DeadlineExceeded    504
     └── ScoringFailed       500  this pair or request can't be scored
@@ -60,10 +63,22 @@ class InvalidRequest(RequestError):
     status = 400
 
 
+class Unauthorized(RequestError):
+    """The request carries none of the keys that this worker accepts."""
+
+    status = 401
+
+
 class NotFound(RequestError):
     """No model or adapter by that name is served here."""
 
     status = 404
+
+
+class BodyTooSlow(RequestError):
+    """The body didn't arrive in time."""
+
+    status = 408
 
 
 class TooLarge(RequestError):
@@ -84,6 +99,12 @@ class Overloaded(RetryableRequestError):
     """The queue holds as many tokens as it may."""
 
     status = 429
+
+
+class LoadFailed(RequestError):
+    """The model that this worker is to serve can't be loaded."""
+
+    status = 502
 
 
 class NotReady(RetryableRequestError):

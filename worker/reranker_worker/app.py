@@ -1,0 +1,59 @@
+"""The two ASGI applications of a worker: the clients' and the internal one."""
+
+import structlog
+from fastapi import FastAPI, HTTPException, Request, Response
+
+from reranker_worker.asgi import App, BodyBounds, ClosingConnections, KeyFile, Keys
+from reranker_worker.dialects import dialect_of
+from reranker_worker.dialects.calls import Reply
+from reranker_worker.errors import NotFound, RequestError
+from reranker_worker.internal_routes import InternalRoutes
+from reranker_worker.routes import ClientRoutes
+from reranker_worker.settings import ServeSettings
+from reranker_worker.worker import Worker
+
+log = structlog.get_logger("worker")
+
+
+def client_app(worker: Worker, settings: ServeSettings) -> App:
+    """Return the application of the client port."""
+    api = FastAPI(title="reranker-worker", docs_url=None, redoc_url=None, openapi_url=None)
+    api.include_router(ClientRoutes(worker, settings).router())
+    api.add_exception_handler(404, _no_such_route)
+    api.add_exception_handler(405, _no_such_route)
+    api.add_exception_handler(Exception, _broken)
+    app: App = BodyBounds(api, settings.max_body_bytes, settings.body_timeout_s)
+    if settings.api_keys_file is not None:
+        app = Keys(app, KeyFile(settings.api_keys_file))
+    return ClosingConnections(app, lambda: worker.draining)
+
+
+def internal_app(worker: Worker) -> App:
+    """Return the application of the internal port."""
+    api = FastAPI(title="reranker-worker internal", docs_url=None, redoc_url=None, openapi_url=None)
+    api.include_router(InternalRoutes(worker).router())
+    return api
+
+
+async def _no_such_route(request: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 404
+    refusal = NotFound(f"{request.method} isn't known on this path; POST /v1/rerank ranks documents")
+    return _response(_with_status(_error_reply(request, refusal), status))
+
+
+async def _broken(request: Request, error: Exception) -> Response:
+    # The type alone: a message or a traceback's values could repeat what a client sent.
+    log.error("request broke", path=request.url.path, error=type(error).__name__)
+    return _response(_error_reply(request, RequestError("the request failed in the server")))
+
+
+def _error_reply(request: Request, error: RequestError) -> Reply:
+    return dialect_of(request.url.path).render_error(error, error.message)
+
+
+def _with_status(reply: Reply, status: int) -> Reply:
+    return Reply(status, reply.body, reply.media_type, reply.headers)
+
+
+def _response(reply: Reply) -> Response:
+    return Response(reply.body, reply.status, dict(reply.headers), reply.media_type)

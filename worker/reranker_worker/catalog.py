@@ -1,0 +1,105 @@
+"""The names that clients may call, and what each of them means right now. No I/O."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from reranker_worker.decisions import World, adapter_entries
+from reranker_worker.errors import InvalidRequest, LoadFailed, NotFound, NotReady
+from reranker_worker.manifest import Manifest, resource_name
+from reranker_worker.state import adapter_states, model_states
+
+_RETRY_MODEL_S = 5.0
+_RETRY_ADAPTER_S = 1.0
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """What a request's names stand for: the name to answer with, and the adapter to score with."""
+
+    model: str
+    adapter: str | None
+
+
+def resolve(world: World, model: str | None, adapter: str | None) -> Resolved:
+    """Return what is called by `model` (the served or the resource's name, maybe `<name>:<adapter>`) and `adapter`."""
+    if (manifest := world.manifest) is None:
+        raise NotReady("no model is configured yet", retry_after_s=_RETRY_MODEL_S)
+    named = _adapter_in_name(manifest, world, model)
+    if named is not None and adapter is not None and named != adapter:
+        raise InvalidRequest(f"model names the adapter {named!r} and adapter another one", param="adapter")
+    adapter = named if named is not None else adapter
+    if world.served.model is None:
+        raise _not_serving(world)
+    if adapter is None:
+        return Resolved(manifest.served_name, None)
+    if adapter not in world.served.adapters:
+        raise _no_such_adapter(manifest, world, adapter)
+    return Resolved(f"{manifest.served_name}:{adapter}", adapter)
+
+
+def models_document(world: World, created: int) -> dict[str, Any]:
+    """Return the list of models as OpenAI's clients (`data`) and the SIE SDK (`models`) read it."""
+    if world.manifest is None:
+        return {"object": "list", "data": [], "models": []}
+    base = world.manifest.served_name
+    data = [_openai_model(base, created, parent=None)]
+    data += [_openai_model(f"{base}:{name}", created, parent=base) for name in sorted(world.served.adapters)]
+    return {"object": "list", "data": data, "models": [sie_model(world.manifest, world)]}
+
+
+def sie_model(manifest: Manifest, world: World) -> dict[str, Any]:
+    """Return one model as the SIE SDK reads it."""
+    target = manifest.target(world.template)
+    failed = next((model for model in model_states(world) if model.phase == "Failed"), None)
+    loaded = world.served.model is not None
+    return {
+        "name": manifest.served_name,
+        "inputs": ["text"],
+        "outputs": ["score"],
+        "dims": {},
+        "loaded": loaded,
+        "state": "loaded" if loaded else "failed" if failed else "loading",
+        "last_error": failed.message if failed and not loaded else None,
+        "max_sequence_length": target.engine.max_length if target else None,
+        "profiles": sorted(world.served.adapters),
+    }
+
+
+def _adapter_in_name(manifest: Manifest, world: World, model: str | None) -> str | None:
+    """Return the adapter in `<model>:<adapter>`, or None for a model's name alone."""
+    names = _model_names(manifest, world)
+    if model is None or model in names:
+        return None
+    base, colon, adapter = model.rpartition(":")
+    if colon and base in names:
+        return adapter
+    raise NotFound(f"no model by that name is served here; there is {_listed(names)}", param="model")
+
+
+def _model_names(manifest: Manifest, world: World) -> Sequence[str]:
+    target = manifest.target(world.template)
+    return [manifest.served_name, *([resource_name(target.revision)] if target else [])]
+
+
+def _not_serving(world: World) -> LoadFailed | NotReady:
+    if any(model.phase == "Failed" and model.digest for model in model_states(world)):
+        return LoadFailed("the model can't be loaded; the operator of this service sees why")
+    return NotReady("the model isn't ready yet", retry_after_s=_RETRY_MODEL_S)
+
+
+def _no_such_adapter(manifest: Manifest, world: World, adapter: str) -> NotFound | NotReady:
+    phases = [item.phase for item in adapter_states(world) if item.name == adapter]
+    if adapter in adapter_entries(manifest) and any(phase != "Failed" for phase in phases):
+        return NotReady("the adapter isn't loaded yet", retry_after_s=_RETRY_ADAPTER_S)
+    loaded: Mapping[str, str] = world.served.adapters
+    there = f"there is {_listed(sorted(loaded))}" if loaded else "there are none"
+    return NotFound(f"no adapter by that name is served here; {there}", param="adapter")
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(repr(name) for name in dict.fromkeys(names))
+
+
+def _openai_model(name: str, created: int, parent: str | None) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": created, "owned_by": "reranker", "parent": parent, "root": name}

@@ -1,0 +1,135 @@
+"""What all dialects have in common: the call that a request stands for and the reply that answers it. No I/O."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+from pydantic import ValidationError
+
+from reranker_worker.errors import InvalidRequest, RequestError, RetryableRequestError, ScoringFailed
+from reranker_worker.serving import ScoreResult
+
+JSON = "application/json"
+
+
+@dataclass(frozen=True)
+class Incoming:
+    """A request's parts that a dialect may look at."""
+
+    body: bytes
+    path: str = ""
+    path_model: str | None = None
+    content_type: str = JSON
+    accept: str = "*/*"
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """How much one call may ask for."""
+
+    max_documents: int
+    max_characters: int
+
+    def check(self, query: str, documents: Sequence[str], *, param: str) -> None:
+        """Raise InvalidRequest where a call is empty or too large."""
+        if not documents:
+            raise InvalidRequest(f"{param} is empty; at least one is needed", param=param)
+        if len(documents) > self.max_documents:
+            message = f"{param} holds {len(documents)} entries; at most {self.max_documents} are allowed"
+            raise InvalidRequest(message, param=param)
+        characters = len(query) + sum(map(len, documents))
+        if characters > self.max_characters:
+            message = f"query and {param} hold {characters} characters; at most {self.max_characters} are allowed"
+            raise InvalidRequest(message, param=param)
+
+
+@dataclass(frozen=True)
+class ScoreCall:
+    """One query against documents, as any dialect asks for it."""
+
+    query: str
+    documents: Sequence[str]
+    model: str | None = None
+    adapter: str | None = None
+    top_n: int | None = None
+    return_documents: bool = False
+    raw_scores: bool = False
+    item_ids: Sequence[str | None] = ()
+    query_id: str | None = None
+    accept: str = JSON
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """A document's place in the answer."""
+
+    index: int
+    score: float
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A call's scores, ranked, under the name that the client knows the model by."""
+
+    model: str
+    ranking: Sequence[Ranked]
+    result: ScoreResult
+    total_ms: float
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An HTTP response."""
+
+    status: int
+    body: bytes
+    media_type: str = JSON
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """One family of clients: how they ask, and how they are answered; `api` labels its metrics."""
+
+    api: str
+    parse: Callable[[Incoming, Bounds], ScoreCall]
+    render: Callable[[ScoreCall, Scored], Reply]
+    render_error: Callable[[RequestError, str], Reply]
+
+
+def ranked(scores: Sequence[float], top_n: int | None) -> list[Ranked]:
+    """Rank scores, descending, ties by index; raises ScoringFailed rather than ranking a NaN."""
+    if not all(map(math.isfinite, scores)):
+        raise ScoringFailed("a score isn't a finite number")
+    order = sorted(range(len(scores)), key=lambda index: (-scores[index], index))
+    return [Ranked(index, scores[index]) for index in order[:top_n]]
+
+
+def json_reply(status: int, content: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Reply:
+    """Return a JSON response."""
+    return Reply(status, orjson.dumps(content), headers=headers or {})
+
+
+def revision_headers(result: ScoreResult) -> dict[str, str]:
+    """Return the headers that say what scored a response."""
+    headers = {"x-reranker-revision": result.revision}
+    if result.adapter_revision is not None:
+        headers["x-reranker-adapter"] = result.adapter_revision
+    return headers
+
+
+def retry_headers(error: RequestError) -> dict[str, str]:
+    """Return Retry-After for what may succeed later, in whole seconds as HTTP wants it."""
+    if isinstance(error, RetryableRequestError):
+        return {"retry-after": str(max(1, math.ceil(error.retry_after_s)))}
+    return {}
+
+
+def invalid_body(error: ValidationError) -> InvalidRequest:
+    """Return the refusal for a body that doesn't fit the schema; it names the field and never repeats its value."""
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    param = ".".join(str(step) for step in first["loc"])
+    message = f"{param}: {first['msg']}" if param else f"body: {first['msg']}"
+    return InvalidRequest(message, param=param or None)

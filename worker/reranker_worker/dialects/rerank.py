@@ -1,0 +1,102 @@
+"""The rerank dialect of Cohere, Jina, vLLM and those that copy them: `documents` in, `results` out. No I/O."""
+
+import time
+import uuid
+from collections.abc import Sequence
+
+from pydantic import ValidationError
+
+from reranker_worker.dialects.calls import (
+    Bounds,
+    Dialect,
+    Incoming,
+    Ranked,
+    Reply,
+    ScoreCall,
+    Scored,
+    invalid_body,
+    json_reply,
+    retry_headers,
+    revision_headers,
+)
+from reranker_worker.errors import InvalidRequest, RequestError
+from reranker_worker.schemas import DocumentObject, RerankBody
+
+_ERROR_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    404: "not_found_error",
+    413: "invalid_request_error",
+    429: "rate_limit_error",
+    503: "service_unavailable_error",
+    504: "timeout_error",
+}
+
+
+def parse(incoming: Incoming, bounds: Bounds) -> ScoreCall:
+    """Return the call that a body asks for."""
+    try:
+        body = RerankBody.model_validate_json(incoming.body)
+    except ValidationError as error:
+        raise invalid_body(error) from error
+    documents = [_text(document, body.rank_fields, index) for index, document in enumerate(body.documents)]
+    bounds.check(body.query, documents, param="documents")
+    return ScoreCall(
+        query=body.query,
+        documents=documents,
+        model=body.model,
+        adapter=body.adapter,
+        top_n=body.top_n,
+        return_documents=body.return_documents,
+        raw_scores=body.raw_scores,
+    )
+
+
+def render(call: ScoreCall, scored: Scored) -> Reply:
+    """Return the envelope that all clients of this dialect read."""
+    tokens = scored.result.tokens
+    content = {
+        "id": f"rerank-{uuid.uuid4().hex}",
+        "object": "rerank",
+        "created": int(time.time()),
+        "model": scored.model,
+        "results": [_item(call, place) for place in scored.ranking],
+        "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
+        "meta": {"api_version": {"version": "2"}},
+    }
+    return json_reply(200, content, revision_headers(scored.result))
+
+
+def render_error(error: RequestError, message: str) -> Reply:
+    """Return an error under each name that clients look for: OpenAI's `error`, Jina's `detail`, Cohere's `message`."""
+    content = {
+        "error": {
+            "message": message,
+            "type": _ERROR_TYPES.get(error.status, "internal_error"),
+            "code": error.reason,
+            "param": error.param,
+        },
+        "detail": message,
+        "message": message,
+    }
+    return json_reply(error.status, content, retry_headers(error))
+
+
+def _text(document: str | DocumentObject, rank_fields: Sequence[str] | None, index: int) -> str:
+    if isinstance(document, str):
+        return document
+    texts = [document[name] for name in rank_fields or ("text",) if isinstance(document.get(name), str)]
+    if not texts:
+        wanted = ", ".join(rank_fields or ("text",))
+        raise InvalidRequest(f"documents.{index}: holds no text in {wanted}", param=f"documents.{index}")
+    return "\n".join(map(str, texts))
+
+
+def _item(call: ScoreCall, place: Ranked) -> dict[str, object]:
+    item: dict[str, object] = {"index": place.index, "relevance_score": place.score}
+    if call.return_documents:
+        item["document"] = {"text": call.documents[place.index]}
+    return item
+
+
+RERANK = Dialect("rerank", parse, render, render_error)

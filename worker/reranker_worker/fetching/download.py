@@ -1,0 +1,73 @@
+"""One artifact's way into the cache: source → partial folder → digest check → COMPLETE → rename."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from reranker_worker.artifacts import Completion, FileRecord, artifact_digest
+from reranker_worker.cache import ArtifactCache, disk_errors, served_files
+from reranker_worker.errors import SourceError
+from reranker_worker.fetching.folders import copy_claim, copy_folder
+from reranker_worker.fetching.hub import Hub, download_snapshot
+from reranker_worker.fetching.transfer import Transfer
+from reranker_worker.manifest import Source
+
+
+@dataclass(frozen=True)
+class Origins:
+    """Where sources may come from: the mounted claims, the hub, and folders of this machine on a laptop only."""
+
+    claims: Path
+    hub: Hub
+    local_folders: bool = False
+
+
+def fetch_artifact(source: Source, cache: ArtifactCache, origins: Origins, transfer: Transfer) -> Completion:
+    """Bring one artifact into the cache; raises SourceError or Cancelled, and leaves nothing published then."""
+    partial = cache.partial(source)
+    with disk_errors(source.uri):
+        partial.mkdir(parents=True, exist_ok=True)
+        expected = _transfer(source, partial, origins, transfer)
+        transfer.check()
+        files = served_files(partial)
+        try:
+            _check_files(source, files, expected)
+            completion = Completion(source.uri, source.revision, _checked_digest(source, files), files)
+        except SourceError:
+            cache.discard_partial(source)  # resuming on top of wrong bytes would never come right
+            raise
+        cache.publish(source, completion)
+    return completion
+
+
+def _transfer(source: Source, partial: Path, origins: Origins, transfer: Transfer) -> Mapping[str, str]:
+    """Fill the partial folder; return the sha256 that the source itself states, by file."""
+    scheme, _, rest = source.uri.partition("://")
+    match scheme:
+        case "pvc":
+            copy_claim(source.uri, rest, origins.claims, partial, transfer)
+            return {}
+        case "hf":
+            return download_snapshot(source, rest, origins.hub, partial, transfer)
+        case "file" if origins.local_folders:
+            copy_folder(source.uri, Path(rest), partial, transfer)
+            return {}
+        case _:
+            message = f"{source.uri}: no such kind of source; hf://org/name and pvc://claim/path are known"
+            raise SourceError("SourceNotFound", message)
+
+
+def _check_files(source: Source, files: Mapping[str, FileRecord], expected: Mapping[str, str]) -> None:
+    for path, sha256 in expected.items():
+        found = files[path].sha256 if path in files else "no file"
+        if found != sha256:
+            message = f"{source.uri}: {path} has sha256 {found}, and its source says {sha256}"
+            raise SourceError("DigestMismatch", message)
+
+
+def _checked_digest(source: Source, files: Mapping[str, FileRecord]) -> str:
+    digest = artifact_digest(files)
+    if source.digest is not None and digest != source.digest:
+        message = f"{source.uri}: the digest of its files is {digest}, and the manifest wants {source.digest}"
+        raise SourceError("DigestMismatch", message)
+    return digest

@@ -1,0 +1,129 @@
+"""The fetcher's loop: follows the manifest and keeps the cache filled. A failed download never ends it."""
+
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import structlog
+
+from reranker_worker.artifacts import ArtifactPhase, Completion, Progress
+from reranker_worker.cache import ArtifactCache
+from reranker_worker.errors import SourceError
+from reranker_worker.fetching.download import Origins, fetch_artifact
+from reranker_worker.fetching.schedule import Setback, Turn, next_turn, setback, wanted_sources
+from reranker_worker.fetching.transfer import Cancelled, Transfer
+from reranker_worker.manifest import Manifest, Source
+from reranker_worker.manifest_files import ManifestReader
+
+_TICK_S = 0.05
+_PARALLEL_DOWNLOADS = 4  # an adapter of a few hundred kilobytes must not wait for a model's gigabytes
+
+log = structlog.get_logger("fetcher")
+
+
+@dataclass(frozen=True)
+class _Download:
+    transfer: Transfer
+    result: Future[Completion]
+
+
+@dataclass
+class Fetcher:
+    """Owns the cache's write side."""
+
+    manifests: ManifestReader
+    template: str
+    cache: ArtifactCache
+    origins: Origins
+    _pool: ThreadPoolExecutor = field(init=False)
+    _running: dict[Source, _Download] = field(init=False, default_factory=dict)
+    _complete: set[Source] = field(init=False, default_factory=set)
+    _setbacks: dict[Source, Setback] = field(init=False, default_factory=dict)
+    _followed: Manifest | None = field(init=False, default=None)
+    _problem: str = field(init=False, default="")
+
+    def __post_init__(self) -> None:
+        """Prepare the download threads."""
+        self._pool = ThreadPoolExecutor(_PARALLEL_DOWNLOADS, thread_name_prefix="download")
+
+    def run(self, stop: threading.Event) -> None:
+        """Follow the manifest until told to stop."""
+        while not stop.is_set():
+            self.tick()
+            stop.wait(_TICK_S)
+        for download in self._running.values():
+            download.transfer.cancelled.set()
+        self._pool.shutdown(cancel_futures=True)
+
+    def tick(self) -> None:
+        """Take in what has finished, then start and give up what the manifest asks for."""
+        self._follow()
+        for source, download in list(self._running.items()):
+            self._take_in(source, download)
+        if self._followed is not None:
+            self._act(self._turn(self._followed))
+
+    def _follow(self) -> None:
+        reading = self.manifests.read()
+        if reading.problem != self._problem:
+            self._problem = reading.problem
+            log.warning("manifest ignored", problem=reading.problem) if reading.problem else None
+        if reading.effective is not self._followed:
+            self._followed = reading.effective
+            self._setbacks.clear()  # an edit may be the repair: try again at once
+            log.info("following manifest", generation=reading.effective.generation if reading.effective else None)
+
+    def _turn(self, manifest: Manifest) -> Turn:
+        wanted = wanted_sources(manifest, self.template)
+        self._complete.intersection_update(wanted)
+        for source in wanted:
+            if source not in self._complete and source not in self._running and source not in self._setbacks:
+                self._find(source)
+        return next_turn(wanted, self._complete, self._running.keys(), self._setbacks, time.monotonic())
+
+    def _find(self, source: Source) -> None:
+        """Take an artifact that an earlier process brought for complete."""
+        if self.cache.completion(source) is not None:
+            self._complete.add(source)
+            self.cache.tell(source, Progress(ArtifactPhase.COMPLETE))
+
+    def _act(self, turn: Turn) -> None:
+        for source in turn.cancel:
+            self._running[source].transfer.cancelled.set()
+        for source in turn.start:
+            log.info("download starts", uri=source.uri, revision=source.revision)
+            transfer = Transfer()
+            result = self._pool.submit(fetch_artifact, source, self.cache, self.origins, transfer)
+            self._running[source] = _Download(transfer, result)
+            self.cache.tell(source, Progress(ArtifactPhase.DOWNLOADING))
+
+    def _take_in(self, source: Source, download: _Download) -> None:
+        if not download.result.done():
+            done_bytes = self.cache.partial_bytes(source)
+            total_bytes = download.transfer.total_bytes
+            self.cache.tell(source, Progress(ArtifactPhase.DOWNLOADING, bytes=done_bytes, total_bytes=total_bytes))
+            return
+        del self._running[source]
+        match download.result.exception():
+            case None:
+                self._succeeded(source, download.result.result())
+            case Cancelled():
+                log.info("download given up", uri=source.uri)
+            case SourceError() as error:
+                self._failed(source, error)
+            case error:
+                log.error("download broke", uri=source.uri, exc_info=error)
+                message = f"{source.uri}: {type(error).__name__} while fetching; the fetcher's log has more"
+                self._failed(source, SourceError("SourceUnreachable", message))
+
+    def _succeeded(self, source: Source, completion: Completion) -> None:
+        self._complete.add(source)
+        size = sum(file.size for file in completion.files.values())
+        self.cache.tell(source, Progress(ArtifactPhase.COMPLETE, bytes=size, total_bytes=size))
+        log.info("artifact complete", uri=source.uri, digest=completion.digest, bytes=size)
+
+    def _failed(self, source: Source, error: SourceError) -> None:
+        self._setbacks[source] = setback(error, self._setbacks.get(source), time.monotonic())
+        self.cache.tell(source, Progress(ArtifactPhase.FAILED, error.reason, error.message))
+        log.warning("download failed", reason=error.reason, message=error.message)

@@ -1,0 +1,75 @@
+"""A serving process from start to exit: its parts, their threads, and everything down in order."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+
+import structlog
+import uvicorn
+
+from reranker_worker.app import client_app, internal_app
+from reranker_worker.cache import ArtifactCache
+from reranker_worker.engine import Engine
+from reranker_worker.fetching.download import Origins
+from reranker_worker.fetching.fetcher import Fetcher
+from reranker_worker.fetching.hub import Hub
+from reranker_worker.manifest_files import ManifestFiles, StaticManifest
+from reranker_worker.metrics import Metrics
+from reranker_worker.reconciler import Reconciler
+from reranker_worker.server import ClientServer, serve_until_drained, server_config
+from reranker_worker.serving import Limits
+from reranker_worker.settings import ServeSettings
+from reranker_worker.standalone import TEMPLATE, standalone_manifest, user_cache
+from reranker_worker.worker import Worker
+
+_JOIN_S = 5.0
+
+log = structlog.get_logger("worker")
+
+
+def serve(settings: ServeSettings) -> int:
+    """Serve until drained; return the exit code, 1 where the device has failed."""
+    metrics = Metrics()
+    engine = Engine(Limits(), settings.device, metrics)
+    reconciler, fetcher = _parts(settings, engine)
+    worker = Worker(engine, reconciler, metrics, pod=settings.pod_name)
+    clients = server_config(client_app(worker, settings), settings.host, settings.port, settings.keep_alive_s)
+    internal = server_config(internal_app(worker), settings.host, settings.internal_port, settings.keep_alive_s)
+    listener, internal_listener = clients.bind_socket(), internal.bind_socket()
+    internal_server = uvicorn.Server(internal)
+
+    stop = threading.Event()
+    engine.start()
+    threads = [
+        _thread("internal-port", lambda: internal_server.run(sockets=[internal_listener])),
+        _thread("reconciler", lambda: reconciler.run(stop)),
+    ]
+    if fetcher is not None:
+        threads.append(_thread("fetcher", lambda: fetcher.run(stop)))
+    log.info("listening", port=listener.getsockname()[1], internal_port=internal_listener.getsockname()[1])
+    asyncio.run(serve_until_drained(ClientServer(clients, worker), listener, settings.drain_delay_s))
+
+    stop.set()
+    internal_server.should_exit = True
+    for thread in threads:
+        thread.join(_JOIN_S)
+    engine.close()
+    log.info("stopped")
+    return 1 if engine.fatal is not None else 0
+
+
+def _parts(settings: ServeSettings, engine: Engine) -> tuple[Reconciler, Fetcher | None]:
+    """Return the reconciler and, where no sidecar fetches, the fetcher."""
+    if not settings.model:
+        manifests = ManifestFiles(settings.manifest_paths, settings.template)
+        cache = ArtifactCache(settings.cache, settings.run)
+        return Reconciler(manifests, settings.template, cache, engine), None
+    manifest, cache = StaticManifest(standalone_manifest(settings)), user_cache(settings)
+    origins = Origins(settings.claims, Hub(settings.hub_endpoint, settings.hub_token), local_folders=True)
+    return Reconciler(manifest, TEMPLATE, cache, engine), Fetcher(manifest, TEMPLATE, cache, origins)
+
+
+def _thread(name: str, run: Callable[[], None]) -> threading.Thread:
+    thread = threading.Thread(target=run, name=name, daemon=True)
+    thread.start()
+    return thread

@@ -1,0 +1,167 @@
+"""The clients' HTTP routes: scoring in each dialect, the models, and health."""
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from reranker_worker.catalog import models_document, resolve, sie_model
+from reranker_worker.dialects import SCORE_PATH
+from reranker_worker.dialects.calls import Bounds, Dialect, Incoming, Reply, ScoreCall, Scored, json_reply, ranked
+from reranker_worker.dialects.rerank import RERANK
+from reranker_worker.dialects.sie import SIE
+from reranker_worker.errors import NotFound, NotReady, RequestError
+from reranker_worker.serving import ScoreRequest, ScoreResult
+from reranker_worker.settings import HttpLimits
+from reranker_worker.worker import Worker
+
+_VERSION = version("reranker-worker")
+_RETRY_HEALTH_S = 1.0
+_CLIENT_GONE = Reply(499, b"")  # nobody reads it; nginx's code, for the metrics
+
+
+@dataclass(frozen=True)
+class ClientRoutes:
+    """Answers clients with what the worker serves."""
+
+    worker: Worker
+    limits: HttpLimits
+
+    def router(self) -> APIRouter:
+        """Return the routes."""
+        router = APIRouter()
+        for path in ("/rerank", "/v1/rerank", "/v2/rerank"):
+            router.add_api_route(path, self.rerank, methods=["POST"])
+        router.add_api_route(SCORE_PATH + "{model:path}", self.score, methods=["POST"])
+        router.add_api_route("/v1/models", self.models, methods=["GET"])
+        router.add_api_route("/v1/models/{name:path}", self.model, methods=["GET"])
+        router.add_api_route("/info", self.info, methods=["GET"])
+        router.add_api_route("/healthz", self.alive, methods=["GET"])
+        for path in ("/health", "/readyz", "/ping"):
+            router.add_api_route(path, self.ready, methods=["GET"])
+        return router
+
+    async def rerank(self, request: Request) -> Response:
+        """Rank documents for Cohere's, Jina's and vLLM's clients."""
+        return await self._answer(RERANK, request)
+
+    async def score(self, request: Request, model: str) -> Response:
+        """Score items for the SIE SDK."""
+        return await self._answer(SIE, request, model)
+
+    async def models(self) -> Response:
+        """List the model and its adapters."""
+        document = models_document(self.worker.observation.world, self.worker.started_s)
+        return _response(json_reply(200, document))
+
+    async def model(self, request: Request, name: str) -> Response:
+        """Describe one model or adapter."""
+        document = models_document(self.worker.observation.world, self.worker.started_s)
+        entry = next((entry for entry in document["data"] if entry["id"] == name), None)
+        if entry is None:
+            error = NotFound(f"no model by that name is served here; see {request.url_for('models').path}")
+            return _response(RERANK.render_error(error, error.message))
+        return _response(json_reply(200, entry))
+
+    async def info(self) -> Response:
+        """Say what is served and how long its pairs may be."""
+        world = self.worker.observation.world
+        if world.manifest is None:
+            return _response(_not_ready("no model is configured yet"))
+        described = sie_model(world.manifest, world)
+        return _response(
+            json_reply(
+                200,
+                {
+                    "model_id": world.manifest.served_name,
+                    "revision": world.served.model,
+                    "adapters": dict(world.served.adapters),
+                    "model_type": {"reranker": {}},
+                    "max_input_length": described["max_sequence_length"],
+                    "version": _VERSION,
+                },
+            )
+        )
+
+    async def alive(self) -> Response:
+        """Answer as long as the process does."""
+        return _response(json_reply(200, {"status": "ok"}))
+
+    async def ready(self) -> Response:
+        """Answer 200 only while requests can be scored here."""
+        state = self.worker.state()
+        return _response(json_reply(200, {"status": "ok"}) if state.ready else _not_ready(state.message))
+
+    async def _answer(self, dialect: Dialect, request: Request, path_model: str | None = None) -> Response:
+        started_s = self.worker.clock()
+        try:
+            call = dialect.parse(await _incoming(request, path_model), self._bounds())
+            scored = await _unless_client_gone(request, self._scored(call, started_s))
+            reply = dialect.render(call, scored) if scored is not None else _CLIENT_GONE
+        except RequestError as error:
+            reply = dialect.render_error(error, error.message)
+            self.worker.metrics.refusals.labels(error.reason).inc()
+        self._measure(dialect, reply, started_s)
+        return _response(reply)
+
+    async def _scored(self, call: ScoreCall, started_s: float) -> Scored:
+        resolved = resolve(self.worker.observation.world, call.model, call.adapter)
+        result: ScoreResult = await self.worker.scorer.score(
+            ScoreRequest(
+                query=call.query,
+                documents=call.documents,
+                adapter=resolved.adapter,
+                raw_scores=call.raw_scores,
+                deadline_s=started_s + self.limits.request_timeout_s,
+            )
+        )
+        total_ms = (self.worker.clock() - started_s) * 1000
+        return Scored(resolved.model, ranked(result.scores, call.top_n), result, total_ms)
+
+    def _bounds(self) -> Bounds:
+        return Bounds(self.limits.max_documents, self.limits.max_characters)
+
+    def _measure(self, dialect: Dialect, reply: Reply, started_s: float) -> None:
+        manifest = self.worker.observation.world.manifest
+        model = manifest.served_name if manifest is not None else ""
+        self.worker.metrics.requests.labels(model, dialect.api, str(reply.status)).inc()
+        self.worker.metrics.request_duration.observe(self.worker.clock() - started_s)
+
+
+async def _incoming(request: Request, path_model: str | None) -> Incoming:
+    return Incoming(
+        body=await request.body(),
+        path=request.url.path,
+        path_model=path_model,
+        content_type=request.headers.get("content-type", "application/json"),
+        accept=request.headers.get("accept", "*/*"),
+    )
+
+
+async def _unless_client_gone(request: Request, work: Coroutine[Any, Any, Scored]) -> Scored | None:
+    """Return what `work` returns; cancel it and return None once the client has gone away."""
+    working = asyncio.ensure_future(work)
+    gone = asyncio.ensure_future(_disconnect(request))
+    try:
+        await asyncio.wait({working, gone}, return_when=asyncio.FIRST_COMPLETED)
+        return working.result() if working.done() else None
+    finally:
+        gone.cancel()
+        working.cancel()
+
+
+async def _disconnect(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        continue
+
+
+def _not_ready(message: str) -> Reply:
+    error = NotReady(message, retry_after_s=_RETRY_HEALTH_S)
+    return RERANK.render_error(error, message)
+
+
+def _response(reply: Reply) -> Response:
+    return Response(reply.body, reply.status, dict(reply.headers), reply.media_type)

@@ -1,0 +1,195 @@
+"""What a worker says of itself: readiness and the document of `GET /state`. No I/O."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from reranker_worker.artifacts import ArtifactPhase, ArtifactStatus
+from reranker_worker.decisions import Load, World, adapter_entries, adapter_load, missing_adapters, model_load
+from reranker_worker.manifest import AdapterEntry, Manifest, ModelEntry
+from reranker_worker.manifest_files import Reading
+
+Phase = Literal["Pending", "Downloading", "Loading", "Loaded", "Failed"]
+
+
+# A complete artifact is about to be loaded: the next tick starts it, or starts it after the loads before it.
+_PHASES: Mapping[ArtifactPhase, Phase] = {
+    ArtifactPhase.PENDING: "Pending",
+    ArtifactPhase.DOWNLOADING: "Downloading",
+    ArtifactPhase.COMPLETE: "Loading",
+    ArtifactPhase.FAILED: "Failed",
+}
+
+
+@dataclass(frozen=True)
+class Observation:
+    """The reconciler's latest look at the world; readers on other threads only ever see whole ones."""
+
+    reading: Reading
+    world: World
+
+
+@dataclass(frozen=True)
+class ItemState:
+    """How far one model or adapter is."""
+
+    phase: Phase
+    digest: str = ""
+    reason: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class ModelState(ItemState):
+    """A model revision as /state tells it."""
+
+    revision: str = ""
+    admitted: bool = False
+    serving: bool = False
+
+
+@dataclass(frozen=True)
+class AdapterState(ItemState):
+    """An adapter revision as /state tells it."""
+
+    name: str = ""
+    revision: str = ""
+
+
+@dataclass(frozen=True)
+class WorkerState:
+    """The document of `GET /state`."""
+
+    observed_generation: int
+    ready: bool
+    draining: bool
+    reason: str
+    message: str
+    models: tuple[ModelState, ...] = ()
+    adapters: tuple[AdapterState, ...] = ()
+    template: str = ""
+    pod: str = ""
+    boot_id: str = field(default="")
+
+    def document(self) -> dict[str, Any]:
+        """Return the JSON document of the contract."""
+        return {
+            "bootId": self.boot_id,
+            "pod": self.pod,
+            "template": self.template,
+            "observedGeneration": self.observed_generation,
+            "ready": self.ready,
+            "draining": self.draining,
+            "reason": self.reason,
+            "message": self.message,
+            "models": [asdict(model) for model in self.models],
+            "adapters": [asdict(adapter) for adapter in self.adapters],
+        }
+
+
+def worker_state(
+    observation: Observation, *, draining: bool, fatal: str = "", pod: str = "", boot_id: str = ""
+) -> WorkerState:
+    """Return the worker's state; `fatal` says why its device can't score any more."""
+    reading, world = observation.reading, observation.world
+    models = tuple(model_states(world))
+    hindrance = fatal or ("draining" if draining else _hindrance(world))
+    reason, message = _headline(reading, models, hindrance)
+    return WorkerState(
+        observed_generation=reading.observed.generation if reading.observed else 0,
+        ready=not hindrance,
+        draining=draining,
+        reason=reason,
+        message=message,
+        models=models,
+        adapters=tuple(adapter_states(world)),
+        template=world.template,
+        pod=pod,
+        boot_id=boot_id,
+    )
+
+
+def _hindrance(world: World) -> str:
+    """Return what keeps this worker from being ready, or "".
+
+    While a swap in place prepares its target, the admitted model before it answers, and the worker stays ready.
+    """
+    if world.manifest is None:
+        return "no manifest knows this worker's template yet"
+    if (model := world.served.model) is None:
+        target = world.manifest.target(world.template)
+        revision = target.revision if target else "the model"
+        return f"{revision} isn't admitted yet" if revision in world.models else f"{revision} isn't loaded yet"
+    if model not in world.manifest.admitted:
+        return f"{model} isn't admitted any more"
+    if missing := missing_adapters(world.manifest, world.served.adapters):
+        return f"adapters that the fleet has aren't loaded yet: {', '.join(missing)}"
+    return ""
+
+
+def _headline(reading: Reading, models: tuple[ModelState, ...], hindrance: str) -> tuple[str, str]:
+    if reading.problem:
+        return "InvalidManifest", reading.problem
+    failed = next((model for model in models if model.phase == "Failed"), None)
+    return (failed.reason, failed.message) if failed else ("", hindrance)
+
+
+def model_states(world: World) -> Iterator[ModelState]:
+    """Tell the model that this worker is to serve, and the one that it serves where that is another."""
+    if world.manifest is None:
+        return
+    target = world.manifest.target(world.template)
+    for entry in world.manifest.models:
+        if entry == target or entry.revision == world.served.model:
+            yield _model_state(world, world.manifest, entry)
+
+
+def _model_state(world: World, manifest: Manifest, entry: ModelEntry) -> ModelState:
+    artifact = world.artifacts.get(entry.source, ArtifactStatus())
+    item = _item(world, artifact, model_load(world, entry), loaded=entry.revision in world.models)
+    return ModelState(
+        **asdict(item),
+        revision=entry.revision,
+        admitted=entry.revision in manifest.admitted,
+        serving=entry.revision == world.served.model,
+    )
+
+
+def adapter_states(world: World) -> Iterator[AdapterState]:
+    """Tell the entries of each name up to the one that is loaded: those after it aren't wanted."""
+    if world.manifest is None or (target := world.manifest.target(world.template)) is None:
+        return
+    model = world.served.model or target.revision
+    within = adapter_entries(world.manifest)
+    settled: set[str] = set()
+    for entry in world.manifest.adapters:
+        if entry.name not in within:
+            yield _too_many(world.manifest, entry)
+        elif entry.name not in settled:
+            state = _adapter_state(world, world.manifest, model, entry)
+            if state.phase == "Loaded":
+                settled.add(entry.name)
+            yield state
+
+
+def _adapter_state(world: World, manifest: Manifest, model: str, entry: AdapterEntry) -> AdapterState:
+    artifact = world.artifacts.get(entry.source, ArtifactStatus())
+    load = adapter_load(world, manifest, model, entry)
+    item = _item(world, artifact, load, loaded=(model, entry.name, entry.revision) in world.adapters)
+    return AdapterState(**asdict(item), name=entry.name, revision=entry.revision)
+
+
+def _too_many(manifest: Manifest, entry: AdapterEntry) -> AdapterState:
+    limit = manifest.max_loaded
+    message = f"adapter {entry.name}: {limit} others stand before it, and adapterPolicy.maxLoaded is {limit}"
+    return AdapterState("Failed", reason="TooManyAdapters", message=message, name=entry.name, revision=entry.revision)
+
+
+def _item(world: World, artifact: ArtifactStatus, load: Load, *, loaded: bool) -> ItemState:
+    if loaded:
+        return ItemState("Loaded", artifact.digest)
+    if load in world.loading:
+        return ItemState("Loading", artifact.digest)
+    if (failure := world.failures.get(load)) is not None:
+        return ItemState("Failed", artifact.digest, failure.reason, failure.message)
+    return ItemState(_PHASES[artifact.phase], artifact.digest, artifact.reason, artifact.message)
