@@ -41,7 +41,7 @@ class Kube:
 
     def apply(self, *manifests: Object) -> None:
         listed = {"apiVersion": "v1", "kind": "List", "items": list(manifests)}
-        self("apply", "--server-side", "-f", "-", stdin=json.dumps(listed))
+        self("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=json.dumps(listed))
 
     def get(self, kind: str, name: str) -> Object:
         found: Object = json.loads(self("get", kind, name, "-o", "json"))

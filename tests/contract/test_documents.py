@@ -1,0 +1,94 @@
+"""What one package writes, the other reads: the serving manifest, the flags of the pod, names and hashes."""
+
+from typing import Any
+
+import pytest
+
+from reranker_operator import names, rollout, serving
+from reranker_operator.pod_template import pod_template
+from reranker_operator.settings import Settings
+from reranker_operator.state import Key, Model, World
+from reranker_operator.v1alpha1 import RerankerModelSpec
+from reranker_worker import manifest
+from reranker_worker.canonical_json import canonical_json
+from reranker_worker.settings import FetchSettings, ServeSettings
+
+SPEC = {
+    "source": {"uri": "hf://BAAI/bge-reranker-v2-m3", "revision": "953dc6f6", "digest": "sha256:" + "a" * 64},
+    "engine": {"dtype": "bfloat16", "maxLength": 1024, "scores": "raw", "maxBatchTokens": 8192},
+    "adapters": [
+        {"name": "legal", "source": {"uri": "pvc://models/legal"}},
+        {"name": "medical", "source": {"uri": "hf://acme/medical", "revision": "v1"}},
+    ],
+    "adapterPolicy": {"maxLoaded": 4, "maxRank": 8},
+    "rollout": {"drainSeconds": 12},
+}
+TEMPLATE = "t-00000000"
+
+
+def model(**spec: Any) -> Model:
+    parsed = RerankerModelSpec.model_validate({**SPEC, **spec})
+    return Model(Key("search", "bge"), uid="u", generation=1, resource_version="1", spec=parsed)
+
+
+def test_the_worker_reads_the_manifest_that_the_operator_writes() -> None:
+    world = World(model(), children={})
+    wanted = rollout.wanted_model(world.model)
+    written = rollout.manifest(world, wanted, TEMPLATE)
+    read = manifest.parse_manifest(serving.text(written))
+
+    target = read.target(TEMPLATE)
+    assert target is not None
+    assert target.revision == wanted.revision
+    assert target.source == manifest.Source("hf://BAAI/bge-reranker-v2-m3", "953dc6f6", "sha256:" + "a" * 64)
+    assert (target.engine.dtype, target.engine.max_length, target.engine.scores) == ("bfloat16", 1024, "raw")
+    assert [(a.name, a.source.uri, a.required) for a in read.adapters] == [
+        ("legal", "pvc://models/legal", False),
+        ("medical", "hf://acme/medical", False),
+    ]
+    assert (read.generation, read.served_name) == (1, "BAAI/bge-reranker-v2-m3")
+    assert (read.max_loaded, read.max_rank, read.drain_s) == (4, 8, 12)
+    assert (read.limits.max_batch_tokens, read.limits.max_queue_tokens) == (8192, 400_000)
+    assert manifest.resource_name(target.revision) == "bge"
+
+
+def test_a_manifest_survives_the_way_through_the_api() -> None:
+    world = World(model(), children={})
+    written = rollout.manifest(world, rollout.wanted_model(world.model), TEMPLATE)
+    assert serving.manifest(serving.text(written)) == written
+
+
+@pytest.fixture
+def containers(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The pod's containers by name; the environment is emptied of what would hide a missing flag."""
+    for variable in ("HF_ENDPOINT", "HF_TOKEN", "POD_NAME"):
+        monkeypatch.delenv(variable, raising=False)
+    spec = pod_template(model(), TEMPLATE, ["models"], Settings(worker_image="worker:1"))["spec"]
+    return {container["name"]: container for container in (*spec["initContainers"], *spec["containers"])}
+
+
+def test_the_worker_takes_the_flags_of_the_pod_that_the_operator_makes(containers: dict[str, Any]) -> None:
+    fetch, *fetch_flags = containers["fetcher"]["args"]
+    serve, *serve_flags = containers["server"]["args"]
+    assert (fetch, serve) == ("fetch", "serve")
+    assert FetchSettings(_cli_parse_args=fetch_flags).template == TEMPLATE
+    settings = ServeSettings(_cli_parse_args=serve_flags)
+    assert settings.template == TEMPLATE
+    ports = {port["name"]: port["containerPort"] for port in containers["server"]["ports"]}
+    assert ports == {"http": settings.port, "internal": settings.internal_port}
+
+
+@pytest.mark.parametrize("container", ["fetcher", "server"])
+def test_every_folder_that_the_worker_uses_is_mounted(containers: dict[str, Any], container: str) -> None:
+    mounts = {mount["mountPath"]: mount.get("readOnly", False) for mount in containers[container]["volumeMounts"]}
+    settings = FetchSettings(_cli_parse_args=[f"--template={TEMPLATE}"])
+    for path in settings.manifest_paths:
+        assert mounts[str(path.parent)] is True
+    assert mounts[str(settings.cache)] is (container == "server")
+    assert mounts[str(settings.run)] is (container == "server")
+    assert (str(settings.claims / "models") in mounts) is (container == "fetcher")
+
+
+def test_both_packages_write_the_same_canonical_json() -> None:
+    document = {"uri": "pvc://models/ü", "digest": None, "nested": [{"b": 1, "a": None}]}
+    assert canonical_json(document) == names.canonical(document) == '{"nested":[{"b":1}],"uri":"pvc://models/ü"}'
