@@ -1,0 +1,111 @@
+"""The way to the API server: one request, its timeout, its error, its place in the metrics."""
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import aiohttp
+from kubernetes.aio.client import ApiClient, Configuration
+from kubernetes.aio.config import load_incluster_config, load_kube_config
+
+from reranker_operator.errors import Conflict, NotFound, Refused, Unreachable
+from reranker_operator.metrics import Metrics
+from reranker_operator.names import MANAGER, Document
+
+CONNECT_TIMEOUT_S = 10
+REQUEST_TIMEOUT_S = 30
+
+APPLY = "application/apply-patch+yaml"
+MERGE = "application/merge-patch+json"
+JSON = "application/json"
+
+ERRORS = {404: NotFound, 409: Conflict}
+
+
+async def configuration() -> Configuration:
+    """Where the API server is and who we are: the pod's service account, else the kubeconfig."""
+    found = Configuration()
+    if "KUBERNETES_SERVICE_HOST" in os.environ:
+        load_incluster_config(client_configuration=found)
+    else:
+        await load_kube_config(client_configuration=found)
+    # Retries belong to the workqueue: a request that is tried again inside would act on old news.
+    found.retries = None
+    return found
+
+
+class Api:
+    """Requests as JSON documents; every one has a timeout and is counted."""
+
+    def __init__(self, config: Configuration, metrics: Metrics) -> None:
+        self._client = ApiClient(config)
+        self._client.user_agent = MANAGER
+        self._metrics = metrics
+        self._timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S, sock_connect=CONNECT_TIMEOUT_S)
+
+    async def close(self) -> None:
+        await self._client.close()
+
+    async def get(self, resource: str, path: str, query: Mapping[str, str] | None = None) -> Document:
+        return await self._request("GET", resource, path, query=query)
+
+    async def create(self, resource: str, path: str, body: Document) -> Document:
+        return await self._request("POST", resource, path, body=body)
+
+    async def apply(self, resource: str, path: str, body: Document) -> Document:
+        """Server-side apply: take the members of `body` as ours, create the object where there is none."""
+        query = {"fieldManager": MANAGER, "force": "true"}
+        return await self._request("PATCH", resource, path, query=query, body=body, content_type=APPLY)
+
+    async def merge(self, resource: str, path: str, body: Document) -> Document:
+        query = {"fieldManager": MANAGER}
+        return await self._request("PATCH", resource, path, query=query, body=body, content_type=MERGE)
+
+    async def _request(
+        self,
+        method: str,
+        resource: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Document | None = None,
+        content_type: str = JSON,
+    ) -> Document:
+        what, code = f"{method} {path}", "none"
+        try:
+            status, content = await self._exchange(method, path, query, body, content_type)
+            code = str(status)
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise Unreachable(f"{what}: {error or type(error).__name__}") from error
+        finally:
+            self._metrics.api_requests.labels(method, resource, code).inc()
+        if status >= 400:
+            raise ERRORS.get(status, Refused)(what, status, _message(content))
+        document: Document = json.loads(content)
+        return document
+
+    async def _exchange(
+        self, method: str, path: str, query: Mapping[str, str] | None, body: Document | None, content_type: str
+    ) -> tuple[int, bytes]:
+        request = await self._client.param_serialize(
+            method,
+            path,
+            query_params=list((query or {}).items()),
+            header_params={"Accept": JSON, "Content-Type": content_type},
+            body=body,
+            auth_settings=["BearerToken"],
+        )
+        response = await self._client.call_api(*request, _request_timeout=self._timeout)
+        return response.status, await response.read()
+
+
+def _message(content: bytes) -> str:
+    """The message of a Status object, or the start of whatever a proxy in between said."""
+    try:
+        status: Any = json.loads(content)
+    except ValueError:
+        status = None
+    if isinstance(status, dict) and "message" in status:
+        return str(status["message"])
+    return content[:200].decode(errors="replace")

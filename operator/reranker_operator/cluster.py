@@ -1,0 +1,147 @@
+"""The world as the API server has it, and the writes that change it: observe and execute."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import structlog
+from pydantic import ValidationError
+
+from reranker_operator import names, pods, serving
+from reranker_operator.api import Api
+from reranker_operator.errors import NotFound, UnreadableSpec
+from reranker_operator.names import Document
+from reranker_operator.state import Action, Announce, Apply, Event, Key, Kind, Model, Pod, World, child_name
+from reranker_operator.v1alpha1 import API_VERSION, GROUP, KIND, PLURAL, VERSION, RerankerModelSpec
+
+log = structlog.get_logger(__name__)
+
+RESOURCES = {
+    Kind.CONFIG_MAP: ("/api/v1", "configmaps"),
+    Kind.DEPLOYMENT: ("/apis/apps/v1", "deployments"),
+    Kind.SERVICE: ("/api/v1", "services"),
+    Kind.POD_DISRUPTION_BUDGET: ("/apis/policy/v1", "poddisruptionbudgets"),
+}
+MODELS = f"/apis/{GROUP}/{VERSION}"
+MAX_NOTE = 1024  # of an Event, by the API server
+
+
+class Cluster:
+    """One cluster's RerankerModels, their children and their pods."""
+
+    def __init__(self, api: Api, identity: str) -> None:
+        self._api = api
+        self._identity = identity
+
+    async def models(self, namespaces: Sequence[str]) -> list[Key]:
+        """Every RerankerModel of the namespaces, of all namespaces when there are none given."""
+        scopes = [f"{MODELS}/namespaces/{namespace}/{PLURAL}" for namespace in namespaces] or [f"{MODELS}/{PLURAL}"]
+        lists = await asyncio.gather(*(self._api.get(PLURAL, scope) for scope in scopes))
+        found = (item["metadata"] for listed in lists for item in listed["items"])
+        return [Key(metadata["namespace"], metadata["name"]) for metadata in found]
+
+    async def observe(self, key: Key) -> World | None:
+        """The model, its children and its pods; None when the model is gone or on its way out."""
+        live = await self._get(PLURAL, _model_path(key))
+        if live is None or "deletionTimestamp" in live["metadata"]:
+            return None
+        model = _model(key, live)
+        listed, found = await asyncio.gather(
+            self._pods(key), asyncio.gather(*(self._child(key, kind) for kind in Kind))
+        )
+        children = {kind: child for kind, child in zip(Kind, found, strict=True) if child is not None}
+        written = (children.get(Kind.CONFIG_MAP, {}).get("data") or {}).get(names.MANIFEST_KEY)
+        return World(model, children, serving.manifest(written), listed)
+
+    async def _get(self, resource: str, path: str) -> Document | None:
+        try:
+            return await self._api.get(resource, path)
+        except NotFound:
+            return None
+
+    async def _child(self, key: Key, kind: Kind) -> Document | None:
+        return await self._get(RESOURCES[kind][1], _child_path(key, kind, child_name(kind, key.name)))
+
+    async def _pods(self, key: Key) -> tuple[Pod, ...]:
+        path = f"/api/v1/namespaces/{key.namespace}/pods"
+        listed = await self._api.get("pods", path, {"labelSelector": names.selector(key.name)})
+        found = (pods.worker_pod(live, key.name) for live in listed["items"])
+        return tuple(pod for pod in found if pod is not None)
+
+    async def execute(self, key: Key, actions: Sequence[Action]) -> None:
+        """Act: the manifest first, so that no pod is told or made for what the ConfigMap doesn't say yet."""
+        for action in actions:
+            log.info(action.detail, model=str(key))
+        applies = [action for action in actions if isinstance(action, Apply)]
+        for apply in applies:
+            if apply.kind is Kind.CONFIG_MAP:
+                await self._apply(key, apply)
+        await asyncio.gather(*(self._announce(key, action) for action in actions if isinstance(action, Announce)))
+        for apply in applies:
+            if apply.kind is not Kind.CONFIG_MAP:
+                await self._apply(key, apply)
+
+    async def _apply(self, key: Key, action: Apply) -> None:
+        body = action.body
+        if action.resource_version:
+            body = {**body, "metadata": {**body["metadata"], "resourceVersion": action.resource_version}}
+        await self._api.apply(RESOURCES[action.kind][1], _child_path(key, action.kind, action.name), body)
+
+    async def _announce(self, key: Key, action: Announce) -> None:
+        patch = {"metadata": {"annotations": {names.MANIFEST_ANNOTATION: action.manifest}}}
+        try:
+            await self._api.merge("pods", f"/api/v1/namespaces/{key.namespace}/pods/{action.pod}", patch)
+        except NotFound:
+            log.debug("the pod ended meanwhile", model=str(key), pod=action.pod)
+
+    async def write_status(self, key: Key, resource_version: str, patch: Document) -> None:
+        """Merge into the status of the very object that was observed; Conflict if it was written since."""
+        body = {"metadata": {"resourceVersion": resource_version}, "status": patch}
+        await self._api.merge(f"{PLURAL}/status", f"{_model_path(key)}/status", body)
+
+    async def emit(self, model: Model, event: Event) -> None:
+        """Post one Kubernetes Event about a model."""
+        namespace = model.key.namespace
+        body = {
+            "apiVersion": "events.k8s.io/v1",
+            "kind": "Event",
+            "metadata": {"generateName": f"{model.key.name}.", "namespace": namespace},
+            "eventTime": datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
+            "reportingController": f"{GROUP}/{names.MANAGER}",
+            "reportingInstance": self._identity,
+            "action": "Reconcile",
+            "reason": event.reason,
+            "note": event.message[:MAX_NOTE],
+            "type": event.type,
+            "regarding": {
+                "apiVersion": API_VERSION,
+                "kind": KIND,
+                "namespace": namespace,
+                "name": model.key.name,
+                "uid": model.uid,
+            },
+        }
+        await self._api.create("events", f"/apis/events.k8s.io/v1/namespaces/{namespace}/events", body)
+
+
+def _model_path(key: Key) -> str:
+    return f"{MODELS}/namespaces/{key.namespace}/{PLURAL}/{key.name}"
+
+
+def _child_path(key: Key, kind: Kind, name: str) -> str:
+    prefix, plural = RESOURCES[kind]
+    return f"{prefix}/namespaces/{key.namespace}/{plural}/{name}"
+
+
+def _model(key: Key, live: Document) -> Model:
+    metadata, status = live["metadata"], live.get("status") or {}
+    try:
+        spec = RerankerModelSpec.model_validate(live["spec"])
+    except ValidationError as error:
+        raise UnreadableSpec(live, _first(error)) from error
+    return Model(key, metadata["uid"], metadata["generation"], metadata["resourceVersion"], spec, status)
+
+
+def _first(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    return f"spec.{'.'.join(str(step) for step in first['loc'])}: {first['msg']}"

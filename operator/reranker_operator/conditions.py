@@ -1,0 +1,179 @@
+"""A RerankerModel's status: what is true of the fleet, and in words what isn't yet. No I/O."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from reranker_operator import names, progress
+from reranker_operator.names import Document
+from reranker_operator.progress import FAILED, LOADED
+from reranker_operator.rollout import ready_pods, wanted_adapter
+from reranker_operator.state import Problem, Target, World
+from reranker_operator.v1alpha1 import (
+    Adapter,
+    AdapterStatus,
+    Condition,
+    RerankerModelStatus,
+    Revisions,
+    RevisionStatus,
+)
+
+PHASES = ("Pending", "Downloading", "Loading", LOADED)
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A condition before it is compared with the one before."""
+
+    type: str
+    holds: bool
+    reason: str
+    message: str
+
+
+def status(world: World, target: Target, now: datetime) -> Document:
+    """The whole status; the same document as before as long as nothing changed."""
+    model, blocker = world.model, progress.blocker(world, target)
+    before = RerankerModelStatus.model_validate(model.status)
+    adapters = [_adapter(world, adapter) for adapter in model.spec.adapters]
+    facts = [*_facts(world, target, blocker), _adapters_ready(adapters)]
+    whole = RerankerModelStatus(
+        observed_generation=model.generation,
+        replicas=sum(not pod.terminating for pod in world.pods),
+        ready_replicas=len(ready_pods(world)),
+        selector=names.selector(model.key.name),
+        endpoint=names.endpoint(model.key.namespace, model.key.name),
+        revisions=_revisions(world, target, before.revisions, _timestamp(now)),
+        adapters=adapters,
+        adapters_ready=f"{sum(map(_complete, adapters))}/{len(adapters)}" if adapters else "",
+        conditions=list(_conditions(facts, model.generation, before.conditions, _timestamp(now))),
+    )
+    return whole.model_dump(by_alias=True, exclude_none=True)
+
+
+def invalid(model_status: Document, generation: int, problem: Problem, now: datetime) -> Document:
+    """The status of a model whose spec can't be read; what serves is left alone and stays in it."""
+    before = RerankerModelStatus.model_validate(model_status)
+    stated = [Fact("Ready", False, problem.reason, problem.message), *_pace(problem)]
+    kept = [c for c in before.conditions if c.type in ("Available", "AdaptersReady")]
+    conditions = [*_conditions(stated, generation, before.conditions, _timestamp(now)), *kept]
+    whole = before.model_copy(update={"observed_generation": generation, "conditions": conditions})
+    return whole.model_dump(by_alias=True, exclude_none=True)
+
+
+def _timestamp(now: datetime) -> str:
+    return now.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _facts(world: World, target: Target, blocker: Problem | None) -> Iterator[Fact]:
+    """Ready, Available and, only while they hold, Reconciling and Stalled (as kstatus reads them)."""
+    ready, replicas = len(ready_pods(world)), world.model.spec.replicas
+    if blocker is not None:
+        yield Fact("Ready", False, blocker.reason, blocker.message)
+    elif replicas == 0:
+        yield Fact("Ready", True, "ScaledToZero", "no replicas are wanted and none are left")
+    else:
+        yield Fact("Ready", True, "Serving", f"all {replicas} pods serve {target.revision}")
+    if ready:
+        yield Fact("Available", True, "Serving", f"{ready} pods answer clients")
+    else:
+        yield Fact("Available", False, blocker.reason if blocker else "ScaledToZero", "no pod answers clients")
+    if blocker is not None:
+        yield from _pace(blocker)
+
+
+def _pace(blocker: Problem) -> Iterator[Fact]:
+    yield Fact("Stalled" if blocker.stalled else "Reconciling", True, blocker.reason, blocker.message)
+
+
+def _adapters_ready(adapters: Sequence[AdapterStatus]) -> Fact:
+    waiting = [adapter for adapter in adapters if not _complete(adapter)]
+    failed = next((adapter for adapter in waiting if adapter.reason), None)
+    if not adapters:
+        return Fact("AdaptersReady", True, "NoAdapters", "the model has no adapters")
+    if not waiting:
+        return Fact("AdaptersReady", True, "AllLoaded", f"all {len(adapters)} adapters are loaded on every pod")
+    if failed is not None:
+        return Fact("AdaptersReady", False, failed.reason or FAILED, f"{failed.name}: {failed.message}")
+    waits = ", ".join(f"{adapter.name} ({adapter.ready} of {adapter.desired} pods)" for adapter in waiting)
+    return Fact("AdaptersReady", False, "Loading", f"not loaded on every pod yet: {waits}")
+
+
+def _conditions(facts: Sequence[Fact], generation: int, before: Sequence[Condition], now: str) -> Iterator[Condition]:
+    """The facts as conditions; a transition time moves only with the status."""
+    earlier = {condition.type: condition for condition in before}
+    for fact in facts:
+        value: Literal["True", "False"] = "True" if fact.holds else "False"
+        old = earlier.get(fact.type)
+        yield Condition(
+            type=fact.type,
+            status=value,
+            observed_generation=generation,
+            last_transition_time=old.last_transition_time if old is not None and old.status == value else now,
+            reason=fact.reason,
+            message=fact.message,
+        )
+
+
+def _complete(adapter: AdapterStatus) -> bool:
+    return adapter.ready == adapter.desired and not adapter.reason
+
+
+def _adapter(world: World, adapter: Adapter) -> AdapterStatus:
+    """How far the fleet is with the wanted revision of one adapter."""
+    revision = wanted_adapter(adapter).revision
+    ready = ready_pods(world)
+    reports = [report for pod in world.pods if not pod.terminating and (report := world.report(pod)) is not None]
+    failed = next((r for r in (w.adapter(adapter.name, revision) for w in reports) if r and r.phase == FAILED), None)
+    loaded = [
+        r for r in map(world.report, ready) if r and (a := r.adapter(adapter.name, revision)) and a.phase == LOADED
+    ]
+    return AdapterStatus(
+        name=adapter.name,
+        revision=revision,
+        ready=len(loaded),
+        desired=max(world.model.spec.replicas, len(ready)),
+        reason=(failed.reason or FAILED) if failed else None,
+        message=failed.message if failed else None,
+    )
+
+
+def _revisions(world: World, target: Target, before: Revisions, now: str) -> Revisions:
+    name = _serving(world, target, before)
+    since = before.serving.since if before.serving is not None and before.serving.name == name else now
+    serving = RevisionStatus(name=name, since=since) if name else None
+    if name == target.revision:
+        return Revisions(serving=serving)
+    return Revisions(serving=serving, candidate=_candidate(world, target, before.candidate, now))
+
+
+def _serving(world: World, target: Target, before: Revisions) -> str:
+    """The revision that answers: the wanted one once every ready pod has it, until then the most common other."""
+    ready = ready_pods(world)
+    reports = [report for report in map(world.report, ready) if report is not None]
+    if ready and not reports:  # the pods answer their probes but not us: nothing says that this changed
+        return before.serving.name if before.serving else ""
+    serving = Counter(m.revision for report in reports for m in report.models if m.serving and m.admitted)
+    others = Counter({revision: count for revision, count in serving.items() if revision != target.revision})
+    return (others or serving).most_common(1)[0][0] if serving else ""
+
+
+def _candidate(world: World, target: Target, before: RevisionStatus | None, now: str) -> RevisionStatus:
+    pods = progress.new_pods(world, target)
+    reports = [entry for r in map(world.report, pods) if r is not None and (entry := r.model(target.revision))]
+    failed = next((entry for entry in reports if entry.phase == FAILED), None)
+    if failed is not None:
+        phase = FAILED
+    elif target.revision in target.manifest.admitted:
+        phase = "Admitted"
+    else:
+        phase = max((entry.phase for entry in reports if entry.phase in PHASES), key=PHASES.index, default=PHASES[0])
+    unchanged = before is not None and (before.name, before.phase) == (target.revision, phase)
+    return RevisionStatus(
+        name=target.revision,
+        phase=phase,
+        since=before.since if before is not None and unchanged else now,
+        message=failed.message if failed else None,
+    )

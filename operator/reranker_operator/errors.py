@@ -1,0 +1,51 @@
+"""What can go wrong between the operator and the API server.
+
+    OperatorError
+    ├── Unreachable       no answer: the API server is away, hangs, or the network is cut
+    ├── Refused           an answer that says no; status and message of the API server
+    │   ├── NotFound      404
+    │   └── Conflict      409: somebody wrote in between
+    ├── Stale             our own reading is older than what an operator has already acted on
+    └── UnreadableSpec    a stored spec that this version can't parse (an older or newer CRD)
+
+Each is raised where it is known and met once, by the worker that takes keys from the queue: it retries with a backoff.
+"""
+
+from typing import Any
+
+
+class OperatorError(Exception):
+    """Anything that a later attempt may overcome."""
+
+
+class Unreachable(OperatorError):
+    """No answer came."""
+
+
+class Refused(OperatorError):
+    """The API server answered with an error."""
+
+    def __init__(self, what: str, status: int, message: str) -> None:
+        super().__init__(f"{what}: {status}: {message}")
+        self.status = status
+
+
+class NotFound(Refused):
+    """There is no such object, or no such API."""
+
+
+class Conflict(Refused):
+    """The object was written since it was read, so this write was decided on old news."""
+
+
+class Stale(OperatorError):
+    """A child was written for a newer generation than was read."""
+
+
+class UnreadableSpec(OperatorError):
+    """The spec doesn't parse; holds the resource as it was read, for the status to say so."""
+
+    def __init__(self, live: dict[str, Any], message: str) -> None:
+        super().__init__(message)
+        self.live = live
+        self.message = message

@@ -1,0 +1,80 @@
+"""Names, labels and hashes that operator and worker agree on, as docs/contract.md lists them. No I/O."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+#: A JSON object as the API server and the manifest have it.
+Document = dict[str, Any]
+
+#: Field manager, `managed-by` label and reporting controller of Events: one name for all that the operator writes.
+MANAGER = "reranker-operator"
+
+MODEL_LABEL = "reranker.dev/model"
+TEMPLATE_LABEL = "reranker.dev/template"
+MANIFEST_ANNOTATION = "reranker.dev/serving-manifest"
+REVISION_ANNOTATION = "reranker.dev/revision"
+APPLIED_ANNOTATION = "reranker.dev/applied"
+GENERATION_ANNOTATION = "reranker.dev/model-generation"
+
+MANIFEST_KEY = "manifest.json"
+CLIENT_PORT = 8080
+INTERNAL_PORT = 8081
+
+
+def canonical(document: Any) -> str:
+    """The one JSON text of a document: sorted keys, no spaces, members that are None left out."""
+    return json.dumps(without_none(document), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def without_none(value: Any) -> Any:
+    """The value with every member left out that is None, at any depth."""
+    if isinstance(value, Mapping):
+        return {key: without_none(member) for key, member in value.items() if member is not None}
+    if isinstance(value, list | tuple):
+        return [without_none(member) for member in value]
+    return value
+
+
+def hash8(document: Any) -> str:
+    return hashlib.sha256(canonical(document).encode()).hexdigest()[:8]
+
+
+def model_revision(model: str, source: Document, engine: Document) -> str:
+    """Name of what makes the scores: source {uri, revision, digest} and engine {dtype, maxLength, scores}."""
+    return f"{model}-{hash8({'source': source, 'engine': engine})}"
+
+
+def adapter_revision(adapter: str, source: Document) -> str:
+    """Name of an adapter's content: source {uri, revision, digest}."""
+    return f"{adapter}-{hash8(source)}"
+
+
+def template_key(template: Document, revision: str) -> str:
+    """Key of a pod template made for a model revision; the template holds no key of its own when this is taken."""
+    return f"t-{hash8({'template': template, 'revision': revision})}"
+
+
+def serving_configmap(model: str) -> str:
+    return f"{model}-serving"
+
+
+def labels(model: str) -> dict[str, str]:
+    """Labels on everything that a model owns."""
+    return {
+        "app.kubernetes.io/name": "reranker-worker",
+        "app.kubernetes.io/instance": model,
+        "app.kubernetes.io/managed-by": MANAGER,
+        MODEL_LABEL: model,
+    }
+
+
+def selector(model: str) -> str:
+    """Label selector of a model's pods."""
+    return f"{MODEL_LABEL}={model}"
+
+
+def endpoint(namespace: str, model: str) -> str:
+    """URL that clients in the cluster use."""
+    return f"http://{model}.{namespace}.svc:{CLIENT_PORT}"

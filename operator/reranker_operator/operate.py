@@ -1,0 +1,147 @@
+"""The process: startup, the loops that run until a signal, shutdown."""
+
+import asyncio
+import os
+import random
+import signal
+import socket
+import time
+
+import structlog
+
+from reranker_operator import api
+from reranker_operator.api import Api
+from reranker_operator.cluster import Cluster
+from reranker_operator.errors import NotFound, OperatorError
+from reranker_operator.health import Health, HealthServer
+from reranker_operator.metrics import Metrics
+from reranker_operator.reconcile import Reconciler
+from reranker_operator.settings import Settings
+from reranker_operator.state import Key
+from reranker_operator.watching import Watching
+from reranker_operator.worker_client import WorkerClient
+from reranker_operator.workqueue import WorkQueue
+
+log = structlog.get_logger(__name__)
+
+BEAT_S = 1.0
+#: While the API server doesn't list the models, it is asked this often instead of once a resync.
+LISTING_RETRY_S = 2.0
+
+
+class Operator:
+    """Everything that one process runs."""
+
+    def __init__(self, settings: Settings, connection: Api, metrics: Metrics) -> None:
+        self._settings = settings
+        self._metrics = metrics
+        self._cluster = Cluster(connection, identity=os.environ.get("POD_NAME") or socket.gethostname())
+        self._workers = WorkerClient()
+        self._reconciler = Reconciler(self._cluster, self._workers, settings, time.monotonic)
+        self._queue: WorkQueue[Key] = WorkQueue(time.monotonic)
+        self._health = Health(time.monotonic, settings.resync_seconds)
+        self._server = HealthServer((settings.health_address, settings.health_port), self._health, metrics.registry)
+        self._loop = asyncio.get_running_loop()
+        self._watching = Watching(self._notify, settings.watched_namespaces, metrics)
+        metrics.queue_depth.set_function(lambda: len(self._queue))
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Run until `stop` is set; then finish the reconciles that are under way."""
+        self._server.start()
+        log.info("the operator runs", port=self._server.port, namespaces=self._settings.namespaces or "all")
+        loops = [self._beat(), self._resync(), *(self._work() for _ in range(self._settings.workers))]
+        tasks = [asyncio.create_task(loop) for loop in loops]
+        try:
+            stopped = asyncio.create_task(stop.wait())
+            done, _ = await asyncio.wait([stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            log.info("the operator stops")
+            await self._watching.stop()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._workers.close()
+            self._server.close()
+
+    def _notify(self, resource: str, key: Key) -> None:
+        # From the watching thread.
+        self._loop.call_soon_threadsafe(self._hear, resource, key)
+
+    def _hear(self, resource: str, key: Key) -> None:
+        self._metrics.watch_events.labels(resource).inc()
+        self._health.heard()
+        self._queue.add(key)
+
+    async def _beat(self) -> None:
+        while True:
+            self._health.beat()
+            await asyncio.sleep(BEAT_S)
+
+    async def _resync(self) -> None:
+        """Make every model due once in a while, so that a lost watch event delays a change and no more."""
+        while True:
+            answered = await self._list()
+            self._health.heard()
+            self._health.listed(answered=answered)
+            self._metrics.resyncs.labels("answered" if answered else "failed").inc()
+            every = self._settings.resync_seconds * random.uniform(0.9, 1.1)  # noqa: S311  (spreads load)
+            await asyncio.sleep(every if answered else min(every, LISTING_RETRY_S))
+
+    async def _list(self) -> bool:
+        try:
+            keys = await self._cluster.models(self._settings.watched_namespaces)
+        except NotFound:
+            # kopf looks for the API once, when it starts: start it when there is something to find.
+            log.warning("the API server doesn't serve RerankerModels; install the CRD")
+            await self._watching.stop()
+            return False
+        except OperatorError as error:
+            log.warning("the models couldn't be listed", error=str(error))
+            return False
+        self._watching.start()
+        self._metrics.models.set(len(keys))
+        for key in keys:
+            self._queue.add(key)
+        return True
+
+    async def _work(self) -> None:
+        while True:
+            key = await self._queue.get()
+            try:
+                with self._metrics.reconcile_seconds.time():
+                    await self._reconcile(key)
+            finally:
+                self._queue.done(key)
+
+    async def _reconcile(self, key: Key) -> None:
+        try:
+            outcome = await self._reconciler.reconcile(key)
+        except OperatorError as error:
+            self._metrics.reconciles.labels("failed").inc()
+            log.warning(
+                "a reconcile failed", model=str(key), error=str(error), again_s=round(self._queue.retry(key), 1)
+            )
+        except Exception:  # a bug that one model meets must not stop the others
+            self._metrics.reconciles.labels("failed").inc()
+            log.exception("a reconcile broke", model=str(key), again_s=round(self._queue.retry(key), 1))
+        else:
+            self._metrics.reconciles.labels("changed" if outcome.changed else "unchanged").inc()
+            self._queue.forget(key)
+            if outcome.again_s is not None:
+                self._queue.add_after(key, outcome.again_s)
+
+
+async def operate(settings: Settings) -> None:
+    """Run the operator until SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    metrics = Metrics()
+    connection = Api(await api.configuration(), metrics)
+    try:
+        await Operator(settings, connection, metrics).run(stop)
+    finally:
+        await connection.close()

@@ -1,0 +1,46 @@
+"""Which writes lead from the world as it is to the target; none when it is there. No I/O."""
+
+from reranker_operator import drift, names, ownership, serving
+from reranker_operator.names import Document
+from reranker_operator.state import Action, Announce, Apply, Kind, Model, Pod, Target, World, child_name
+
+
+def plan(world: World, target: Target) -> tuple[Action, ...]:
+    """The actions, each with a detail for the log; empty when nothing differs or nothing may be touched."""
+    if ownership.obstacle(world) is not None:
+        return ()
+    applies = (_apply(world, kind, target.children[kind]) for kind in Kind)
+    announcements = (_announce(world, target, pod) for pod in world.pods)
+    return (*(a for a in applies if a is not None), *(a for a in announcements if a is not None))
+
+
+def _apply(world: World, kind: Kind, desired: Document) -> Apply | None:
+    name = child_name(kind, world.model.key.name)
+    live = world.children.get(kind)
+    body = _stamped(desired, world.model)
+    if live is None:
+        return Apply(kind, name, body, "", f"create {kind} {name}")
+    different = drift.difference(desired, live)
+    if different is None:
+        return None
+    detail = f"change {kind} {name}: {different}"
+    return Apply(kind, name, body, live["metadata"]["resourceVersion"], detail)
+
+
+def _stamped(desired: Document, model: Model) -> Document:
+    """The object with the model's generation that it is written for, by which an operator with old news stops."""
+    annotations = {**desired["metadata"]["annotations"], names.GENERATION_ANNOTATION: str(model.generation)}
+    return {**desired, "metadata": {**desired["metadata"], "annotations": annotations}}
+
+
+def _announce(world: World, target: Target, pod: Pod) -> Announce | None:
+    """Tell a pod what it hasn't read. A pod that is only starting reads the ConfigMap, unless that changes now."""
+    if pod.terminating or pod.manifest == target.manifest:
+        return None
+    generation = target.manifest.generation
+    report = world.report(pod)
+    behind = report is not None and report.observed_generation < generation
+    changes = world.manifest is None or world.manifest.generation != generation
+    if not (behind or changes or pod.manifest is not None):
+        return None
+    return Announce(pod.name, serving.text(target.manifest), f"tell pod {pod.name} generation {generation}")

@@ -1,0 +1,155 @@
+"""The worker pod: fetcher and server from one image, as docs/contract.md lays them out. No I/O."""
+
+from collections.abc import Sequence
+
+from reranker_operator import names
+from reranker_operator.names import Document
+from reranker_operator.settings import Settings
+from reranker_operator.state import Model
+from reranker_operator.v1alpha1 import MAX_DRAIN_SECONDS, RerankerModelSpec
+
+UID = 65532
+#: Beyond the longest drain: the last batch, closing the device, ending the sidecar.
+DRAIN_MARGIN_S = 30
+TOKEN_KEY = "HF_TOKEN"  # noqa: S105  (the key's name)
+CACHE, RUN, TMP = "/cache", "/run/reranker", "/tmp"  # noqa: S108  (the container's own)
+SERVING, PODINFO, PVC = "/etc/reranker/serving", "/etc/reranker/podinfo", "/pvc"
+
+
+def pod_template(model: Model, key: str, claims: Sequence[str], settings: Settings) -> Document:
+    """The template whose pods know themselves by `key`; with an empty key, what the key is the hash of."""
+    metadata: Document = {"labels": {**names.labels(model.key.name), names.TEMPLATE_LABEL: key}}
+    spec: Document = {
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": MAX_DRAIN_SECONDS + DRAIN_MARGIN_S,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": UID,
+            "runAsGroup": UID,
+            "fsGroup": UID,
+            "fsGroupChangePolicy": "OnRootMismatch",
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "initContainers": [_fetcher(model.spec, key, claims, settings)],
+        "containers": [_server(model.spec, key, settings)],
+        "volumes": _volumes(model, claims),
+        "topologySpreadConstraints": [_spread(model.key.name)],
+        **_placement(model.spec),
+    }
+    if settings.pull_secrets:
+        spec["imagePullSecrets"] = [{"name": name} for name in settings.pull_secrets]
+    return {"metadata": metadata, "spec": spec}
+
+
+def _fetcher(spec: RerankerModelSpec, key: str, claims: Sequence[str], settings: Settings) -> Document:
+    """The sidecar that downloads: the only container with the network's credentials and a writable cache."""
+    env: list[Document] = []
+    if settings.hf_endpoint:
+        env.append({"name": "HF_ENDPOINT", "value": settings.hf_endpoint})
+    if spec.source.secret_ref is not None:
+        reference = {"name": spec.source.secret_ref.name, "key": TOKEN_KEY}
+        env.append({"name": TOKEN_KEY, "valueFrom": {"secretKeyRef": reference}})
+    return {
+        **_container("fetcher", "fetch", key, settings),
+        "restartPolicy": "Always",
+        **({"env": env} if env else {}),
+        "resources": {"requests": {"cpu": "10m", "memory": "64Mi"}},
+        "volumeMounts": [
+            _mount("cache", CACHE),
+            _mount("run", RUN),
+            _mount("tmp", TMP),
+            _mount("serving", SERVING, read_only=True),
+            _mount("podinfo", PODINFO, read_only=True),
+            *(_mount(f"pvc-{claim}", f"{PVC}/{claim}", read_only=True) for claim in claims),
+        ],
+    }
+
+
+def _server(spec: RerankerModelSpec, key: str, settings: Settings) -> Document:
+    """The container that scores; it reads the cache and can't write it."""
+    resources = {name: amounts for name, amounts in _resources(spec).items() if amounts}
+    return {
+        **_container("server", "serve", key, settings),
+        "env": [
+            {"name": "HF_HUB_OFFLINE", "value": "1"},
+            {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+            {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
+        ],
+        "ports": [
+            {"name": "http", "containerPort": names.CLIENT_PORT, "protocol": "TCP"},
+            {"name": "internal", "containerPort": names.INTERNAL_PORT, "protocol": "TCP"},
+        ],
+        # Ten minutes for a slow import from a cold disk; liveness begins when the process answers.
+        "startupProbe": {**_probe("/livez"), "periodSeconds": 1, "timeoutSeconds": 5, "failureThreshold": 600},
+        "livenessProbe": {**_probe("/livez"), "periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 3},
+        "readinessProbe": {**_probe("/readyz"), "periodSeconds": 1, "timeoutSeconds": 2, "failureThreshold": 3},
+        **({"resources": resources} if resources else {}),
+        "volumeMounts": [
+            _mount("cache", CACHE, read_only=True),
+            _mount("run", RUN, read_only=True),
+            _mount("tmp", TMP),
+            _mount("serving", SERVING, read_only=True),
+            _mount("podinfo", PODINFO, read_only=True),
+        ],
+    }
+
+
+def _container(name: str, command: str, key: str, settings: Settings) -> Document:
+    return {
+        "name": name,
+        "image": settings.worker_image,
+        "imagePullPolicy": settings.worker_image_pull_policy,
+        "args": [command, f"--template={key}"],
+        # A Python traceback or a native crash ends in the log alone; this brings its tail into the pod's status.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+    }
+
+
+def _resources(spec: RerankerModelSpec) -> Document:
+    return {"limits": dict(spec.resources.limits), "requests": dict(spec.resources.requests)}
+
+
+def _probe(path: str) -> Document:
+    return {"httpGet": {"path": path, "port": "internal"}}
+
+
+def _mount(volume: str, path: str, *, read_only: bool = False) -> Document:
+    return {"name": volume, "mountPath": path, **({"readOnly": True} if read_only else {})}
+
+
+def _volumes(model: Model, claims: Sequence[str]) -> list[Document]:
+    annotation = f"metadata.annotations['{names.MANIFEST_ANNOTATION}']"
+    podinfo = [{"path": "serving-manifest", "fieldRef": {"fieldPath": annotation}}]
+    return [
+        {"name": "serving", "configMap": {"name": names.serving_configmap(model.key.name)}},
+        {"name": "podinfo", "downwardAPI": {"items": podinfo}},
+        {"name": "cache", "emptyDir": {"sizeLimit": model.spec.cache.size}},
+        {"name": "run", "emptyDir": {}},
+        {"name": "tmp", "emptyDir": {}},
+        *(
+            {"name": f"pvc-{claim}", "persistentVolumeClaim": {"claimName": claim, "readOnly": True}}
+            for claim in claims
+        ),
+    ]
+
+
+def _spread(model: str) -> Document:
+    # A preference only: on a single node, or with one GPU node left, the pods still start.
+    return {
+        "maxSkew": 1,
+        "topologyKey": "kubernetes.io/hostname",
+        "whenUnsatisfiable": "ScheduleAnyway",
+        "labelSelector": {"matchLabels": {names.MODEL_LABEL: model}},
+    }
+
+
+def _placement(spec: RerankerModelSpec) -> Document:
+    tolerations = [t.model_dump(by_alias=True, exclude_none=True) for t in spec.tolerations]
+    placement = {"nodeSelector": dict(spec.node_selector), "tolerations": tolerations}
+    return {member: value for member, value in placement.items() if value}

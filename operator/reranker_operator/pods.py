@@ -1,0 +1,73 @@
+"""What a live Pod object says, as a state.Pod. No I/O."""
+
+from collections.abc import Iterator
+
+from reranker_operator import names, serving
+from reranker_operator.names import Document
+from reranker_operator.state import Pod, Problem
+
+ENDED = ("Succeeded", "Failed")
+
+#: Waiting reasons that a person has to do something about; other errors of a start may pass.
+STUCK = frozenset(
+    {
+        "CrashLoopBackOff",
+        "CreateContainerConfigError",
+        "CreateContainerError",
+        "ErrImageNeverPull",
+        "ImagePullBackOff",
+        "InvalidImageName",
+        "RunContainerError",
+    }
+)
+PASSING = frozenset({"ErrImagePull"})
+
+
+def worker_pod(live: Document, model: str) -> Pod | None:
+    """A living worker pod of a model's Deployment; None for a pod that ended or that something else made."""
+    metadata, status = live["metadata"], live.get("status") or {}
+    if status.get("phase") in ENDED or not _made_by(metadata, model):
+        return None
+    return Pod(
+        name=metadata["name"],
+        template=(metadata.get("labels") or {}).get(names.TEMPLATE_LABEL, ""),
+        ip=status.get("podIP", ""),
+        ready=_condition(status, "Ready").get("status") == "True",
+        terminating="deletionTimestamp" in metadata,
+        manifest=serving.manifest((metadata.get("annotations") or {}).get(names.MANIFEST_ANNOTATION)),
+        problem=next(_problems(metadata["name"], status), None),
+    )
+
+
+def _made_by(metadata: Document, model: str) -> bool:
+    # A Deployment's ReplicaSets are named after it; a copy that someone debugs has no owner and tells us nothing.
+    owners = metadata.get("ownerReferences") or ()
+    return any(o.get("controller") and o["kind"] == "ReplicaSet" and o["name"].startswith(f"{model}-") for o in owners)
+
+
+def _condition(status: Document, name: str) -> Document:
+    return next((c for c in status.get("conditions") or () if c["type"] == name), {})
+
+
+def _problems(pod: str, status: Document) -> Iterator[Problem]:
+    scheduled = _condition(status, "PodScheduled")
+    if scheduled.get("status") == "False":
+        # An autoscaler may be adding a node: not stalled before the Deployment's progress deadline.
+        reason = scheduled.get("reason", "Unschedulable")
+        yield Problem(reason, f"pod {pod}: {scheduled.get('message', 'not scheduled')}", stalled=False)
+    for container in (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())):
+        waiting = (container.get("state") or {}).get("waiting") or {}
+        reason = waiting.get("reason", "")
+        if reason in STUCK or reason in PASSING:
+            message = (
+                f"pod {pod}, container {container['name']}: {waiting.get('message', reason)}{_last_end(container)}"
+            )
+            yield Problem(reason, message, stalled=reason in STUCK)
+
+
+def _last_end(container: Document) -> str:
+    ended = (container.get("lastState") or {}).get("terminated")
+    if not ended:
+        return ""
+    words = (ended.get("message") or ended.get("reason") or "").strip()
+    return f"; it last ended with exit code {ended.get('exitCode')}" + (f": {words}" if words else "")

@@ -1,0 +1,135 @@
+"""What keeps a fleet from serving its model's generation everywhere: the first reason, in words. No I/O.
+
+Checks stand in the order in which a person would ask; one that won't pass by itself goes before one that may.
+"""
+
+from collections.abc import Iterator
+
+from reranker_operator import ownership
+from reranker_operator.names import INTERNAL_PORT
+from reranker_operator.rollout import deployed_template
+from reranker_operator.state import Kind, ManifestAdapter, Pod, Problem, Target, WorkerReport, World
+
+LOADED, FAILED = "Loaded", "Failed"
+
+
+def blocker(world: World, target: Target) -> Problem | None:
+    """Why the model isn't Ready; None when it is."""
+    problems = list(_problems(world, target))
+    stalled = (problem for problem in problems if problem.stalled)
+    return next(stalled, problems[0] if problems else None)
+
+
+def new_pods(world: World, target: Target) -> tuple[Pod, ...]:
+    """Pods that are made as the spec asks, and stay."""
+    return tuple(pod for pod in world.pods if pod.template == target.template and not pod.terminating)
+
+
+def old_pods(world: World, target: Target) -> tuple[Pod, ...]:
+    """Pods of other templates; an ending one counts while it answers, for so long it may serve the old revision."""
+    return tuple(
+        pod
+        for pod in world.pods
+        if pod.template != target.template and (not pod.terminating or pod.ready or world.report(pod) is not None)
+    )
+
+
+def _problems(world: World, target: Target) -> Iterator[Problem]:
+    obstacle = ownership.obstacle(world)
+    if obstacle is not None:
+        yield obstacle
+    yield from _failures(world, target)
+    yield from (pod.problem for pod in new_pods(world, target) if pod.problem is not None)
+    yield from _deployment_problems(world, target)
+    yield from _numbers(world, target)
+    for pod in new_pods(world, target):
+        yield from _pod_waits(world.report(pod), pod, target)
+    ending = old_pods(world, target)
+    if ending:
+        yield _waiting("RollingOut", f"{len(ending)} pods of an older template still answer")
+    yield from _adapter_waits(world, target)
+
+
+def _waiting(reason: str, message: str) -> Problem:
+    return Problem(reason, message, stalled=False)
+
+
+def _failures(world: World, target: Target) -> Iterator[Problem]:
+    """What workers say can't be loaded: the model first, then adapters."""
+    reports = [(pod, report) for pod in new_pods(world, target) if (report := world.report(pod)) is not None]
+    for pod, report in reports:
+        model = report.model(target.revision)
+        if model is not None and model.phase == FAILED:
+            yield Problem(model.reason or FAILED, f"{target.revision} on pod {pod.name}: {model.message}")
+        if report.reason == "InvalidManifest":
+            yield Problem(report.reason, f"pod {pod.name}: {report.message}")
+    for wanted in target.manifest.adapters:
+        for pod, report in reports:
+            adapter = report.adapter(wanted.name, wanted.revision)
+            if adapter is not None and adapter.phase == FAILED:
+                message = f"adapter {wanted.name} ({wanted.revision}) on pod {pod.name}: {adapter.message}"
+                yield Problem(adapter.reason or FAILED, message)
+
+
+def _deployment_problems(world: World, target: Target) -> Iterator[Problem]:
+    """What the Deployment's own controller reports of the present template: a quota, a refused pod, no progress."""
+    live = world.children.get(Kind.DEPLOYMENT)
+    if live is None or deployed_template(live) != target.template:
+        return
+    status = live.get("status") or {}
+    if status.get("observedGeneration", 0) < live["metadata"].get("generation", 0):
+        return
+    for condition in status.get("conditions") or ():
+        bad = {"ReplicaFailure": "True", "Progressing": "False"}.get(condition["type"])
+        if condition["status"] == bad:
+            yield Problem(condition.get("reason", condition["type"]), condition.get("message", ""))
+
+
+def _numbers(world: World, target: Target) -> Iterator[Problem]:
+    pods, wanted = len(new_pods(world, target)), world.model.spec.replicas
+    if pods < wanted:
+        rolling = bool(old_pods(world, target))
+        yield _waiting("RollingOut" if rolling else "StartingPods", f"{pods} of {wanted} pods are made")
+    if pods > wanted:
+        yield _waiting("Scaling", f"{pods} pods are left of which {wanted} are wanted")
+
+
+def _pod_waits(report: WorkerReport | None, pod: Pod, target: Target) -> Iterator[Problem]:
+    """The way of one pod from its start to serving; each step only when the one before is done."""
+    generation = target.manifest.generation
+    if not pod.ip:
+        yield _waiting("StartingPods", f"pod {pod.name} hasn't started")
+    elif report is None:
+        yield _waiting("StartingPods", f"pod {pod.name} doesn't answer on http://{pod.ip}:{INTERNAL_PORT}/state yet")
+    elif report.observed_generation < generation:
+        message = f"pod {pod.name} has read generation {report.observed_generation} of the serving manifest, not yet "
+        yield _waiting("UpdatingPods", f"{message}{generation}")
+    else:
+        yield from _model_waits(report, pod, target)
+
+
+def _model_waits(report: WorkerReport, pod: Pod, target: Target) -> Iterator[Problem]:
+    model = report.model(target.revision)
+    if model is None or model.phase != LOADED:
+        phase = "unknown to it" if model is None else model.phase
+        yield _waiting("LoadingModel", f"{target.revision} on pod {pod.name}: {phase}")
+    elif not (model.serving and model.admitted and report.ready and pod.ready):
+        why = report.message or "its readiness probe hasn't passed"
+        yield _waiting("StartingPods", f"pod {pod.name} has {target.revision} but isn't ready: {why}")
+
+
+def _adapter_waits(world: World, target: Target) -> Iterator[Problem]:
+    wanted = {adapter.name: adapter for adapter in reversed(target.manifest.adapters)}
+    reports = [world.report(pod) for pod in new_pods(world, target)]
+    waiting = [
+        adapter.name
+        for adapter in wanted.values()
+        if not adapter.required or any(not _has(report, adapter) for report in reports)
+    ]
+    if waiting and world.model.spec.replicas:
+        yield _waiting("LoadingAdapters", f"not loaded on every pod yet: {', '.join(sorted(waiting))}")
+
+
+def _has(report: WorkerReport | None, adapter: ManifestAdapter) -> bool:
+    entry = report.adapter(adapter.name, adapter.revision) if report is not None else None
+    return entry is not None and entry.phase == LOADED

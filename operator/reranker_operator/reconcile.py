@@ -1,0 +1,122 @@
+"""One reconcile: observe the world, decide, act, report. Level-triggered: what led to it doesn't matter."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+import structlog
+
+from reranker_operator import conditions, ownership
+from reranker_operator.cluster import Cluster
+from reranker_operator.errors import OperatorError, Stale, UnreadableSpec
+from reranker_operator.merge_patch import merge_patch
+from reranker_operator.names import Document
+from reranker_operator.plan import plan
+from reranker_operator.settings import Settings
+from reranker_operator.state import Key, Model, Problem, World
+from reranker_operator.target import target
+from reranker_operator.transitions import events
+from reranker_operator.worker_client import WorkerClient
+
+log = structlog.get_logger(__name__)
+
+#: Edits that follow one within this time are taken together; the first one is never held back.
+COALESCE_S = 1.5
+#: Workers are asked anew while a fleet converges: soon at first, seldom when it takes long.
+POLL_FIRST_S, POLL_GROWTH, POLL_MAX_S = 0.25, 1.3, 3.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one reconcile; `again_s`: when to look again although nothing may have happened."""
+
+    changed: bool = False
+    again_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What is remembered of a model between two reconciles; losing it costs a little time, nothing else."""
+
+    generation: int
+    edited_at: float
+    polls: int = 0
+
+
+class Reconciler:
+    """Brings one model at a time to what its spec asks for."""
+
+    def __init__(self, cluster: Cluster, workers: WorkerClient, settings: Settings, clock: Callable[[], float]) -> None:
+        self._cluster = cluster
+        self._workers = workers
+        self._settings = settings
+        self._clock = clock
+        self._memory: dict[Key, Memory] = {}
+
+    async def reconcile(self, key: Key) -> Outcome:
+        """Raises OperatorError when the API server can't be reached, refuses, or somebody wrote in between."""
+        try:
+            world = await self._cluster.observe(key)
+        except UnreadableSpec as error:
+            return await self._report_unreadable(key, error)
+        if world is None:
+            self._memory.pop(key, None)
+            return Outcome()
+        newer = ownership.stale(world)
+        if newer is not None:
+            raise Stale(f"{newer} of {key} was written for a later generation than {world.model.generation}")
+        wait_s = self._coalesce(world.model)
+        if wait_s > 0:
+            return Outcome(again_s=wait_s)
+        return await self._converge(world)
+
+    def _coalesce(self, model: Model) -> float:
+        """Seconds to wait for edits that may follow; 0 for the first edit of a series."""
+        now, known = self._clock(), self._memory.get(model.key)
+        if known is not None and known.generation == model.generation:
+            return 0.0
+        if known is not None and now - known.edited_at < COALESCE_S:
+            return known.edited_at + COALESCE_S - now
+        self._memory[model.key] = Memory(model.generation, now)
+        return 0.0
+
+    async def _converge(self, observed: World) -> Outcome:
+        world = replace(observed, reports=await self._workers.reports(observed.pods))
+        goal = target(world, self._settings)
+        actions = plan(world, goal)
+        await self._cluster.execute(world.model.key, actions)
+        status = conditions.status(world, goal, datetime.now(UTC))
+        reported = await self._report(world.model, status)
+        changed = bool(actions) or reported
+        return Outcome(changed, self._poll_s(world.model.key, status, changed=changed))
+
+    def _poll_s(self, key: Key, status: Document, *, changed: bool) -> float | None:
+        if any(c["type"] == "Ready" and c["status"] == "True" for c in status["conditions"]):
+            return None
+        known = self._memory[key]
+        polls = 0 if changed else known.polls + 1
+        self._memory[key] = replace(known, polls=polls)
+        return min(POLL_FIRST_S * POLL_GROWTH ** min(polls, 20), POLL_MAX_S)
+
+    async def _report(self, model: Model, status: Document) -> bool:
+        """Write what differs in the status, then tell of the change; nothing when nothing differs."""
+        patch = merge_patch(model.status, status)
+        if not patch:
+            return False
+        await self._cluster.write_status(model.key, model.resource_version, patch)
+        for event in events(model.status, status):
+            log.info(event.message, model=str(model.key), event=event.reason)
+            try:
+                await self._cluster.emit(model, event)
+            except OperatorError as error:  # an Event is news, not state: the status has it already
+                log.warning("an Event couldn't be posted", model=str(model.key), error=str(error))
+        return True
+
+    async def _report_unreadable(self, key: Key, error: UnreadableSpec) -> Outcome:
+        metadata, before = error.live["metadata"], error.live.get("status") or {}
+        problem = Problem("InvalidSpec", error.message)
+        status = conditions.invalid(before, metadata["generation"], problem, datetime.now(UTC))
+        patch = merge_patch(before, status)
+        if patch:
+            await self._cluster.write_status(key, metadata["resourceVersion"], patch)
+        return Outcome(changed=bool(patch))

@@ -1,0 +1,176 @@
+"""How a fleet gets from the revision that serves to the wanted one: the serving manifest's content. No I/O.
+
+The manifest names every revision that a living pod serves and the wanted one. A revision is admitted when a pod has
+loaded it, so one that was overtaken by the next edit before that never answers.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from reranker_operator import names
+from reranker_operator.names import Document
+from reranker_operator.state import Kind, Manifest, ManifestAdapter, ManifestModel, Model, Pod, World
+from reranker_operator.v1alpha1 import Adapter, ArtifactSource, RerankerModelSpec
+
+PVC = "pvc://"
+HF = "hf://"
+CLAIM_VOLUME = "pvc-"
+
+
+def wanted_model(model: Model) -> ManifestModel:
+    """The revision that the spec asks for."""
+    source = source_document(model.spec.source)
+    engine = {
+        "dtype": model.spec.engine.dtype,
+        "maxLength": model.spec.engine.max_length,
+        "scores": model.spec.engine.scores,
+    }
+    return ManifestModel(names.model_revision(model.key.name, source, engine), source, engine)
+
+
+def wanted_adapter(adapter: Adapter) -> ManifestAdapter:
+    source = source_document(adapter.source)
+    return ManifestAdapter(adapter.name, names.adapter_revision(adapter.name, source), source)
+
+
+def source_document(source: ArtifactSource) -> Document:
+    document = {"uri": source.uri, "revision": source.revision, "digest": source.digest}
+    return {member: value for member, value in document.items() if value is not None}
+
+
+def served_name(name: str, spec: RerankerModelSpec) -> str:
+    """What clients call the model: as given, else the hub's repository, else the resource's name."""
+    if spec.served_name:
+        return spec.served_name
+    return spec.source.uri.removeprefix(HF) if spec.source.uri.startswith(HF) else name
+
+
+def claims(world: World, revision: str) -> tuple[str, ...]:
+    """PersistentVolumeClaims that new pods mount.
+
+    A claim that the running template mounts stays while its revision is wanted: removing an adapter restarts no pod.
+    """
+    spec = world.model.spec
+    wanted = [_claim(source.uri) for source in (spec.source, *(adapter.source for adapter in spec.adapters))]
+    deployment = world.children.get(Kind.DEPLOYMENT)
+    mounted: Iterable[str] = ()
+    if deployment is not None and _annotation(deployment, names.REVISION_ANNOTATION) == revision:
+        volumes = deployment["spec"]["template"]["spec"].get("volumes") or ()
+        mounted = (v["persistentVolumeClaim"]["claimName"] for v in volumes if "persistentVolumeClaim" in v)
+    return tuple(sorted({claim for claim in (*wanted, *mounted) if claim}))
+
+
+def _claim(uri: str) -> str:
+    return uri.removeprefix(PVC).partition("/")[0] if uri.startswith(PVC) else ""
+
+
+def _annotation(live: Document, annotation: str) -> str:
+    return str((live["metadata"].get("annotations") or {}).get(annotation, ""))
+
+
+def manifest(world: World, wanted: ManifestModel, template: str) -> Manifest:
+    """The serving manifest for a fleet whose new pods are made from `template` and serve `wanted`."""
+    known = tuple(_known_manifests(world))
+    previous = known[0] if known else None
+    serve = _serve(world, known, wanted.revision, template)
+    models = _models(serve, known, wanted)
+    spec = world.model.spec
+    content = Manifest(
+        generation=0,
+        served_name=served_name(world.model.key.name, spec),
+        models=models,
+        serve={key: revision for key, revision in serve.items() if any(m.revision == revision for m in models)},
+        admitted=_admitted(world, previous, models, wanted.revision),
+        adapters=_adapters(world, previous),
+        adapter_policy={"maxLoaded": spec.adapter_policy.max_loaded, "maxRank": spec.adapter_policy.max_rank},
+        limits={"maxBatchTokens": spec.engine.max_batch_tokens, "maxQueueTokens": spec.engine.max_queue_tokens},
+        drain_seconds=spec.rollout.drain_seconds,
+    )
+    return replace(content, generation=_generation(world, previous, content))
+
+
+def _known_manifests(world: World) -> Iterator[Manifest]:
+    # The ConfigMap is the truth; where it was deleted, the pods still carry what they were told last.
+    if world.manifest is not None:
+        yield world.manifest
+    told = [pod.manifest for pod in world.pods if pod.manifest is not None]
+    yield from sorted(told, key=lambda told_manifest: told_manifest.generation, reverse=True)
+
+
+def _serve(world: World, known: tuple[Manifest, ...], wanted: str, template: str) -> dict[str, str]:
+    """What each living template serves; a pod that ends counts until it is gone, since it may still answer."""
+    serve: dict[str, str] = {}
+    # The Deployment may be making a pod of its template right now that no listing shows yet.
+    deployment = world.children.get(Kind.DEPLOYMENT)
+    deployed = [deployed_template(deployment)] if deployment is not None else []
+    for key in dict.fromkeys([*deployed, *sorted(pod.template for pod in world.pods)]):
+        revision = next((m.serve[key] for m in known if key in m.serve), None)
+        if revision is not None:
+            serve[key] = revision
+    return {**serve, template: wanted}
+
+
+def deployed_template(deployment: Document) -> str:
+    """The template key that a live Deployment makes pods for; "" where someone took it away."""
+    return str((deployment["spec"]["template"]["metadata"].get("labels") or {}).get(names.TEMPLATE_LABEL, ""))
+
+
+def _models(serve: dict[str, str], known: tuple[Manifest, ...], wanted: ManifestModel) -> tuple[ManifestModel, ...]:
+    """Old revisions first, each once, with the source that it was made with; the wanted one last."""
+    sources = {model.revision: model for m in reversed(known) for model in m.models}
+    old = dict.fromkeys(revision for revision in serve.values() if revision != wanted.revision)
+    return (*(sources[revision] for revision in old if revision in sources), wanted)
+
+
+def _admitted(
+    world: World, previous: Manifest | None, models: tuple[ManifestModel, ...], wanted: str
+) -> tuple[str, ...]:
+    """Revisions that may answer: those that could before, and the wanted one once it passes admission."""
+    before = set(previous.admitted) if previous is not None else set()
+    before |= {m.revision for report in world.reports.values() for m in report.models if m.admitted and m.serving}
+    return tuple(
+        model.revision
+        for model in models
+        if model.revision in before or (model.revision == wanted and admission(world, wanted))
+    )
+
+
+def admission(world: World, revision: str) -> bool:
+    """Whether a revision that never answered may: a pod has it in memory and scored a pair with it."""
+    reports = [world.report(pod) for pod in world.pods if not pod.terminating]
+    entries = [report.model(revision) for report in reports if report is not None]
+    return any(entry is not None and entry.phase == "Loaded" for entry in entries)
+
+
+def _adapters(world: World, previous: Manifest | None) -> tuple[ManifestAdapter, ...]:
+    """Per name the wanted revision, then the one that the fleet has, until it has the wanted one."""
+    required = {adapter.name: adapter for adapter in (previous.adapters if previous else ()) if adapter.required}
+    entries: list[ManifestAdapter] = []
+    for adapter in map(wanted_adapter, world.model.spec.adapters):
+        fleet = required.get(adapter.name)
+        same = fleet is not None and fleet.revision == adapter.revision
+        has_it = same or _loaded_everywhere(world, adapter)
+        entries.append(replace(adapter, required=has_it))
+        if fleet is not None and not has_it:
+            entries.append(fleet)
+    return tuple(entries)
+
+
+def _loaded_everywhere(world: World, adapter: ManifestAdapter) -> bool:
+    pods = ready_pods(world)
+    entries = [r.adapter(adapter.name, adapter.revision) for r in map(world.report, pods) if r is not None]
+    return bool(pods) and len(entries) == len(pods) and all(e is not None and e.phase == "Loaded" for e in entries)
+
+
+def ready_pods(world: World) -> tuple[Pod, ...]:
+    return tuple(pod for pod in world.pods if pod.ready and not pod.terminating)
+
+
+def _generation(world: World, previous: Manifest | None, content: Manifest) -> int:
+    """The previous generation while the content stays; a new one is above all that any pod was told or has read."""
+    seen = [pod.manifest.generation for pod in world.pods if pod.manifest is not None]
+    seen += [report.observed_generation for report in world.reports.values()]
+    newest = max(seen, default=0)
+    if previous is not None and previous.same_content(content) and previous.generation >= newest:
+        return previous.generation
+    return max(newest, previous.generation if previous is not None else 0) + 1

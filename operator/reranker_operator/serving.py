@@ -1,0 +1,62 @@
+"""The serving manifest's document form, read and written. No I/O."""
+
+import json
+
+from reranker_operator import names
+from reranker_operator.names import Document
+from reranker_operator.state import Manifest, ManifestAdapter, ManifestModel
+
+
+def document(manifest: Manifest) -> Document:
+    """The manifest as docs/contract.md lays it out."""
+    return {
+        "generation": manifest.generation,
+        "servedName": manifest.served_name,
+        "models": [
+            {"revision": model.revision, "source": model.source, "engine": model.engine} for model in manifest.models
+        ],
+        "serve": dict(manifest.serve),
+        "admitted": list(manifest.admitted),
+        "adapters": [
+            {
+                "name": adapter.name,
+                "revision": adapter.revision,
+                "source": adapter.source,
+                "required": adapter.required,
+            }
+            for adapter in manifest.adapters
+        ],
+        "adapterPolicy": manifest.adapter_policy,
+        "limits": manifest.limits,
+        "drainSeconds": manifest.drain_seconds,
+    }
+
+
+def text(manifest: Manifest) -> str:
+    return names.canonical(document(manifest))
+
+
+def manifest(content: str | None) -> Manifest | None:
+    """Read a manifest; None where there is none or it isn't one (then the operator writes it anew)."""
+    if not content:
+        return None
+    try:
+        raw = json.loads(content)
+        return Manifest(
+            generation=int(raw["generation"]),
+            served_name=str(raw["servedName"]),
+            models=tuple(
+                ManifestModel(str(m["revision"]), dict(m["source"]), dict(m["engine"])) for m in raw["models"]
+            ),
+            serve={str(template): str(revision) for template, revision in raw["serve"].items()},
+            admitted=tuple(str(revision) for revision in raw["admitted"]),
+            adapters=tuple(
+                ManifestAdapter(str(a["name"]), str(a["revision"]), dict(a["source"]), bool(a.get("required", False)))
+                for a in raw["adapters"]
+            ),
+            adapter_policy=dict(raw["adapterPolicy"]),
+            limits=dict(raw["limits"]),
+            drain_seconds=int(raw["drainSeconds"]),
+        )
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None

@@ -1,0 +1,57 @@
+"""The operator's settings, read once from flags and RERANKER_OPERATOR_* variables and passed down."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Kubernetes operator that runs rerankers and swaps their models and adapters while they serve.
+
+    In a cluster it uses the pod's service account, elsewhere KUBECONFIG or ~/.kube/config. Every flag can also be
+    given as an environment variable: --worker-image is RERANKER_OPERATOR_WORKER_IMAGE.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="RERANKER_OPERATOR_",
+        cli_prog_name="reranker-operator",
+        cli_kebab_case=True,
+        cli_hide_none_type=True,
+        cli_avoid_json=True,
+        frozen=True,
+    )
+
+    worker_image: Annotated[str, Field(min_length=1, description="Image of both containers of a worker pod.")] = (
+        "reranker-worker:latest"
+    )
+    worker_image_pull_policy: Annotated[
+        Literal["Always", "IfNotPresent", "Never"], Field(description="When a node pulls the worker image.")
+    ] = "IfNotPresent"
+    worker_image_pull_secrets: Annotated[
+        str, Field(description="Image pull Secrets of the models' namespaces; names separated by commas.")
+    ] = ""
+    hf_endpoint: Annotated[str, Field(description="Base URL of the Hugging Face hub or a mirror; empty: the hub.")] = ""
+    namespaces: Annotated[str, Field(description="Namespaces to serve, separated by commas; empty: all of them.")] = ""
+    resync_seconds: Annotated[
+        float, Field(ge=1, description="Every model is reconciled this often even if no watch event tells of a change.")
+    ] = 60
+    workers: Annotated[int, Field(ge=1, le=256, description="Models that are reconciled at the same time.")] = 8
+    health_port: Annotated[int, Field(ge=0, le=65535, description="Port of /livez, /readyz and /metrics.")] = 8080
+    health_address: Annotated[str, Field(description="Address that the health port is bound to.")] = ""
+    log_format: Annotated[Literal["json", "console"], Field(description="json: one object a line.")] = "json"
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], Field(description="Least level logged.")] = (
+        "info"
+    )
+
+    @property
+    def pull_secrets(self) -> tuple[str, ...]:
+        return _names(self.worker_image_pull_secrets)
+
+    @property
+    def watched_namespaces(self) -> tuple[str, ...]:
+        return _names(self.namespaces)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())

@@ -1,0 +1,205 @@
+"""What the operator knows and what it decides, as plain frozen data. No I/O.
+
+`World` is everything that one reconcile saw; `Target` is what the fleet should be; actions lead from one to the other.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+from reranker_operator import names
+from reranker_operator.names import Document
+from reranker_operator.v1alpha1 import RerankerModelSpec
+
+
+@dataclass(frozen=True, order=True)
+class Key:
+    """What the workqueue holds: one RerankerModel."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+class Kind(StrEnum):
+    """The kinds that a RerankerModel owns."""
+
+    CONFIG_MAP = "ConfigMap"
+    DEPLOYMENT = "Deployment"
+    SERVICE = "Service"
+    POD_DISRUPTION_BUDGET = "PodDisruptionBudget"
+
+
+def child_name(kind: Kind, model: str) -> str:
+    return names.serving_configmap(model) if kind is Kind.CONFIG_MAP else model
+
+
+@dataclass(frozen=True)
+class Model:
+    """A RerankerModel as the API server has it."""
+
+    key: Key
+    uid: str
+    generation: int
+    resource_version: str
+    spec: RerankerModelSpec
+    status: Document = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ManifestModel:
+    """A model revision and where its files come from."""
+
+    revision: str
+    source: Document
+    engine: Document
+
+
+@dataclass(frozen=True)
+class ManifestAdapter:
+    """An adapter revision; required once the whole fleet has had it loaded."""
+
+    name: str
+    revision: str
+    source: Document
+    required: bool = False
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The serving manifest: what every worker of a model must serve."""
+
+    generation: int
+    served_name: str
+    models: tuple[ManifestModel, ...]
+    serve: Mapping[str, str]
+    admitted: tuple[str, ...]
+    adapters: tuple[ManifestAdapter, ...]
+    adapter_policy: Document
+    limits: Document
+    drain_seconds: int
+
+    def same_content(self, other: "Manifest") -> bool:
+        return replace(self, generation=0) == replace(other, generation=0)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why something doesn't go on. `stalled`: it won't by itself, or not soon."""
+
+    reason: str
+    message: str
+    stalled: bool = True
+
+
+@dataclass(frozen=True)
+class Pod:
+    """A worker pod that hasn't ended."""
+
+    name: str
+    template: str
+    ip: str = ""
+    ready: bool = False
+    terminating: bool = False
+    manifest: Manifest | None = None
+    problem: Problem | None = None
+
+
+@dataclass(frozen=True)
+class ModelReport:
+    """How far a worker is with a model revision."""
+
+    revision: str
+    phase: str
+    admitted: bool = False
+    serving: bool = False
+    reason: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class AdapterReport:
+    """How far a worker is with an adapter revision."""
+
+    name: str
+    revision: str
+    phase: str
+    reason: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class WorkerReport:
+    """What a worker says of itself on /state; the only source for what is loaded."""
+
+    observed_generation: int
+    ready: bool = False
+    draining: bool = False
+    reason: str = ""
+    message: str = ""
+    models: tuple[ModelReport, ...] = ()
+    adapters: tuple[AdapterReport, ...] = ()
+
+    def model(self, revision: str) -> ModelReport | None:
+        return next((model for model in self.models if model.revision == revision), None)
+
+    def adapter(self, name: str, revision: str) -> AdapterReport | None:
+        return next((a for a in self.adapters if (a.name, a.revision) == (name, revision)), None)
+
+
+@dataclass(frozen=True)
+class World:
+    """All that one reconcile saw. `manifest` is the ConfigMap's, None where that is absent or unreadable."""
+
+    model: Model
+    children: Mapping[Kind, Document]
+    manifest: Manifest | None = None
+    pods: tuple[Pod, ...] = ()
+    reports: Mapping[str, WorkerReport] = field(default_factory=dict)
+
+    def report(self, pod: Pod) -> WorkerReport | None:
+        return self.reports.get(pod.name)
+
+
+@dataclass(frozen=True)
+class Target:
+    """What the fleet should be: the wanted revision, the template of new pods, and the objects that say so."""
+
+    revision: str
+    template: str
+    manifest: Manifest
+    children: Mapping[Kind, Document]
+
+
+@dataclass(frozen=True)
+class Apply:
+    """Server-side apply a child. `resource_version`: of the object that this was decided on; "" creates it."""
+
+    kind: Kind
+    name: str
+    body: Document
+    resource_version: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Announce:
+    """Write the manifest into a pod's annotation, so that it arrives at once."""
+
+    pod: str
+    manifest: str
+    detail: str
+
+
+Action = Apply | Announce
+
+
+@dataclass(frozen=True)
+class Event:
+    """A Kubernetes Event about a RerankerModel."""
+
+    type: str
+    reason: str
+    message: str

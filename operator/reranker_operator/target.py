@@ -1,0 +1,28 @@
+"""What a model's fleet should be, put together from the rollout's decisions and the builders. No I/O."""
+
+from reranker_operator import manifests, names, rollout
+from reranker_operator.names import Document
+from reranker_operator.settings import Settings
+from reranker_operator.state import Kind, Target, World
+
+
+def target(world: World, settings: Settings) -> Target:
+    """Decide what is wanted now, given what pods live and how far they are."""
+    model = world.model
+    wanted = rollout.wanted_model(model)
+    claims = rollout.claims(world, wanted.revision)
+    template = manifests.template_key(model, wanted.revision, claims, settings)
+    manifest = rollout.manifest(world, wanted, template)
+    children = {
+        Kind.CONFIG_MAP: manifests.config_map(model, manifest),
+        Kind.DEPLOYMENT: manifests.deployment(model, template, wanted.revision, claims, settings),
+        Kind.SERVICE: manifests.service(model),
+        Kind.POD_DISRUPTION_BUDGET: manifests.pod_disruption_budget(model),
+    }
+    return Target(wanted.revision, template, manifest, {kind: _signed(body) for kind, body in children.items()})
+
+
+def _signed(body: Document) -> Document:
+    """The object with its hash as an annotation: a member that is no longer written shows as another hash."""
+    annotations = {**body["metadata"].get("annotations", {}), names.APPLIED_ANNOTATION: names.hash8(body)}
+    return {**body, "metadata": {**body["metadata"], "annotations": annotations}}

@@ -1,0 +1,68 @@
+"""Kubernetes Events, told from the status before and after: each change of state once, whoever restarts. No I/O."""
+
+from collections.abc import Iterator
+
+from reranker_operator.names import Document
+from reranker_operator.state import Event
+
+NORMAL, WARNING = "Normal", "Warning"
+
+
+def events(before: Document, after: Document) -> tuple[Event, ...]:
+    """The Events of one change of status."""
+    return (*_revision_events(before, after), *_adapter_events(before, after), *_condition_events(before, after))
+
+
+def _revision(status: Document, which: str) -> Document:
+    return (status.get("revisions") or {}).get(which) or {}
+
+
+def _revision_events(before: Document, after: Document) -> Iterator[Event]:
+    old, new = _revision(before, "candidate"), _revision(after, "candidate")
+    name, phase = new.get("name"), new.get("phase")
+    if name and name != old.get("name"):
+        yield Event(NORMAL, "RolloutStarted", f"{name} is on its way to the pods")
+    if phase != old.get("phase") or name != old.get("name"):
+        if phase == "Admitted":
+            yield Event(NORMAL, "RevisionAdmitted", f"{name} is loaded and may answer clients")
+        if phase == "Failed":
+            yield Event(WARNING, "ModelFailed", f"{name}: {new.get('message', '')}")
+    serving = _revision(after, "serving").get("name")
+    if serving and serving != _revision(before, "serving").get("name"):
+        yield Event(NORMAL, "RolloutFinished", f"{serving} answers clients on every ready pod")
+
+
+def _adapter_events(before: Document, after: Document) -> Iterator[Event]:
+    earlier = {adapter["name"]: adapter for adapter in before.get("adapters") or ()}
+    for adapter in after.get("adapters") or ():
+        old = earlier.pop(adapter["name"], {})
+        same = old.get("revision") == adapter["revision"]
+        if _ready(adapter) and not (same and _ready(old)):
+            yield Event(
+                NORMAL,
+                "AdapterReady",
+                f"{adapter['name']} ({adapter['revision']}) is loaded on all {adapter['desired']} pods",
+            )
+        if adapter.get("reason") and not (same and adapter["reason"] == old.get("reason")):
+            yield Event(WARNING, "AdapterFailed", f"{adapter['name']}: {adapter['reason']}: {adapter.get('message')}")
+    for name in earlier:
+        yield Event(NORMAL, "AdapterRemoved", f"{name} is unloaded after its last request")
+
+
+def _ready(adapter: Document) -> bool:
+    return bool(adapter.get("desired")) and adapter.get("ready") == adapter["desired"] and not adapter.get("reason")
+
+
+def _condition_events(before: Document, after: Document) -> Iterator[Event]:
+    # A failed model or adapter has its own Event, with the same reason in its message.
+    stalled, old = _condition(after, "Stalled"), _condition(before, "Stalled")
+    own = _revision(after, "candidate").get("phase") == "Failed" or any(a.get("reason") for a in after["adapters"])
+    if stalled and stalled["reason"] != old.get("reason") and not own:
+        yield Event(WARNING, stalled["reason"], stalled["message"])
+    available = _condition(after, "Available").get("status")
+    if available == "False" and _condition(before, "Available").get("status") == "True":
+        yield Event(WARNING, "Unavailable", _condition(after, "Available")["message"])
+
+
+def _condition(status: Document, name: str) -> Document:
+    return next((c for c in status.get("conditions") or () if c["type"] == name), {})

@@ -1,0 +1,86 @@
+"""Runs kopf, again and again, in a thread with an event loop of its own.
+
+Two facts of kopf (1.45) make the thread: when a run ends, it cancels every task that began after it on its loop, which
+would be the reconciler's; and a run does end, on errors in a watch stream for example.
+"""
+
+import asyncio
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any, cast
+
+import kopf
+import structlog
+
+from reranker_operator import handlers, names
+from reranker_operator.handlers import Notify
+from reranker_operator.metrics import Metrics
+
+log = structlog.get_logger(__name__)
+
+PAUSE_FIRST_S, PAUSE_MAX_S = 0.5, 5.0
+#: A run that lasted this long was a good one: the next pause is the first again.
+GOOD_RUN_S = 60.0
+
+
+class Watching:
+    """The watches on models and owned objects; `start` and `stop` may be called any number of times."""
+
+    def __init__(self, notify: Notify, namespaces: Sequence[str], metrics: Metrics) -> None:
+        self._notify = notify
+        self._namespaces = namespaces
+        self._metrics = metrics
+        self._thread: threading.Thread | None = None
+        self._stopping = threading.Event()
+        self._running: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
+
+    def start(self) -> None:
+        if self._thread is None:
+            self._stopping.clear()
+            self._thread = threading.Thread(target=self._repeat, name="watching", daemon=True)
+            self._thread.start()
+
+    async def stop(self) -> None:
+        """End the present run and wait for the thread."""
+        if self._thread is None:
+            return
+        self._stopping.set()
+        if self._running is not None:
+            loop, stop = self._running
+            loop.call_soon_threadsafe(stop.set)
+        await asyncio.to_thread(self._thread.join)
+        self._thread = None
+
+    def _repeat(self) -> None:
+        pause = PAUSE_FIRST_S
+        while not self._stopping.is_set():
+            began = time.monotonic()
+            try:
+                asyncio.run(self._run())
+            except Exception as error:  # noqa: BLE001  (whatever ended the run, the watches must go on)
+                log.warning("the watches ended and begin anew", error=str(error) or type(error).__name__)
+            if self._stopping.is_set():
+                return
+            self._metrics.watch_restarts.inc()
+            pause = PAUSE_FIRST_S if time.monotonic() - began > GOOD_RUN_S else pause
+            self._stopping.wait(pause)
+            pause = min(2 * pause, PAUSE_MAX_S)
+
+    async def _run(self) -> None:
+        stop = asyncio.Event()
+        self._running = (asyncio.get_running_loop(), stop)
+        if self._stopping.is_set():
+            return
+        try:
+            await kopf.operator(
+                registry=handlers.registry(self._notify),
+                settings=handlers.settings(),
+                standalone=True,
+                clusterwide=not self._namespaces,
+                namespaces=tuple(self._namespaces),
+                identity=cast("Any", names.MANAGER),  # its default asks the password database, which has no such uid
+                stop_flag=stop,
+            )
+        finally:
+            self._running = None
