@@ -1,0 +1,111 @@
+"""`python -m hack.check`: every check that needs no cluster, one line each; a failed one shows its output."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from hack.check import chart
+
+ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+PACKAGES = ("operator/reranker_operator", "worker/reranker_worker")
+TYPED = (*PACKAGES, "hack", "tests", "bench", "examples")
+
+
+@dataclass(frozen=True)
+class Check:
+    """A command, or a function that returns what is wrong."""
+
+    name: str
+    run: Callable[[], str]
+
+
+def command(name: str, *argv: str | Path, cwd: Path = ROOT) -> Check:
+    """A check that holds when `argv` exits with 0."""
+
+    def run() -> str:
+        path = os.pathsep.join((str(BIN), os.environ.get("PATH", "")))
+        done = subprocess.run(
+            argv,
+            cwd=cwd,
+            env={**os.environ, "PATH": path, "NO_COLOR": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        return done.stdout or f"exit status {done.returncode}" if done.returncode else ""
+
+    return Check(name, run)
+
+
+def checks() -> Iterator[Check]:
+    """All checks, quick ones first."""
+    yield command("ruff check", "ruff", "check", ".")
+    yield command("ruff format", "ruff", "format", "--check", ".")
+    yield command("codespell", "codespell", *tracked())
+    yield command("yamllint", "yamllint", "--strict", *tracked("*.yaml", "*.yml", ".yamllint"))
+    yield command("shellcheck", "shellcheck", *shell_scripts())
+    yield command("import contracts", "lint-imports", "--no-cache")
+    for distribution in ("operator", "worker"):
+        yield command(f"dependencies of {distribution}", "deptry", "--no-ansi", ".", cwd=ROOT / distribution)
+    yield Check("generated files", generated_files_differ)
+    yield Check("helm lint", chart.lint)
+    yield Check("kubeconform", chart.nonconforming)
+    yield command("mypy", "mypy", *(path for path in TYPED if any((ROOT / path).rglob("*.py"))))
+
+
+def tracked(*patterns: str) -> list[str]:
+    """Files under version control, links aside."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *patterns],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    files = (name for name in listed.stdout.split("\0") if name)
+    return [name for name in files if (ROOT / name).is_file() and not (ROOT / name).is_symlink()]
+
+
+def shell_scripts() -> list[str]:
+    """Files that a shell runs, by their first line."""
+    scripts = []
+    for name in tracked():
+        with (ROOT / name).open("rb") as file:
+            first = file.readline(64)
+        if first.startswith(b"#!") and first.split()[-1].endswith(b"sh"):
+            scripts.append(name)
+    return scripts
+
+
+def generated_files_differ() -> str:
+    """Name the files that `make generate` would change."""
+    printed = subprocess.run(
+        [sys.executable, "-m", "reranker_operator.crd"], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True
+    )
+    file = "crds/rerankermodels.reranker.dev.yaml"
+    return "" if (ROOT / file).read_text() == printed.stdout else f"{file} is out of date: run `make generate`"
+
+
+def main() -> int:
+    """Run the checks, all of them even if one fails; return the exit status."""
+    failed = []
+    for check in checks():
+        started = time.monotonic()
+        wrong = check.run()
+        print(f"{'FAILED' if wrong else 'ok':<7} {check.name} ({time.monotonic() - started:.1f}s)", flush=True)
+        if wrong:
+            print(f"{wrong.rstrip()}\n", flush=True)
+            failed.append(check.name)
+    print(f"check: {', '.join(failed)} failed" if failed else "check: all is well")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,75 @@
+"""The chart and the example resources, held against Helm's rules and the schemas of what they are sent to."""
+
+import subprocess
+import tempfile
+from pathlib import Path
+
+from hack.check import schemas
+from hack.cluster import golang
+
+ROOT = Path(__file__).parents[2]
+CHART = ROOT / "charts/reranker-operator"
+
+#: Every part of the chart that is off by default.
+EVERYTHING = (
+    "watchNamespaces={search,chat}",
+    "metrics.serviceMonitor.enabled=true",
+    "metrics.podMonitor.enabled=true",
+    "networkPolicy.enabled=true",
+    "networkPolicy.ingressFrom[0].podSelector.matchLabels.app=prometheus",
+    "test.model=bge",
+    "imagePullSecrets[0].name=registry",
+    "worker.imagePullSecrets[0].name=registry",
+    "worker.hfEndpoint=https://hub.example.com",
+    "extraEnv[0].name=HTTPS_PROXY",
+    "extraEnv[0].value=http://proxy:3128",
+    "priorityClassName=system-cluster-critical",
+)
+
+#: Kinds without a schema here: the API server's own check of a CRD is a test; monitors belong to another project.
+SKIPPED = "CustomResourceDefinition,ServiceMonitor,PodMonitor"
+
+
+def lint() -> str:
+    """Say what `helm lint --strict` finds."""
+    done = _helm("lint", "--strict", "--quiet", CHART)
+    return done.stdout + done.stderr if done.returncode else ""
+
+
+def nonconforming() -> str:
+    """Say which objects of the chart, or example resources, a strict API server would refuse for their fields."""
+    everything = [argument for each in EVERYTHING for argument in ("--set", each)]
+    rendered = [_rendered(), _rendered(*everything)]
+    with tempfile.TemporaryDirectory() as folder:
+        schemas.write_crd_schemas(Path(folder), sorted((ROOT / "crds").glob("*.yaml")))
+        locations = [f"{each}/{schemas.TEMPLATE}" for each in (schemas.kubernetes_schemas(), folder)]
+        done = subprocess.run(
+            [
+                golang.build(golang.KUBECONFORM),
+                "-strict",
+                "-summary",
+                *("-skip", SKIPPED),
+                *(argument for each in locations for argument in ("-schema-location", each)),
+                "-",
+            ],
+            input="\n---\n".join([*rendered, *(path.read_text() for path in _resources())]),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    return done.stdout + done.stderr if done.returncode else ""
+
+
+def _rendered(*arguments: str) -> str:
+    done = _helm("template", "release", CHART, "--namespace", "default", *arguments)
+    if done.returncode:
+        raise RuntimeError(f"helm template fails: {done.stderr}")
+    return done.stdout
+
+
+def _resources() -> list[Path]:
+    return sorted(path for path in (ROOT / "examples").rglob("*.yaml") if "apiVersion:" in path.read_text())
+
+
+def _helm(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([golang.build(golang.HELM), *arguments], capture_output=True, text=True, check=False)

@@ -1,0 +1,232 @@
+"""What the chart makes of its values."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from reranker_operator.settings import Settings
+
+from .conftest import ROOT, Json, Rendered
+
+Render = Callable[[Json], Rendered]
+
+DIGEST = "sha256:" + "0" * 64
+
+
+def operator(rendered: Rendered) -> Any:
+    return rendered.one("Deployment")["spec"]["template"]["spec"]
+
+
+def environment(rendered: Rendered) -> dict[str, str]:
+    (container,) = operator(rendered)["containers"]
+    return {each["name"]: each["value"] for each in container["env"]}
+
+
+def test_the_smallest_installation_is_this(render: Render) -> None:
+    assert sorted((each["kind"], each["metadata"]["name"]) for each in render({})) == [
+        ("ClusterRole", "search-reranker-operator"),
+        ("ClusterRoleBinding", "search-reranker-operator"),
+        ("CustomResourceDefinition", "rerankermodels.reranker.dev"),
+        ("Deployment", "search-reranker-operator"),
+        ("Pod", "search-reranker-operator-test"),
+        ("Service", "search-reranker-operator"),
+        ("ServiceAccount", "search-reranker-operator"),
+    ]
+
+
+def test_everything_that_has_a_namespace_is_in_that_of_the_release(render: Render) -> None:
+    rendered = render({"metrics": {"podMonitor": {"enabled": True}}, "networkPolicy": {"enabled": True}})
+    placed = {each["kind"]: each["metadata"].get("namespace") for each in rendered}
+    assert {kind for kind, namespace in placed.items() if namespace is None} == {
+        "ClusterRole",
+        "ClusterRoleBinding",
+        "CustomResourceDefinition",
+    }
+    assert {namespace for namespace in placed.values() if namespace} == {"rerankers"}
+
+
+SETTINGS: dict[str, tuple[Json, Json]] = {
+    "the defaults": (
+        {},
+        {"worker_image": "reranker-worker:0.1.0", "resync_seconds": 60, "workers": 8, "watched_namespaces": ()},
+    ),
+    "a worker image by tag": (
+        {"worker": {"image": {"repository": "ghcr.io/acme/worker", "tag": "v2", "pullPolicy": "Always"}}},
+        {"worker_image": "ghcr.io/acme/worker:v2", "worker_image_pull_policy": "Always"},
+    ),
+    "a worker image by digest, which wins over the tag": (
+        {"worker": {"image": {"repository": "acme/worker", "tag": "v2", "digest": DIGEST}}},
+        {"worker_image": f"acme/worker@{DIGEST}"},
+    ),
+    "pull Secrets of the models' namespaces": (
+        {"worker": {"imagePullSecrets": [{"name": "one"}, {"name": "two"}]}},
+        {"pull_secrets": ("one", "two")},
+    ),
+    "a mirror of the hub": (
+        {"worker": {"hfEndpoint": "https://hub.example.com"}},
+        {"hf_endpoint": "https://hub.example.com"},
+    ),
+    "some namespaces": ({"watchNamespaces": ["search", "chat"]}, {"watched_namespaces": ("search", "chat")}),
+    "its pace": ({"resyncSeconds": 2.5, "workers": 32}, {"resync_seconds": 2.5, "workers": 32}),
+    "its log": ({"log": {"format": "console", "level": "debug"}}, {"log_format": "console", "log_level": "debug"}),
+}
+
+
+@pytest.mark.parametrize(("values", "expected"), SETTINGS.values(), ids=SETTINGS.keys())
+def test_the_operator_reads_its_settings_from_what_the_chart_sets(
+    render: Render, monkeypatch: pytest.MonkeyPatch, values: Json, expected: Json
+) -> None:
+    variables = environment(render(values))
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    settings = Settings()
+    assert {name: getattr(settings, name) for name in expected} == expected
+    known = {f"RERANKER_OPERATOR_{field.upper()}" for field in Settings.model_fields}
+    assert variables.keys() <= known
+
+
+def test_the_probes_and_the_service_meet_the_operator_on_its_health_port(render: Render) -> None:
+    rendered = render({})
+    (container,) = operator(rendered)["containers"]
+    assert container["ports"] == [{"name": "http", "containerPort": Settings.model_fields["health_port"].default}]
+    assert container["livenessProbe"]["httpGet"] == {"path": "/livez", "port": "http"}
+    assert container["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "http"}
+    service = rendered.one("Service")["spec"]
+    assert [port["targetPort"] for port in service["ports"]] == ["http"]
+    template = rendered.one("Deployment")["spec"]["template"]
+    assert service["selector"].items() <= template["metadata"]["labels"].items()
+
+
+IMAGES = {
+    "by the chart's version": ({}, "reranker-operator:0.1.0"),
+    "by tag": ({"repository": "ghcr.io/acme/operator", "tag": "v2"}, "ghcr.io/acme/operator:v2"),
+    "by digest": ({"tag": "v2", "digest": DIGEST}, f"reranker-operator@{DIGEST}"),
+}
+
+
+@pytest.mark.parametrize(("image", "expected"), IMAGES.values(), ids=IMAGES.keys())
+def test_the_operator_and_its_test_run_from_one_image(render: Render, image: Json, expected: str) -> None:
+    rendered = render({"image": image, "imagePullSecrets": [{"name": "registry"}]})
+    for pod in (operator(rendered), rendered.one("Pod")["spec"]):
+        assert [container["image"] for container in pod["containers"]] == [expected]
+        assert pod["imagePullSecrets"] == [{"name": "registry"}]
+
+
+def test_two_operators_never_run_at_once(render: Render) -> None:
+    spec = render({}).one("Deployment")["spec"]
+    assert spec["replicas"] == 1
+    assert spec["strategy"] == {"type": "Recreate"}
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_the_crd_is_that_of_the_repository_and_stays_if_it_shall(render: Render, keep: bool) -> None:
+    file = yaml.safe_load((ROOT / "crds/rerankermodels.reranker.dev.yaml").read_text())
+    crd = render({"crds": {"keep": keep}}).one("CustomResourceDefinition")
+    assert crd["spec"] == file["spec"]
+    assert crd["metadata"].get("annotations", {}) == ({"helm.sh/resource-policy": "keep"} if keep else {})
+
+
+def test_the_crd_can_be_left_to_an_administrator(render: Render) -> None:
+    assert render({"crds": {"install": False}}).of("CustomResourceDefinition") == []
+
+
+def test_a_packaged_chart_carries_the_crd_that_it_links_to(helm: Callable[..., Any], tmp_path: Path) -> None:
+    packed = helm("package", ROOT / "charts/reranker-operator", "--destination", tmp_path)
+    assert packed.returncode == 0, packed.stderr
+    (archive,) = tmp_path.iterdir()
+    rendered = helm("template", "search", archive)
+    assert "kind: CustomResourceDefinition" in rendered.stdout
+
+
+def test_hooks_reach_the_operator(render: Render) -> None:
+    pod = operator(
+        render(
+            {
+                "extraEnv": [{"name": "HTTPS_PROXY", "value": "http://proxy:3128"}],
+                "extraVolumes": [{"name": "ca", "configMap": {"name": "ca"}}],
+                "extraVolumeMounts": [{"name": "ca", "mountPath": "/etc/ssl/private"}],
+                "priorityClassName": "system-cluster-critical",
+                "nodeSelector": {"pool": "system"},
+                "tolerations": [{"operator": "Exists"}],
+                "affinity": {"nodeAffinity": {}},
+                "podLabels": {"team": "search"},
+                "podAnnotations": {"note": "kept"},
+            }
+        )
+    )
+    (container,) = pod["containers"]
+    assert {"name": "HTTPS_PROXY", "value": "http://proxy:3128"} in container["env"]
+    assert container["volumeMounts"] == [{"name": "ca", "mountPath": "/etc/ssl/private"}]
+    assert pod["volumes"] == [{"name": "ca", "configMap": {"name": "ca"}}]
+    assert pod["priorityClassName"] == "system-cluster-critical"
+    assert pod["nodeSelector"] == {"pool": "system"}
+    assert pod["tolerations"] == [{"operator": "Exists"}]
+    assert pod["affinity"] == {"nodeAffinity": {}}
+
+
+def test_the_metrics_of_operator_and_workers_are_scraped_where_they_are(render: Render) -> None:
+    rendered = render(
+        {
+            "metrics": {"serviceMonitor": {"enabled": True}, "podMonitor": {"enabled": True, "labels": {"a": "b"}}},
+            "watchNamespaces": ["search"],
+        }
+    )
+    service = rendered.one("ServiceMonitor")["spec"]
+    assert service["selector"]["matchLabels"].items() <= rendered.one("Service")["metadata"]["labels"].items()
+    assert [endpoint["port"] for endpoint in service["endpoints"]] == ["http"]
+    pods = rendered.one("PodMonitor")
+    assert pods["metadata"]["labels"]["a"] == "b"
+    assert pods["spec"]["namespaceSelector"] == {"matchNames": ["search"]}
+    assert pods["spec"]["podMetricsEndpoints"] == [{"port": "internal", "path": "/metrics", "interval": "15s"}]
+
+
+def test_a_network_policy_lets_the_helm_test_in_beside_the_named_peers(render: Render) -> None:
+    rendered = render({"networkPolicy": {"enabled": True, "ingressFrom": [{"namespaceSelector": {}}]}})
+    (ingress,) = rendered.one("NetworkPolicy")["spec"]["ingress"]
+    admitted = [peer["podSelector"]["matchLabels"] for peer in ingress["from"] if "podSelector" in peer]
+    labels = rendered.one("Pod")["metadata"]["labels"]
+    assert [each.items() <= labels.items() for each in admitted] == [True]
+
+
+def test_the_helm_test_asks_a_model_only_where_one_is_named(render: Render) -> None:
+    def asked(values: Json) -> dict[str, str]:
+        (container,) = render(values).one("Pod")["spec"]["containers"]
+        return {each["name"]: each["value"] for each in container["env"]}
+
+    url = "http://search-reranker-operator.rerankers.svc:8080"
+    assert asked({}) == {"OPERATOR_URL": url}
+    assert asked({"test": {"model": "bge"}})["MODEL_URL"] == "http://bge.rerankers.svc:8080"
+    assert asked({"test": {"model": "bge", "namespace": "shop"}})["MODEL_URL"] == "http://bge.shop.svc:8080"
+
+
+REFUSED: dict[str, tuple[Json, str]] = {
+    "a misspelt value": ({"watchNamespace": ["a"]}, "watchNamespace"),
+    "a misspelt value below another": ({"worker": {"image": {"name": "a"}}}, "name"),
+    "a namespace that can't be": ({"watchNamespaces": ["Search"]}, "watchNamespaces"),
+    "namespaces as text": ({"watchNamespaces": "search"}, "watchNamespaces"),
+    "a digest without its algorithm": ({"image": {"digest": "0" * 64}}, "digest"),
+    "a tag with a digest in it": ({"worker": {"image": {"tag": f"v1@{DIGEST}"}}}, "tag"),
+    "an unknown pull policy": ({"image": {"pullPolicy": "Sometimes"}}, "pullPolicy"),
+    "an unknown log format": ({"log": {"format": "xml"}}, "format"),
+    "a resync without a pause": ({"resyncSeconds": 0}, "resyncSeconds"),
+    "a mirror without a scheme": ({"worker": {"hfEndpoint": "hub.example.com"}}, "hfEndpoint"),
+    "pull Secrets by bare name": ({"imagePullSecrets": ["registry"]}, "imagePullSecrets"),
+}
+
+
+@pytest.mark.parametrize(("values", "named"), REFUSED.values(), ids=REFUSED.keys())
+def test_a_bad_value_is_refused_by_name(helm: Callable[..., Any], values: Json, named: str) -> None:
+    done = helm("template", "search", ROOT / "charts/reranker-operator", values=values)
+    assert done.returncode != 0
+    assert "values don't meet the specifications of the schema" in done.stderr
+    assert named in done.stderr
+
+
+def test_every_value_is_in_the_schema_and_every_key_of_the_schema_has_a_value() -> None:
+    chart = ROOT / "charts/reranker-operator"
+    values = yaml.safe_load((chart / "values.yaml").read_text())
+    schema = yaml.safe_load((chart / "values.schema.json").read_text())
+    assert values.keys() == schema["properties"].keys() - {"global"}
