@@ -71,13 +71,17 @@ class ManifestFiles:
         return self._reading
 
     def _next_reading(self) -> Reading:
-        observed, effective = self._reading.observed, self._reading.effective
-        latest = newest(file.manifest for file in self._files if file.manifest is not None)
-        if latest is not None and (observed is None or latest.generation > observed.generation):
-            observed = latest
-            if latest.target(self.template) is not None:
-                effective = latest
-        return Reading(observed, effective, "; ".join(file.problem for file in self._files if file.problem))
+        manifests = [file.manifest for file in self._files if file.manifest is not None]
+        known = [manifest for manifest in manifests if manifest.target(self.template) is not None]
+        return Reading(
+            observed=newest(_present(self._reading.observed, manifests)),
+            effective=newest(_present(self._reading.effective, known)),
+            problem="; ".join(file.problem for file in self._files if file.problem),
+        )
+
+
+def _present(before: Manifest | None, now: Sequence[Manifest]) -> Sequence[Manifest]:
+    return now if before is None else [before, *now]
 
 
 def _refresh(file: _WatchedFile) -> bool:

@@ -1,0 +1,134 @@
+"""The fetcher's loop: follows the manifest, tells its progress, never gives up on what may come right."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from reranker_worker.artifacts import ArtifactPhase
+from reranker_worker.cache import ArtifactCache
+from reranker_worker.errors import SourceError
+from reranker_worker.fetching.download import Origins
+from reranker_worker.fetching.fetcher import Fetcher
+from reranker_worker.fetching.hub import Hub
+from reranker_worker.fetching.schedule import Setback, next_turn, setback
+from reranker_worker.manifest import Source
+from reranker_worker.manifest_files import ManifestFiles
+from tests.fixtures.artifacts import artifact_folder
+from tests.fixtures.manifests import adapter, document, write_manifest
+
+
+@pytest.fixture
+def claim(tmp_path: Path) -> Path:
+    artifact_folder(tmp_path / "pvc" / "models" / "m-1")
+    return tmp_path / "pvc" / "models"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "serving" / "manifest.json"
+
+
+@pytest.fixture
+def cache(tmp_path: Path, claim: Path, path: Path) -> Iterator[ArtifactCache]:
+    """Run a fetcher for the test's time; return the cache that it fills."""
+    cache = ArtifactCache(tmp_path / "cache", tmp_path / "run")
+    fetcher = Fetcher(ManifestFiles((path,), "t1"), "t1", cache, Origins(claim.parent, Hub()))
+    stop = threading.Event()
+    thread = threading.Thread(target=fetcher.run, args=(stop,))
+    thread.start()
+    yield cache
+    stop.set()
+    thread.join()
+
+
+def eventually(condition: Callable[[], bool], within_s: float = 5) -> None:
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def source(revision: str) -> Source:
+    return Source(f"pvc://models/{revision}")
+
+
+def phase(cache: ArtifactCache, revision: str) -> ArtifactPhase:
+    return cache.status(source(revision)).phase
+
+
+def test_the_model_and_all_adapters_are_fetched_and_those_of_an_edit_within_a_fraction_of_a_second(
+    cache: ArtifactCache, claim: Path, path: Path
+) -> None:
+    write_manifest(path, document(1))
+    eventually(lambda: phase(cache, "m-1") is ArtifactPhase.COMPLETE)
+    artifact_folder(claim / "legal-1")
+    write_manifest(path, document(2, adapters=[adapter("legal", "legal-1")]))
+    eventually(lambda: phase(cache, "legal-1") is ArtifactPhase.COMPLETE, within_s=1)
+
+
+def test_a_failed_artifact_is_told_and_fetched_once_its_source_is_there(
+    cache: ArtifactCache, claim: Path, path: Path
+) -> None:
+    write_manifest(path, document(1, adapters=[adapter("legal", "legal-1")]))
+    eventually(lambda: phase(cache, "legal-1") is ArtifactPhase.FAILED)
+    assert cache.status(source("legal-1")).reason == "SourceNotFound"
+    eventually(lambda: phase(cache, "m-1") is ArtifactPhase.COMPLETE)
+    artifact_folder(claim / "legal-1")
+    eventually(lambda: phase(cache, "legal-1") is ArtifactPhase.COMPLETE)
+
+
+def test_pickled_weights_are_not_tried_again_until_the_manifest_changes(
+    cache: ArtifactCache, claim: Path, path: Path
+) -> None:
+    folder = artifact_folder(claim / "legal-1", pytorch_model__bin="pickle")
+    (folder / "model.safetensors").unlink()
+    write_manifest(path, document(1, adapters=[adapter("legal", "legal-1")]))
+    eventually(lambda: cache.status(source("legal-1")).reason == "PickledWeights")
+    (folder / "model.safetensors").write_text("weights")
+    time.sleep(1.3)  # longer than the first retry of what is retried
+    assert phase(cache, "legal-1") is ArtifactPhase.FAILED
+    write_manifest(path, document(2, adapters=[adapter("legal", "legal-1")]))
+    eventually(lambda: phase(cache, "legal-1") is ArtifactPhase.COMPLETE)
+
+
+def test_an_artifact_that_an_earlier_process_brought_is_kept(cache: ArtifactCache, claim: Path, path: Path) -> None:
+    write_manifest(path, document(1))
+    eventually(lambda: phase(cache, "m-1") is ArtifactPhase.COMPLETE)
+    written = (cache.artifact(source("m-1")) / "COMPLETE").stat().st_ino
+    second = Fetcher(ManifestFiles((path,), "t1"), "t1", cache, Origins(claim.parent, Hub()))
+    second.tick()
+    second.tick()
+    assert (cache.artifact(source("m-1")) / "COMPLETE").stat().st_ino == written
+
+
+A, B = source("a"), source("b")
+
+
+def test_what_is_wanted_and_idle_starts_and_what_runs_unwanted_is_given_up() -> None:
+    turn = next_turn((A,), complete=set(), running={B}, setbacks={}, now_s=0)
+    assert (turn.start, turn.cancel) == ((A,), {B})
+    assert next_turn((A, B), complete={A}, running={B}, setbacks={}, now_s=0).start == ()
+
+
+def test_retries_wait_longer_each_time_up_to_a_minute() -> None:
+    last, waits = None, []
+    for _ in range(9):
+        last = setback(SourceError("SourceUnreachable", ""), last, now_s=100)
+        assert last.retry_at_s is not None
+        waits.append(last.retry_at_s - 100)
+    assert waits == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+
+
+@pytest.mark.parametrize(
+    ("past", "starts"),
+    [
+        pytest.param(Setback(1, retry_at_s=10), True, id="due"),
+        pytest.param(Setback(1, retry_at_s=11), False, id="not yet"),
+        pytest.param(Setback(1, retry_at_s=None), False, id="never"),
+    ],
+)
+def test_a_setback_delays_the_next_try(past: Setback, starts: bool) -> None:
+    assert bool(next_turn((A,), set(), set(), {A: past}, now_s=10).start) is starts

@@ -1,0 +1,135 @@
+"""hf:// sources, fetched by the real huggingface_hub from a small local hub."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from reranker_worker.artifacts import ArtifactPhase
+from reranker_worker.cache import ArtifactCache
+from reranker_worker.errors import SourceError
+from reranker_worker.fetching.download import Origins, fetch_artifact
+from reranker_worker.fetching.hub import Hub
+from reranker_worker.fetching.transfer import Cancelled, Transfer
+from reranker_worker.manifest import Source
+from tests.fixtures import hub as fake
+from tests.fixtures.artifacts import artifact_folder
+
+SOURCE = Source("hf://acme/legal", revision="v1")
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[fake.Hub]:
+    artifact_folder(tmp_path / "hub" / "acme" / "legal" / "v1", tokenizer__json="{}", pytorch_model__bin="pickle")
+    with fake.hub(tmp_path / "hub") as server:
+        yield server
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> ArtifactCache:
+    return ArtifactCache(tmp_path / "cache", tmp_path / "run")
+
+
+def fetch(server: fake.Hub, cache: ArtifactCache, source: Source = SOURCE, token: str | None = None) -> Path:
+    origins = Origins(Path("/nonexistent"), Hub(server.endpoint, token))
+    fetch_artifact(source, cache, origins, Transfer())
+    return cache.artifact(source)
+
+
+def refusal(server: fake.Hub, cache: ArtifactCache, source: Source = SOURCE, token: str | None = None) -> SourceError:
+    with pytest.raises(SourceError) as caught:
+        fetch(server, cache, source, token)
+    assert cache.status(source).phase is not ArtifactPhase.COMPLETE
+    return caught.value
+
+
+def downloads(server: fake.Hub, name: str) -> list[str | None]:
+    return [asked for method, path, asked in server.requests if method == "GET" and path.endswith(f"/{name}")]
+
+
+def test_a_snapshot_holds_the_served_files_and_nothing_else(server: fake.Hub, cache: ArtifactCache) -> None:
+    artifact = fetch(server, cache)
+    names = sorted(path.name for path in artifact.iterdir())
+    assert names == ["COMPLETE", "config.json", "model.safetensors", "tokenizer.json"]
+    assert not downloads(server, "pytorch_model.bin")
+
+
+def test_a_revision_may_be_a_commit(server: fake.Hub, cache: ArtifactCache) -> None:
+    commit = fake.commit(server.root / "acme" / "legal" / "v1")
+    artifact = fetch(server, cache, Source("hf://acme/legal", revision=commit))
+    assert (artifact / "model.safetensors").exists()
+
+
+def test_a_download_that_breaks_off_goes_on_where_it_stopped(
+    server: fake.Hub, cache: ArtifactCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 1000)  # it resumes by whole chunks of 10 MB
+    server.faults.cut_at["model.safetensors"] = [3000]
+    artifact = fetch(server, cache)
+    original = server.root / "acme" / "legal" / "v1" / "model.safetensors"
+    assert (artifact / "model.safetensors").read_bytes() == original.read_bytes()
+    assert downloads(server, "model.safetensors") == [None, "bytes=3000-"]
+
+
+def test_files_that_came_whole_are_not_fetched_again(server: fake.Hub, cache: ArtifactCache) -> None:
+    server.faults.refuse.add("model.safetensors")
+    assert refusal(server, cache).reason == "SourceUnreachable"
+    assert len(downloads(server, "tokenizer.json")) == 1
+
+    server.faults.refuse.clear()
+    fetch(server, cache)
+
+    assert len(downloads(server, "tokenizer.json")) == 1
+
+
+def test_bytes_that_differ_from_what_the_hub_states_are_refused(server: fake.Hub, cache: ArtifactCache) -> None:
+    server.faults.corrupt.add("model.safetensors")
+    error = refusal(server, cache)
+    assert error.reason == "DigestMismatch"
+    assert "model.safetensors" in error.message
+
+    server.faults.corrupt.clear()
+    assert fetch(server, cache).is_dir()
+
+
+@pytest.mark.parametrize(
+    ("source", "reason", "said"),
+    [
+        pytest.param(Source("hf://acme/none", "v1"), "SourceNotFound", "no such repository", id="repository"),
+        pytest.param(Source("hf://acme/legal", "v9"), "SourceNotFound", "no such revision", id="revision"),
+        pytest.param(Source("hf://acme/a/b/c", "v1"), "SourceNotFound", "hf://org/name", id="malformed name"),
+        pytest.param(Source("hf://acme/pickled", "v1"), "PickledWeights", "pytorch_model.bin", id="pickled"),
+    ],
+)
+def test_what_the_hub_lacks_is_named(
+    source: Source, reason: str, said: str, server: fake.Hub, cache: ArtifactCache
+) -> None:
+    pickled = artifact_folder(server.root / "acme" / "pickled" / "v1", pytorch_model__bin="pickle")
+    (pickled / "model.safetensors").unlink()
+    error = refusal(server, cache, source)
+    assert error.reason == reason
+    assert said in error.message
+
+
+def test_a_private_repository_needs_its_token(server: fake.Hub, cache: ArtifactCache) -> None:
+    server.token = "s3cret"
+    assert refusal(server, cache).reason == "SourceUnauthorized"
+    wrong = refusal(server, cache, token="wrong")
+    assert wrong.reason == "SourceUnauthorized"
+    assert "wrong" not in wrong.message
+    assert fetch(server, cache, token="s3cret").is_dir()
+
+
+def test_a_hub_that_is_down_is_unreachable(cache: ArtifactCache, server: fake.Hub) -> None:
+    server.faults.status = 500
+    assert refusal(server, cache).reason == "SourceUnreachable"
+    server.endpoint = "http://127.0.0.1:9"  # nothing listens there
+    assert refusal(server, cache).reason == "SourceUnreachable"
+
+
+def test_a_cancelled_download_ends_and_publishes_nothing(server: fake.Hub, cache: ArtifactCache) -> None:
+    transfer = Transfer()
+    transfer.cancelled.set()
+    with pytest.raises(Cancelled):
+        fetch_artifact(SOURCE, cache, Origins(Path("/nonexistent"), Hub(server.endpoint)), transfer)
+    assert cache.completion(SOURCE) is None
