@@ -30,7 +30,9 @@ def configure(log_format: str, level: str) -> None:
     renderer: Processor = (
         structlog.processors.JSONRenderer()
         if log_format == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty())
+        else structlog.dev.ConsoleRenderer(
+            colors=sys.stdout.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
     )
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(
@@ -44,3 +46,5 @@ def configure(log_format: str, level: str) -> None:
     root.setLevel(level.upper())
     # kopf tells of every handled event at info; we tell of changes.
     logging.getLogger("kopf").setLevel(max(logging.WARNING, root.level))
+    # Each of its runs would warn that it leaves the signals to us.
+    logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)

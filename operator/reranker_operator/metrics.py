@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
@@ -12,6 +12,7 @@ BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 def registry() -> CollectorRegistry:
     """A registry with the process's own figures."""
+    disable_created_metrics()  # a second series for each one, which nobody asks for
     collectors = CollectorRegistry()
     ProcessCollector(registry=collectors)
     PlatformCollector(registry=collectors)

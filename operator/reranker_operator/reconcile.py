@@ -105,7 +105,7 @@ class Reconciler:
             return False
         await self._cluster.write_status(model.key, model.resource_version, patch)
         for event in events(model.status, status):
-            log.info(event.message, model=str(model.key), event=event.reason)
+            log.info(event.message, model=str(model.key), reason=event.reason)
             try:
                 await self._cluster.emit(model, event)
             except OperatorError as error:  # an Event is news, not state: the status has it already

@@ -1,0 +1,59 @@
+"""A control plane for all tests here: etcd, the API server, the controllers, and the CRD; a namespace for each test."""
+
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import kubernetes
+import pytest
+import yaml
+from kubernetes.client import ApiClient, ApiextensionsV1Api
+
+from hack.cluster import running
+from tests.apiserver.kube import Kube, eventually
+
+CRDS = Path(__file__).parents[2] / "crds"
+
+
+@pytest.fixture(scope="session")
+def kubeconfig() -> Iterator[Path]:
+    """A control plane of this test run's own, without a node: pods are made, and nothing runs them."""
+    with running(control_plane_only=True, controllers=True) as path:
+        yield path
+
+
+@pytest.fixture(scope="session")
+def api(kubeconfig: Path) -> Iterator[ApiClient]:
+    """The official client, with the CRD served."""
+    with kubernetes.config.new_client_from_config(str(kubeconfig)) as client:
+        for file in sorted(CRDS.glob("*.yaml")):
+            _install(client, yaml.safe_load(file.read_text()))
+        yield client
+
+
+def _install(client: ApiClient, crd: dict[str, object]) -> None:
+    definitions = ApiextensionsV1Api(client)
+    name = definitions.create_custom_resource_definition(crd).metadata.name
+    watch = kubernetes.watch.Watch()
+    fields = f"metadata.name={name}"
+    for event in watch.stream(definitions.list_custom_resource_definition, field_selector=fields, timeout_seconds=30):
+        if any(c.type == "Established" and c.status == "True" for c in event["object"].status.conditions or ()):
+            watch.stop()
+            return
+    raise AssertionError(f"{name} wasn't established within 30 s")
+
+
+@pytest.fixture
+async def kube(kubeconfig: Path, api: ApiClient) -> AsyncIterator[Kube]:
+    """A client of a fresh namespace, in which pods can be made."""
+    found = Kube(kubeconfig, f"test-{uuid.uuid4().hex[:8]}")
+    await found.request("POST", "/api/v1/namespaces", body={"metadata": {"name": found.namespace}})
+    account = f"/api/v1/namespaces/{found.namespace}/serviceaccounts"
+
+    async def has_account() -> bool:
+        return bool((await found.request("GET", account))["items"])
+
+    await eventually(has_account, what="the default service account")
+    yield found
+    await found.request("DELETE", f"/api/v1/namespaces/{found.namespace}")
+    await found.close()
