@@ -67,7 +67,7 @@ capabilities:
   verbs: [get, list, watch]
 - apiGroups: [reranker.dev]
   resources: [rerankermodels/status]
-  verbs: [patch, update]
+  verbs: [patch]
 - apiGroups: [reranker.dev]
   resources: [rerankermodels/finalizers]  # asked for by clusters that check who may block an owner's deletion
   verbs: [update]
@@ -82,8 +82,8 @@ capabilities:
   verbs: [get, list, watch, create, patch]
 - apiGroups: [""]
   resources: [pods]  # patch: the serving manifest travels as an annotation
-  verbs: [get, list, watch, patch]
-- apiGroups: ["", events.k8s.io]
+  verbs: [list, watch, patch]
+- apiGroups: [events.k8s.io]
   resources: [events]
-  verbs: [create, patch]
+  verbs: [create]
 {{- end }}
