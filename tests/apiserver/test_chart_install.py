@@ -1,0 +1,125 @@
+"""The chart on a real API server: what it installs is admitted, lets the operator work, and leaves what it should."""
+
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from kubernetes.client import (
+    ApiClient,
+    ApiException,
+    ApiextensionsV1Api,
+    AuthorizationV1Api,
+    CoreV1Api,
+    CustomObjectsApi,
+    V1Namespace,
+    V1ObjectMeta,
+)
+
+from hack.cluster import golang
+from reranker_operator.v1alpha1 import GROUP, PLURAL, VERSION
+
+pytestmark = pytest.mark.apiserver
+
+CHART = Path(__file__).parents[2] / "charts/reranker-operator"
+CRD = f"{PLURAL}.{GROUP}"
+NAMESPACE = "chart-test"
+RELEASE = "search"
+RESTRICTED = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn")}
+
+Json = dict[str, Any]
+Helm = Callable[..., str]
+
+
+@pytest.fixture(scope="module")
+def helm(kubeconfig: Path) -> Helm:
+    program = golang.build(golang.HELM)
+
+    def run(*arguments: str | Path) -> str:
+        done = subprocess.run(
+            [program, *arguments, "--namespace", NAMESPACE, "--kubeconfig", kubeconfig],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def installed(api: ApiClient, helm: Helm) -> Iterator[str]:
+    """The notes of a release in a namespace that enforces restricted pod security."""
+    core = CoreV1Api(api)
+    core.create_namespace(V1Namespace(metadata=V1ObjectMeta(name=NAMESPACE, labels=RESTRICTED)))
+    # The CRD is there already, applied by kubectl, as after `crds.install=false`.
+    yield helm("install", RELEASE, CHART, "--take-ownership", "--set", "test.model=bge")
+    helm("uninstall", RELEASE)
+    core.delete_namespace(NAMESPACE)
+
+
+def test_the_notes_hold_a_model_that_the_api_server_takes(api: ApiClient, installed: str) -> None:
+    text = installed.split("kubectl apply -f - <<EOF\n")[1].split("   EOF\n", maxsplit=1)[0]
+    model = yaml.safe_load(text)
+    created: Any = CustomObjectsApi(api).create_namespaced_custom_object(
+        GROUP, VERSION, NAMESPACE, PLURAL, model, dry_run="All", field_validation="Strict"
+    )
+    assert created["metadata"]["namespace"] == NAMESPACE
+
+
+def test_the_crd_outlives_the_release_and_is_upgraded_with_the_next(api: ApiClient, installed: str, helm: Helm) -> None:
+    crds = ApiextensionsV1Api(api)
+    helm("uninstall", RELEASE)
+    crds.patch_custom_resource_definition(CRD, {"spec": {"names": {"categories": ["old"]}}})
+    helm("install", RELEASE, CHART)
+    assert crds.read_custom_resource_definition(CRD).spec.names.categories == ["reranker"]
+
+
+def test_restricted_pod_security_admits_both_pods(api: ApiClient, installed: str, helm: Helm) -> None:
+    objects = [each for each in yaml.safe_load_all(helm("template", RELEASE, CHART)) if each]
+    (deployment,) = (each for each in objects if each["kind"] == "Deployment")
+    (test,) = (each for each in objects if each["kind"] == "Pod")
+    for name, template in (("operator", deployment["spec"]["template"]), ("test", test)):
+        # An account that is there at once; the namespace's default one is made behind our back.
+        spec = {**template["spec"], "serviceAccountName": f"{RELEASE}-reranker-operator"}
+        pod = {"metadata": {"name": name}, "spec": spec}
+        CoreV1Api(api).create_namespaced_pod(NAMESPACE, pod, dry_run="All", field_validation="Strict")
+
+
+def test_a_pod_that_may_become_root_is_not_admitted_there(api: ApiClient, installed: str) -> None:
+    pod = {"metadata": {"name": "root"}, "spec": {"containers": [{"name": "root", "image": "root"}]}}
+    with pytest.raises(ApiException) as refusal:
+        CoreV1Api(api).create_namespaced_pod(NAMESPACE, pod, dry_run="All")
+    assert refusal.value.status == 403
+
+
+def right(verb: str, group: str, resource: str, subresource: str = "") -> Json:
+    return {"verb": verb, "group": group, "resource": resource, "subresource": subresource, "namespace": "default"}
+
+
+RIGHTS = {
+    "watch models": (right("watch", GROUP, PLURAL), True),
+    "write a model's status": (right("patch", GROUP, PLURAL, "status"), True),
+    "write a model": (right("patch", GROUP, PLURAL), False),
+    "make a Deployment": (right("create", "apps", "deployments"), True),
+    "delete a Deployment": (right("delete", "apps", "deployments"), False),
+    "read a Secret": (right("get", "", "secrets"), False),
+    "enter a pod": (right("create", "", "pods", "exec"), False),
+    "list namespaces": (right("list", "", "namespaces"), False),
+    "list CRDs": (right("list", "apiextensions.k8s.io", "customresourcedefinitions"), False),
+}
+
+
+@pytest.mark.parametrize(("attributes", "allowed"), RIGHTS.values(), ids=RIGHTS.keys())
+def test_the_api_server_lets_the_operator(api: ApiClient, installed: str, attributes: Json, allowed: bool) -> None:
+    review = {
+        "spec": {
+            "user": f"system:serviceaccount:{NAMESPACE}:{RELEASE}-reranker-operator",
+            "groups": ["system:serviceaccounts", "system:authenticated"],
+            "resourceAttributes": attributes,
+        }
+    }
+    assert AuthorizationV1Api(api).create_subject_access_review(review).status.allowed is allowed
