@@ -39,7 +39,12 @@ def lint() -> str:
 def nonconforming() -> str:
     """Say which objects of the chart, or example resources, a strict API server would refuse for their fields."""
     everything = [argument for each in EVERYTHING for argument in ("--set", each)]
-    rendered = [_rendered(), _rendered(*everything)]
+    examples = (path.read_text() for path in _examples())
+    return objections("\n---\n".join([_rendered(), _rendered(*everything), *examples]))
+
+
+def objections(objects: str) -> str:
+    """Say what kubeconform has against a stream of YAML documents; nothing where they conform."""
     with tempfile.TemporaryDirectory() as folder:
         schemas.write_crd_schemas(Path(folder), sorted((ROOT / "crds").glob("*.yaml")))
         locations = [f"{each}/{schemas.TEMPLATE}" for each in (schemas.kubernetes_schemas(), folder)]
@@ -52,7 +57,7 @@ def nonconforming() -> str:
                 *(argument for each in locations for argument in ("-schema-location", each)),
                 "-",
             ],
-            input="\n---\n".join([*rendered, *(path.read_text() for path in _resources())]),
+            input=objects,
             capture_output=True,
             text=True,
             check=False,
@@ -67,7 +72,7 @@ def _rendered(*arguments: str) -> str:
     return done.stdout
 
 
-def _resources() -> list[Path]:
+def _examples() -> list[Path]:
     return sorted(path for path in (ROOT / "examples").rglob("*.yaml") if "apiVersion:" in path.read_text())
 
 
