@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e import artifacts, client
-from tests.e2e.fleet import SYSTEM_NAMESPACE, Fleet
+from tests.e2e.fleet import OPERATOR, SYSTEM_NAMESPACE, Fleet
 from tests.e2e.kube import Kube
 
 ROOT = Path(__file__).parents[2]
@@ -31,12 +31,22 @@ def kubeconfig() -> Iterator[Path]:
         run(sys.executable, "-m", "hack.cluster", "down")
 
 
+@pytest.fixture
+def fleet(installed: Fleet) -> Iterator[Fleet]:
+    """The installed fleet for one test; what the test deployed goes with it."""
+    before = set(installed.models())
+    yield installed
+    for name in set(installed.models()) - before:
+        installed.kube("delete", "rerankermodel", name, "--wait=false")
+
+
 @pytest.fixture(scope="session")
-def fleet(kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory) -> Fleet:
+def installed(kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory) -> Fleet:
     """The installed operator, and a namespace with the fixture models on a claim."""
     run(sys.executable, "-m", "hack.images", "build")
     run(sys.executable, "-m", "hack.images", "load")
     images = json.loads(run(sys.executable, "-m", "hack.images", "refs"))
+    install(kubeconfig, images)
     kube = Kube(kubeconfig, NAMESPACE)
     kube("create", "namespace", NAMESPACE, check=False)
     kube.apply(
@@ -56,6 +66,17 @@ def fleet(kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory) -> Fleet:
     written = artifacts.write(tmp_path_factory.mktemp("artifacts"))
     copy_into_claim(kube, written.folder)
     return Fleet(kube, Kube(kubeconfig, SYSTEM_NAMESPACE), client.Client(kube), written)
+
+
+def install(kubeconfig: Path, images: dict[str, str]) -> None:
+    """Install the chart, or upgrade it, with the images that were loaded into the node."""
+    helm = run(sys.executable, "-m", "hack.cluster", "tool", "helm").strip()
+    values = []
+    for prefix, image in (("image", images["operator"]), ("worker.image", images["worker"])):
+        repository, _, tag = image.rpartition(":")
+        values += ["--set-string", f"{prefix}.repository={repository},{prefix}.tag={tag},{prefix}.pullPolicy=Never"]
+    where = ["--kubeconfig", str(kubeconfig), "--namespace", SYSTEM_NAMESPACE, "--create-namespace"]
+    run(helm, "upgrade", "--install", OPERATOR, "charts/reranker-operator", *where, *values, "--wait", "--timeout=180s")
 
 
 def copy_into_claim(kube: Kube, folder: Path) -> None:

@@ -83,6 +83,10 @@ class Fleet:
         self.kube.apply(resource(name, f"pvc://models/{folder}", **spec))
         return Model(name, self.kube, self.client)
 
+    def models(self) -> list[str]:
+        """Return the names of the namespace's models."""
+        return self.kube("get", "rerankermodels", "-o", "name").replace("rerankermodel.reranker.dev/", "").split()
+
     @contextmanager
     def operator_down(self) -> Iterator[None]:
         """Scale the operator to nothing, and back at the end."""

@@ -1,5 +1,7 @@
 """What can't be served is refused with words that help, and what served before goes on serving."""
 
+from collections.abc import Iterator
+
 import pytest
 
 from tests.e2e.fleet import Fleet, Model
@@ -10,12 +12,20 @@ pytestmark = pytest.mark.e2e
 DIGEST = "sha256:" + "0" * 64
 
 
+@pytest.fixture(scope="module")
+def spoilt(installed: Fleet) -> Iterator[Model]:
+    """A model to be spoilt by each test."""
+    model = installed.model("spoilt", "bert-1")
+    yield model
+    model.kube("delete", "rerankermodel", model.name, "--wait=false")
+
+
 @pytest.fixture
-def serving(fleet: Fleet) -> Model:
-    """A model that serves, to be spoilt."""
-    model = fleet.model("spoilt", "bert-1", replicas=1)
-    model.wait_ready()
-    return model
+def serving(spoilt: Model) -> Model:
+    """The model as it serves when nothing is wrong."""
+    spoilt.patch({"source": {"uri": "pvc://models/bert-1", "digest": None}, "adapters": []})
+    spoilt.wait_ready()
+    return spoilt
 
 
 @pytest.mark.parametrize(
@@ -33,7 +43,7 @@ def test_a_bad_revision_stalls_with_its_reason_while_the_old_one_serves(
     fleet: Fleet, serving: Model, source: Object, reason: str, words: str
 ) -> None:
     before = serving.status["revisions"]["serving"]["name"]
-    serving.patch({"source": {"uri": None, "digest": None, **source}})
+    serving.patch({"source": {"digest": None, **source}})
     stalled = eventually(lambda: _stalled(serving, reason), what=f"Stalled with {reason}")
     assert words in stalled["message"]
     assert condition(serving.resource(), "Available")["status"] == "True"

@@ -51,8 +51,7 @@ def test_a_worker_that_restarts_with_the_operator_down_comes_back_with_its_adapt
     model.patch({"adapters": [{"name": "legal", "source": {"uri": "pvc://models/lora-1"}}]})
     model.wait_ready()
     with fleet.operator_down():
-        (pod,) = model.pods()
-        model.kube("exec", pod["metadata"]["name"], "-c", "server", "--", "python", "-c", "import os; os.kill(1, 9)")
+        model.kill_servers()
         eventually(lambda: model.restarts("server") == 1, what="container restarted")
         reply = eventually(lambda: (r := model.rerank(adapter="legal")).status == 200 and r, what="answers again")
     assert reply.scores == pytest.approx(fleet.artifacts.scores("bert-1", "lora-1"), abs=TOLERANCE)
