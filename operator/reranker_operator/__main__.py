@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from pydantic import ValidationError
 
+from reranker_operator.errors import NoCluster
 from reranker_operator.settings import Settings
 
 
@@ -17,7 +18,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from reranker_operator.operate import operate  # noqa: PLC0415
 
     logs.configure(settings.log_format, settings.log_level)
-    asyncio.run(operate(settings))
+    try:
+        asyncio.run(operate(settings))
+    except NoCluster as error:
+        sys.exit(f"reranker-operator: {error}")
 
 
 def _settings(arguments: list[str]) -> Settings:

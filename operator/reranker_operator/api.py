@@ -7,9 +7,9 @@ from typing import Any
 
 import aiohttp
 from kubernetes.aio.client import ApiClient, Configuration
-from kubernetes.aio.config import load_incluster_config, load_kube_config
+from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
 
-from reranker_operator.errors import Conflict, NotFound, Refused, Unreachable
+from reranker_operator.errors import Conflict, NoCluster, NotFound, Refused, Unreachable
 from reranker_operator.metrics import Metrics
 from reranker_operator.names import MANAGER, Document
 
@@ -26,10 +26,13 @@ ERRORS = {404: NotFound, 409: Conflict}
 async def configuration() -> Configuration:
     """Where the API server is and who we are: the pod's service account, else the kubeconfig."""
     found = Configuration()
-    if "KUBERNETES_SERVICE_HOST" in os.environ:
-        load_incluster_config(client_configuration=found)
-    else:
-        await load_kube_config(client_configuration=found)
+    try:
+        if "KUBERNETES_SERVICE_HOST" in os.environ:
+            load_incluster_config(client_configuration=found)
+        else:
+            await load_kube_config(config_file=os.environ.get("KUBECONFIG"), client_configuration=found)
+    except ConfigException as error:
+        raise NoCluster(f"no way to a cluster: {error}; run in a pod, or set KUBECONFIG") from error
     # Retries belong to the workqueue: a request that is tried again inside would act on old news.
     found.retries = None
     return found

@@ -105,7 +105,7 @@ class Cluster:
         body = {
             "apiVersion": "events.k8s.io/v1",
             "kind": "Event",
-            "metadata": {"generateName": f"{model.key.name}.", "namespace": namespace},
+            "metadata": {"generateName": f"{model.key.name}-", "namespace": namespace},
             "eventTime": datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
             "reportingController": f"{GROUP}/{names.MANAGER}",
             "reportingInstance": self._identity,

@@ -1,6 +1,7 @@
 """What can go wrong between the operator and the API server.
 
     OperatorError
+    ├── NoCluster         neither a service account nor a kubeconfig; ends the process at its start
     ├── Unreachable       no answer: the API server is away, hangs, or the network is cut
     ├── Refused           an answer that says no; status and message of the API server
     │   ├── NotFound      404
@@ -8,7 +9,7 @@
     ├── Stale             our own reading is older than what an operator has already acted on
     └── UnreadableSpec    a stored spec that this version can't parse (an older or newer CRD)
 
-Each is raised where it is known and met once, by the worker that takes keys from the queue: it retries with a backoff.
+Each is raised where it is known. The worker that takes keys from the queue meets all but the first: it retries.
 """
 
 from typing import Any
@@ -16,6 +17,10 @@ from typing import Any
 
 class OperatorError(Exception):
     """Anything that a later attempt may overcome."""
+
+
+class NoCluster(OperatorError):
+    """Nothing says where the API server is."""
 
 
 class Unreachable(OperatorError):

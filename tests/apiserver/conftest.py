@@ -9,8 +9,10 @@ import pytest
 import yaml
 from kubernetes.client import ApiClient, ApiextensionsV1Api
 
-from hack.cluster import running
+from hack import cluster
+from tests.apiserver.fleet import Fleet
 from tests.apiserver.kube import Kube, eventually
+from tests.apiserver.operators import Running, operator
 
 CRDS = Path(__file__).parents[2] / "crds"
 
@@ -18,7 +20,7 @@ CRDS = Path(__file__).parents[2] / "crds"
 @pytest.fixture(scope="session")
 def kubeconfig() -> Iterator[Path]:
     """A control plane of this test run's own, without a node: pods are made, and nothing runs them."""
-    with running(control_plane_only=True, controllers=True) as path:
+    with cluster.running(control_plane_only=True, controllers=True) as path:
         yield path
 
 
@@ -57,3 +59,23 @@ async def kube(kubeconfig: Path, api: ApiClient) -> AsyncIterator[Kube]:
     yield found
     await found.request("DELETE", f"/api/v1/namespaces/{found.namespace}")
     await found.close()
+
+
+@pytest.fixture
+async def fleet(kube: Kube) -> AsyncIterator[Fleet]:
+    """Starts and ends the namespace's pods, as a node would."""
+    async with Fleet(kube) as found:
+        yield found
+
+
+@pytest.fixture
+def in_cluster(kubeconfig: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The operator in this process finds the control plane."""
+    monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
+
+
+@pytest.fixture
+async def running(kube: Kube, in_cluster: None) -> AsyncIterator[Running]:
+    """An operator for the namespace."""
+    async with operator(kube.namespace) as found:
+        yield found

@@ -1,0 +1,208 @@
+"""Stands in for the node: pods that start, read the serving manifest as the kubelet brings it, and answer /state.
+
+Each pod gets a loopback address of its own, on which a worker by the contract's rules answers on the internal port.
+Loading takes a moment and fails where a test says so; everything else comes from the documents alone.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import json
+import time
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import httpx
+from aiohttp import web
+
+from tests.apiserver.kube import Json, Kube
+
+INTERNAL_PORT = 8081
+ANNOTATION = "reranker.dev/serving-manifest"
+ADDRESSES = (
+    f"127.{second}.{third}.{fourth}"
+    for second, third, fourth in itertools.product(range(90, 100), range(250), range(2, 250))
+)
+NODE = "simulated"
+
+
+@dataclass
+class Worker:
+    """One pod's processes."""
+
+    pod: str
+    template: str
+    ip: str
+    load_s: float
+    fails: dict[str, tuple[str, str]]
+    manifest: Json = field(default_factory=lambda: {"generation": 0, "models": [], "adapters": [], "serve": {}})
+    loading_since: dict[str, float] = field(default_factory=dict)
+    draining: bool = False
+    runner: web.AppRunner | None = None
+
+    async def start(self) -> None:
+        app = web.Application()
+        app.router.add_get("/state", self._state)
+        self.runner = web.AppRunner(app, access_log=None)
+        await self.runner.setup()
+        await web.TCPSite(self.runner, self.ip, INTERNAL_PORT).start()
+
+    async def stop(self) -> None:
+        if self.runner is not None:
+            await self.runner.cleanup()
+
+    def read(self, *contents: str | None) -> None:
+        """Take the newest of the documents that the kubelet has brought."""
+        for content in contents:
+            if content and (document := json.loads(content))["generation"] > self.manifest["generation"]:
+                self.manifest = document
+        for entry in (*self.manifest["models"], *self.manifest["adapters"]):
+            self.loading_since.setdefault(entry["revision"], time.monotonic())
+
+    def outcome(self, entry: Json) -> dict[str, str]:
+        uri = entry["source"]["uri"]
+        if uri in self.fails:
+            reason, message = self.fails[uri]
+            return {"phase": "Failed", "reason": reason, "message": message}
+        done = time.monotonic() - self.loading_since[entry["revision"]] >= self.load_s
+        return {"phase": "Loaded" if done else "Loading", "reason": "", "message": ""}
+
+    def own(self) -> Json | None:
+        revision = self.manifest["serve"].get(self.template)
+        return next((m for m in self.manifest["models"] if m["revision"] == revision), None)
+
+    def answers(self) -> str | None:
+        """The revision that a client would be answered by."""
+        own = self.own()
+        if own is None or own["revision"] not in self.manifest["admitted"]:
+            return None
+        return own["revision"] if self.outcome(own)["phase"] == "Loaded" else None
+
+    def ready(self) -> bool:
+        required = [a for a in self.manifest["adapters"] if a.get("required")]
+        loaded = {a["name"] for a in self.manifest["adapters"] if self.outcome(a)["phase"] == "Loaded"}
+        return self.answers() is not None and not self.draining and all(a["name"] in loaded for a in required)
+
+    def state(self) -> Json:
+        own = self.own()
+        admitted = own is not None and own["revision"] in self.manifest["admitted"]
+        models = (
+            []
+            if own is None
+            else [
+                {
+                    "revision": own["revision"],
+                    "digest": "",
+                    "admitted": admitted,
+                    "serving": self.answers() == own["revision"],
+                    **self.outcome(own),
+                }
+            ]
+        )
+        adapters = [
+            {"name": a["name"], "revision": a["revision"], "digest": "", **self.outcome(a)}
+            for a in self.manifest["adapters"]
+        ]
+        return {
+            "bootId": self.ip,
+            "pod": self.pod,
+            "template": self.template,
+            "observedGeneration": self.manifest["generation"],
+            "ready": self.ready(),
+            "draining": self.draining,
+            "reason": "",
+            "message": "",
+            "models": models,
+            "adapters": adapters,
+        }
+
+    async def _state(self, _: web.Request) -> web.Response:
+        return web.json_response(self.state())
+
+
+class Fleet:
+    """Runs every pod of a namespace until closed."""
+
+    def __init__(self, kube: Kube, *, load_s: float = 0.3, drain_s: float = 0.3) -> None:
+        self.kube = kube
+        self.load_s, self.drain_s = load_s, drain_s
+        self.fails: dict[str, tuple[str, str]] = {}
+        self.workers: dict[str, Worker] = {}
+        self.answered: set[str] = set()
+        self.least_ready: int | None = None
+        self._reported: dict[str, bool] = {}
+        self._drained: dict[str, float] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._run())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._task is not None
+        self._task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._task
+        for worker in self.workers.values():
+            await worker.stop()
+
+    def ready(self) -> list[Worker]:
+        return [worker for worker in self.workers.values() if worker.ready()]
+
+    def watch_readiness(self) -> None:
+        """From now on keep the smallest number of ready workers that was seen."""
+        self.least_ready = len(self.ready())
+
+    async def _run(self) -> None:
+        while True:
+            with contextlib.suppress(httpx.TransportError):  # the API server is away, as some tests want it
+                await self._step()
+            await asyncio.sleep(0.03)
+
+    async def _step(self) -> None:
+        pods = {pod["metadata"]["name"]: pod for pod in await self.kube.items("pods")}
+        for name in [name for name in self.workers if name not in pods]:
+            await self.workers.pop(name).stop()
+        configs = {c["metadata"]["name"]: c for c in await self.kube.items("configmaps")}
+        for name, pod in pods.items():
+            worker = self.workers.get(name) or await self._start(pod, configs)
+            if worker is not None:
+                worker.read((pod["metadata"].get("annotations") or {}).get(ANNOTATION))
+                await self._report(worker, pod)
+        self.answered |= {revision for w in self.workers.values() if (revision := w.answers())}
+        if self.least_ready is not None:
+            self.least_ready = min(self.least_ready, len(self.ready()))
+
+    async def _start(self, pod: Json, configs: dict[str, Json]) -> Worker | None:
+        volumes = {v["name"]: v for v in pod["spec"]["volumes"]}
+        config = configs.get(volumes["serving"]["configMap"]["name"])
+        if config is None or "deletionTimestamp" in pod["metadata"]:
+            return None
+        name, container = pod["metadata"]["name"], pod["spec"]["containers"][0]
+        template = next(a for a in container["args"] if a.startswith("--template=")).partition("=")[2]
+        target = {"apiVersion": "v1", "kind": "Node", "name": NODE}
+        await self.kube.request(
+            "POST", self.kube.path("pods", name) + "/binding", body={"metadata": {"name": name}, "target": target}
+        )
+        worker = Worker(name, template, next(ADDRESSES), self.load_s, self.fails)
+        await worker.start()
+        worker.read(config["data"]["manifest.json"])
+        self.workers[name] = worker
+        return worker
+
+    async def _report(self, worker: Worker, pod: Json) -> None:
+        if "deletionTimestamp" in pod["metadata"]:
+            worker.draining = True
+            since = self._drained.setdefault(worker.pod, time.monotonic())
+            if time.monotonic() - since > self.drain_s:
+                await self.kube.delete("pods", worker.pod, gracePeriodSeconds=0)
+                return
+        if self._reported.get(worker.pod) != worker.ready():
+            self._reported[worker.pod] = worker.ready()
+            status: dict[str, Any] = {
+                "phase": "Running",
+                "podIP": worker.ip,
+                "podIPs": [{"ip": worker.ip}],
+                "conditions": [{"type": kind, "status": str(worker.ready())} for kind in ("Ready", "ContainersReady")],
+            }
+            await self.kube.patch("pods", worker.pod, {"status": status}, "status")
