@@ -2,13 +2,10 @@
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 VALIDATIONS = "x-kubernetes-validations"
-
-#: The grammar of resource.Quantity, as controller-gen writes it into CRDs, but for the sign.
-QUANTITY = r"^([0-9]+|[0-9]+\.[0-9]*|\.[0-9]+)(([KMGTPE]i)|[numkMGTPE]|([eE][+-]?[0-9]+))?$"
 
 #: The longest message in a status; the API server would refuse the whole status because of a longer one.
 MAX_MESSAGE = 4096
@@ -50,17 +47,3 @@ def shorten(message: str) -> str:
 
 
 Message = Annotated[str, BeforeValidator(shorten), Field(max_length=MAX_MESSAGE)]
-
-Quantity = Annotated[
-    str,
-    BeforeValidator(str),  # 1 and "1" are the same amount, and must make the same pod template
-    WithJsonSchema(
-        {
-            "x-kubernetes-int-or-string": True,
-            "anyOf": [{"type": "integer"}, {"type": "string"}],
-            "minimum": 0,
-            "pattern": QUANTITY,
-            "maxLength": 40,
-        }
-    ),
-]

@@ -51,7 +51,7 @@ BAD: dict[str, tuple[Json, str]] = {
     "a quantity that isn't one": (changed(MODEL, resources={"limits": {"memory": "8 GB"}}), "memory"),
     "a misspelt field of a Service": (changed(SERVICE, selectors={}), "selectors"),
     "a port as a list": (changed(SERVICE, ports=[{"port": [8080]}]), "port"),
-    "a kind that nobody serves": ({**SERVICE, "kind": "Servise"}, "could not find schema for Servise"),
+    "a kind that nobody serves": ({**SERVICE, "kind": "Gateway"}, "could not find schema for Gateway"),
 }
 
 
