@@ -20,6 +20,10 @@ DOCUMENTS = (
     "a small and fast database server with a long description of the search system and the music player",
 )
 
+#: Repository and revision on the hub, which serves folders of the claim.
+HUB_REPOSITORY, HUB_REVISION = "acme/reranker", "v1"
+HUB_MODEL = f"{HUB_REPOSITORY}/{HUB_REVISION}"
+
 
 @dataclass(frozen=True)
 class Artifacts:
@@ -48,6 +52,7 @@ def write(folder: Path) -> Artifacts:
     for name, seed in (("bert-1", 1), ("bert-2", 2), ("bert-3", 3)):
         bert_checkpoint(folder / name, seed=seed)
     xlm_roberta_checkpoint(folder / "xlmr-1", seed=4)
+    bert_checkpoint(folder / HUB_MODEL, seed=8)
     lora_adapter(folder / "lora-1", folder / "bert-1", seed=5)
     lora_adapter(folder / "lora-2", folder / "bert-1", seed=6, head=True)
     bert_checkpoint(folder / "wide", seed=7, hidden=64)

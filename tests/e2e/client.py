@@ -57,7 +57,7 @@ class Client:
 
     def send(self, url: str, body: Object | None = None) -> Reply:
         asked = json.dumps({"url": url, "body": body})
-        answered = json.loads(self.kube("exec", "-i", POD, "--", "python", "-c", _SEND, stdin=asked))
+        answered = json.loads(self.kube("exec", "-i", POD, "-c", POD, "--", "python", "-c", _SEND, stdin=asked))
         headers = {name.lower(): value for name, value in answered["headers"].items()}
         return Reply(answered["status"], headers, answered["text"])
 
@@ -67,12 +67,23 @@ class Client:
         return self.send(f"http://{host}:8080/v1/rerank", body)
 
 
+def hub(script: str) -> list[Object]:
+    """Return the Service of a small Hugging Face hub, and the script that the client pod runs it by."""
+    metadata = {"name": "hub"}
+    spec = {"selector": {"app": POD}, "ports": [{"port": 8000}]}
+    return [
+        {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec},
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"hub.py": script}},
+    ]
+
+
 def pod(image: str) -> Object:
-    """Return the client pod: the operator's image, whose Python has what a client needs."""
+    """Return the client pod: the operator's image, whose Python has what a client and the hub need."""
+    claim = {"name": "models", "mountPath": "/models"}
     return {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": POD},
+        "metadata": {"name": POD, "labels": {"app": POD}},
         "spec": {
             "terminationGracePeriodSeconds": 0,
             "securityContext": {"runAsUser": 65532, "runAsGroup": 65532, "fsGroup": 65532},
@@ -81,15 +92,19 @@ def pod(image: str) -> Object:
                     "name": POD,
                     "image": image,
                     "command": ["python", "-c", "import signal; signal.pause()"],
-                    "volumeMounts": [
-                        {"name": "models", "mountPath": "/models"},
-                        {"name": "work", "mountPath": "/work"},
-                    ],
-                }
+                    "volumeMounts": [claim, {"name": "work", "mountPath": "/work"}],
+                },
+                {
+                    "name": "hub",
+                    "image": image,
+                    "command": ["python", "/hub/hub.py", "--root=/models", "--host=0.0.0.0", "--port=8000"],
+                    "volumeMounts": [claim, {"name": "hub", "mountPath": "/hub"}],
+                },
             ],
             "volumes": [
                 {"name": "models", "persistentVolumeClaim": {"claimName": "models"}},
                 {"name": "work", "emptyDir": {}},
+                {"name": "hub", "configMap": {"name": "hub"}},
             ],
         },
     }

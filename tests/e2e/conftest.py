@@ -60,6 +60,7 @@ def installed(kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory) -> Fle
                 "resources": {"requests": {"storage": "1Gi"}},
             },
         },
+        *client.hub((ROOT / "tests/fixtures/hub.py").read_text()),
         client.pod(images["operator"]),
     )
     kube("wait", "pod", client.POD, "--for=condition=Ready", "--timeout=120s")
@@ -75,6 +76,7 @@ def install(kubeconfig: Path, images: dict[str, str]) -> None:
     for prefix, image in (("image", images["operator"]), ("worker.image", images["worker"])):
         repository, _, tag = image.rpartition(":")
         values += ["--set-string", f"{prefix}.repository={repository},{prefix}.tag={tag},{prefix}.pullPolicy=Never"]
+    values += ["--set-string", f"worker.hfEndpoint=http://hub.{NAMESPACE}.svc:8000"]
     where = ["--kubeconfig", str(kubeconfig), "--namespace", SYSTEM_NAMESPACE, "--create-namespace"]
     run(helm, "upgrade", "--install", OPERATOR, "charts/reranker-operator", *where, *values, "--wait", "--timeout=180s")
 
@@ -83,5 +85,5 @@ def copy_into_claim(kube: Kube, folder: Path) -> None:
     """Unpack a folder's content onto the claim `models`, through the client pod."""
     packed = subprocess.run(["tar", "-C", folder, "-cf", "-", "."], capture_output=True, check=True).stdout
     command = ["kubectl", f"--kubeconfig={kube.kubeconfig}", f"--namespace={kube.namespace}"]
-    unpack = [*command, "exec", "-i", client.POD, "--", "tar", "-C", "/models", "-xf", "-"]
+    unpack = [*command, "exec", "-i", client.POD, "-c", client.POD, "--", "tar", "-C", "/models", "-xf", "-"]
     subprocess.run(unpack, input=packed, check=True)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 T = TypeVar("T")
 Object = dict[str, Any]
@@ -63,7 +63,7 @@ class Kube:
             raise CommandFailed(f"{failed}\n{seen}") from failed
 
 
-def eventually(see: Callable[[], T], *, timeout_s: float = 120, what: str = "") -> T:
+def eventually(see: Callable[[], T | Literal[False] | None], *, timeout_s: float = 120, what: str = "") -> T:
     """Return the first true value of `see`, polled; fail with what was seen last."""
     end = time.monotonic() + timeout_s
     while not (seen := see()):

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.e2e.client import Client
-from tests.e2e.conftest import Fleet
+from tests.e2e.artifacts import HUB_MODEL, HUB_REPOSITORY, HUB_REVISION
+from tests.e2e.fleet import Fleet
 from tests.e2e.kube import condition, eventually
 
 pytestmark = pytest.mark.e2e
@@ -24,6 +24,15 @@ def test_an_xlm_roberta_model_scores_as_transformers_does(fleet: Fleet) -> None:
     model = fleet.model("xlmr", "xlmr-1")
     model.wait_ready()
     assert model.rerank().scores == pytest.approx(fleet.artifacts.scores("xlmr-1"), abs=TOLERANCE)
+
+
+def test_a_model_from_the_hub_is_fetched_and_called_by_its_repository_s_name(fleet: Fleet) -> None:
+    source = {"uri": f"hf://{HUB_REPOSITORY}", "revision": HUB_REVISION}
+    model = fleet.model("hubbed", "", source=source)
+    model.wait_ready()
+    reply = model.rerank(model=HUB_REPOSITORY)
+    assert reply.scores == pytest.approx(fleet.artifacts.scores(HUB_MODEL), abs=TOLERANCE)
+    assert model.rerank(model="another").status == 404
 
 
 def test_an_adapter_is_loaded_changed_and_removed_without_a_new_pod(fleet: Fleet) -> None:
@@ -83,7 +92,7 @@ def test_deleted_and_edited_children_are_repaired(fleet: Fleet) -> None:
     assert model.rerank().status == 200
 
 
-def test_scaling_by_kubectl_moves_the_replicas_and_nothing_else(fleet: Fleet, client: Client) -> None:
+def test_scaling_by_kubectl_moves_the_replicas_and_nothing_else(fleet: Fleet) -> None:
     model = fleet.model("scaled", "bert-1")
     model.wait_ready()
     before = set(model.pod_uids())
@@ -94,4 +103,4 @@ def test_scaling_by_kubectl_moves_the_replicas_and_nothing_else(fleet: Fleet, cl
     model.kube("scale", f"rerankermodel/{model.name}", "--replicas=0")
     eventually(lambda: not model.pods(), what="no pods")
     eventually(lambda: condition(model.resource(), "Available")["status"] == "False", what="not available")
-    assert client.rerank(model.name).status == 0
+    assert model.rerank().status == 0

@@ -23,7 +23,7 @@ WRITE = re.compile(
 
 def writes(fleet: Fleet) -> float:
     """Return how many writes the operator has sent since it started."""
-    metrics = fleet.client.send(f"http://{OPERATOR}-metrics.{SYSTEM_NAMESPACE}.svc:8080/metrics").text
+    metrics = fleet.client.send(f"http://{OPERATOR}.{SYSTEM_NAMESPACE}.svc:8080/metrics").text
     counts = [float(count) for count in WRITE.findall(metrics)]
     assert counts, "the operator's metrics name no write"
     return sum(counts)
