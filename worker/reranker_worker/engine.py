@@ -1,10 +1,22 @@
-"""The scoring engine: admission, tokenisation, batches on a device thread, and the one reference to what is served."""
+"""The scoring engine: admission, tokenisation, the device thread's batches, and the one reference to what is served."""
 
+import asyncio
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
-from reranker_worker.errors import WorkerError
+from reranker_worker.backlog import Backlog, PendingScore
+from reranker_worker.device import resolve_device, use_available_cpus
+from reranker_worker.device_thread import DeviceThread
+from reranker_worker.errors import DeadlineExceeded, InvalidRequest, NotFound, NotReady, Overloaded, WorkerError
 from reranker_worker.metrics import Metrics
+from reranker_worker.preparing import prepare_adapter, prepare_model
 from reranker_worker.serving import (
+    EncodedPair,
     EngineSettings,
     Limits,
     LoadedAdapter,
@@ -14,37 +26,214 @@ from reranker_worker.serving import (
     Serving,
 )
 
+# Documents that the tokenisation thread takes at a time, so that a long request doesn't hold up a short one.
+_DOCUMENTS_PER_TURN = 64
+# A request longer than this share of the queue is fed piece by piece, so that it never shuts out the others.
+_QUEUE_SHARE = 4
+_LONGEST_RETRY_S = 60.0
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
 
 class Engine:
     """Scores requests with what it serves; a request keeps the Serving that it was admitted with."""
 
-    def __init__(self, limits: Limits, device: str = "auto", metrics: Metrics | None = None) -> None: ...
+    def __init__(self, limits: Limits, device: str = "auto", metrics: Metrics | None = None) -> None:
+        self._limits = limits
+        self._device_name = device
+        self._metrics = metrics or Metrics()
+        self._serving = Serving()
+        self._backlog = Backlog()
+        self._device = DeviceThread(self._backlog, lambda: self._limits.max_batch_tokens, self._metrics)
+        # One thread: a fast tokenizer spreads a batch over the CPUs by itself.
+        self._tokenisation = ThreadPoolExecutor(max_workers=1, thread_name_prefix="tokenisation")
+        self._in_flight = 0
+        self._metrics.queue_pairs.set_function(lambda: self._backlog.pairs)
+        self._metrics.queue_tokens.set_function(lambda: self._backlog.tokens)
+        use_available_cpus()
 
     def start(self) -> None:
         """Start the device thread."""
+        self._device.start()
 
     def close(self) -> None:
-        """Stop the device thread; requests still queued fail with NotReady."""
+        """Stop the device thread after its batch; requests that still wait fail with NotReady."""
+        self._device.stop()
+        self._tokenisation.shutdown(cancel_futures=True)
 
-    def load_model(self, path: Path, revision: str, settings: EngineSettings) -> LoadedModel: ...
+    def load_model(self, path: Path, revision: str, settings: EngineSettings) -> LoadedModel:
+        """Load a checkpoint and warm it up; blocks, on any thread. Raises CheckpointError."""
+        return prepare_model(path, revision, settings, resolve_device(self._device_name), self._metrics)
 
-    def load_adapter(
-        self, model: LoadedModel, path: Path, name: str, revision: str, max_rank: int
-    ) -> LoadedAdapter: ...
+    def load_adapter(self, model: LoadedModel, path: Path, name: str, revision: str, max_rank: int) -> LoadedAdapter:
+        """Load an adapter and probe it on the model; blocks, on any thread. Raises AdapterError."""
+        return prepare_adapter(model, path, self._metrics, name=name, revision=revision, max_rank=max_rank)
 
-    def serve(self, serving: Serving) -> None: ...
-
-    @property
-    def serving(self) -> Serving: ...
-
-    def set_limits(self, limits: Limits) -> None: ...
-
-    async def score(self, request: ScoreRequest) -> ScoreResult: ...
-
-    @property
-    def in_flight(self) -> int: ...
-
-    def heartbeat_age_s(self) -> float: ...
+    def serve(self, serving: Serving) -> None:
+        """Swap what answers; requests admitted before keep what they were admitted with."""
+        self._serving = serving
+        self._metrics.show_serving(serving)
 
     @property
-    def fatal(self) -> WorkerError | None: ...
+    def serving(self) -> Serving:
+        """Return what answers now."""
+        return self._serving
+
+    def set_limits(self, limits: Limits) -> None:
+        """Change the limits from the next admission and batch on."""
+        self._limits = limits
+
+    @property
+    def in_flight(self) -> int:
+        """Return the requests that are being answered."""
+        return self._in_flight
+
+    @property
+    def fatal(self) -> WorkerError | None:
+        """Return why this process can't score any more, if so."""
+        return self._device.fatal
+
+    def heartbeat_age_s(self) -> float:
+        """Return the time since the device thread's last sign of life."""
+        return self._device.heartbeat_age_s()
+
+    async def score(self, request: ScoreRequest) -> ScoreResult:
+        """Score a request; raises a RequestError. Cancelling it drops what still waits."""
+        model, adapter = self._captured(request)
+        self._in_flight += 1
+        try:
+            async with asyncio.timeout(_remaining_s(request.deadline_s)):
+                return await self._scored(request, model, adapter)
+        except TimeoutError as error:
+            raise DeadlineExceeded("the request's deadline passed before all documents were scored") from error
+        finally:
+            self._in_flight -= 1
+
+    def _captured(self, request: ScoreRequest) -> tuple[LoadedModel, LoadedAdapter | None]:
+        """Return what scores the request, whatever is swapped meanwhile."""
+        serving = self._serving
+        if serving.model is None or self.fatal is not None:
+            raise NotReady("no model is ready to score", retry_after_s=1.0)
+        if not request.documents:
+            raise InvalidRequest("documents is empty; at least one is needed", param="documents")
+        if request.adapter is None:
+            return serving.model, None
+        adapter = serving.adapters.get(request.adapter)
+        if adapter is None:
+            raise NotFound("no adapter by that name is served here", param="adapter")
+        return serving.model, adapter
+
+    async def _scored(self, request: ScoreRequest, model: LoadedModel, adapter: LoadedAdapter | None) -> ScoreResult:
+        parts = list(_parts(request, model.max_length, max(1, self._limits.max_queue_tokens // _QUEUE_SHARE)))
+        held, documents = max(part.estimated_tokens for part in parts), len(request.documents)
+        self._admit(held, documents)
+        progress = _Progress()
+        try:
+            query_ids = await self._tokenised(progress, model.tokenizer.encode_query, request.query)
+            for part in parts:
+                pairs = await self._encoded(progress, model, query_ids, part.documents)
+                tokens = sum(map(len, pairs))
+                self._backlog.settle(tokens - held)
+                held = tokens
+                progress.add(await self._answered(PendingScore(model, adapter, pairs, request.deadline_s)))
+        finally:
+            self._backlog.settle(-held, -documents)
+        return progress.result(request, model, adapter)
+
+    def _admit(self, tokens: int, documents: int) -> None:
+        most = self._limits.max_queue_tokens
+        if self._backlog.admit(tokens, documents, most):
+            return
+        excess = self._backlog.tokens + tokens - most
+        rate = self._device.tokens_per_s
+        retry_after_s = min(_LONGEST_RETRY_S, max(0.1, excess / rate)) if rate else 1.0
+        raise Overloaded(f"{self._backlog.tokens} of at most {most} tokens wait", retry_after_s=retry_after_s)
+
+    async def _encoded(
+        self, progress: "_Progress", model: LoadedModel, query_ids: list[int], documents: Sequence[str]
+    ) -> list[EncodedPair]:
+        pairs: list[EncodedPair] = []
+        for start in range(0, len(documents), _DOCUMENTS_PER_TURN):
+            turn = documents[start : start + _DOCUMENTS_PER_TURN]
+            pairs += await self._tokenised(progress, model.tokenizer.encode_pairs, query_ids, turn)
+        return pairs
+
+    async def _tokenised(
+        self, progress: "_Progress", encode: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs
+    ) -> _T:
+        def timed() -> _T:
+            started = time.monotonic()
+            try:
+                return encode(*args, **kwargs)
+            finally:
+                progress.tokenization_s += time.monotonic() - started
+
+        return await asyncio.get_running_loop().run_in_executor(self._tokenisation, timed)
+
+    async def _answered(self, pending: PendingScore) -> PendingScore:
+        if not self._backlog.put(pending):
+            raise NotReady("this worker is going away", retry_after_s=1.0)
+        try:
+            await asyncio.wrap_future(pending.done)
+        finally:
+            self._backlog.drop(pending)
+        self._metrics.queue_wait.observe(pending.queue_s)
+        return pending
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    documents: Sequence[str]
+    estimated_tokens: int
+
+
+def _parts(request: ScoreRequest, max_length: int, most_tokens: int) -> Iterator[_Part]:
+    """Split a request where its estimated tokens pass the bound; most requests are one part."""
+    start, tokens = 0, 0
+    for i, document in enumerate(request.documents):
+        # Four characters a token is what subword vocabularies average on prose; the true count replaces it soon.
+        pair = min(max_length, 4 + (len(request.query) + len(document)) // 4)
+        if tokens and tokens + pair > most_tokens:
+            yield _Part(request.documents[start:i], tokens)
+            start, tokens = i, 0
+        tokens += pair
+    yield _Part(request.documents[start:], tokens)
+
+
+@dataclass(slots=True)
+class _Progress:
+    """What a request's parts have come to so far."""
+
+    logits: list[float] = field(default_factory=list)
+    tokens: int = 0
+    queue_s: float = 0.0
+    tokenization_s: float = 0.0
+    inference_s: float = 0.0
+
+    def add(self, part: PendingScore) -> None:
+        self.logits += part.logits
+        self.tokens += sum(part.lengths)
+        self.queue_s += part.queue_s
+        self.inference_s += part.inference_s
+
+    def result(self, request: ScoreRequest, model: LoadedModel, adapter: LoadedAdapter | None) -> ScoreResult:
+        raw = request.raw_scores or model.settings.scores == "raw"
+        return ScoreResult(
+            scores=self.logits if raw else [_sigmoid(logit) for logit in self.logits],
+            revision=model.revision,
+            adapter_revision=adapter.revision if adapter else None,
+            tokens=self.tokens,
+            queue_ms=1000 * self.queue_s,
+            tokenization_ms=1000 * self.tokenization_s,
+            inference_ms=1000 * self.inference_s,
+        )
+
+
+def _sigmoid(logit: float) -> float:
+    # math.exp overflows for large positive arguments only.
+    return 1 / (1 + math.exp(-logit)) if logit >= 0 else (grown := math.exp(logit)) / (1 + grown)
+
+
+def _remaining_s(deadline_s: float | None) -> float | None:
+    return None if deadline_s is None else deadline_s - time.monotonic()

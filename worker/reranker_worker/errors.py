@@ -4,6 +4,7 @@ WorkerError                 reason (CamelCase), message
 ├── SourceError             an artifact can't be had                       fetcher → /state
 ├── CheckpointError         a model's files can't be served                loading → /state
 ├── AdapterError            an adapter's files can't be served             adapters → /state
+├── DeviceFault             the accelerator's context is lost              engine → the process ends
 ├── ManifestError           the serving manifest can't be read             manifest → /state
 └── RequestError            status: HTTP code                              routes → response
     ├── InvalidRequest      400
@@ -41,6 +42,10 @@ class CheckpointError(WorkerError):
 
 class AdapterError(WorkerError):
     """An adapter's files can't be served on this model."""
+
+
+class DeviceFault(WorkerError):
+    """The device or its thread is lost; only a new process can score again."""
 
 
 class ManifestError(WorkerError):

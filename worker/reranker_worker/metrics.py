@@ -1,6 +1,13 @@
 """The worker's Prometheus metrics on a registry of their own."""
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from reranker_worker.errors import WorkerError
+from reranker_worker.serving import Serving
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _PAIRS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
@@ -35,7 +42,7 @@ class Metrics:
         )
         self.swap_duration = Histogram(
             "reranker_swap_duration_seconds",
-            "Time of a swap's phases: load, warmup, flip.",
+            "Time to load and try what is swapped in: model, adapter.",
             ["phase"],
             buckets=_SECONDS,
             registry=registry,
@@ -46,3 +53,25 @@ class Metrics:
         self.model_info = Gauge(
             "reranker_model_info", "1 for what is served now.", ["revision", "adapter"], registry=registry
         )
+
+    def show_serving(self, serving: Serving) -> None:
+        """Show what is served now, and nothing that was served before."""
+        self.model_info.clear()
+        if serving.model is not None:
+            for adapter in ("", *(adapter.revision for adapter in serving.adapters.values())):
+                self.model_info.labels(serving.model.revision, adapter).set(1)
+
+    @contextmanager
+    def loading(self, phase: str) -> Iterator[None]:
+        """Time a load and count how it ended."""
+        started = time.monotonic()
+        result = "Failed"
+        try:
+            yield
+            result = "Loaded"
+        except WorkerError as error:
+            result = error.reason
+            raise
+        finally:
+            self.swap_duration.labels(phase).observe(time.monotonic() - started)
+            self.swaps.labels(result).inc()

@@ -1,6 +1,6 @@
 """What a worker serves and what a score request is: frozen data. No I/O, no torch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal, Protocol
@@ -43,6 +43,7 @@ class AdapterWeights(Protocol):
     @property
     def rank(self) -> int:
         """Return the highest LoRA rank in it."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +73,16 @@ class PairFailure:
 class Runner(Protocol):
     """Scores a batch of pairs of one model on its device."""
 
-    def score(self, pairs: Sequence[ScoringPair]) -> list[float | PairFailure]:
-        """Return each pair's logit, or why it has none."""
+    def score(
+        self, pairs: Sequence[ScoringPair], on_layer: Callable[[], None] | None = None
+    ) -> list[float | PairFailure]:
+        """Return each pair's logit, or why it has none; calls `on_layer` as a sign of life."""
+        ...
 
     @property
     def max_batch_tokens(self) -> int:
         """Return the most tokens a batch should hold on this device, whatever the limits allow."""
+        ...
 
 
 class PairTokenizer(Protocol):
@@ -85,9 +90,11 @@ class PairTokenizer(Protocol):
 
     def encode_query(self, query: str) -> list[int]:
         """Return the query's token ids, without special tokens."""
+        ...
 
     def encode_pairs(self, query_ids: list[int], documents: Sequence[str]) -> list[EncodedPair]:
         """Return a pair for each document, the document cut to what fits."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)

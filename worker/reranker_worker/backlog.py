@@ -1,0 +1,166 @@
+"""The pairs that wait to be scored: filled by the event loop, emptied by the device thread, under one lock."""
+
+import threading
+import time
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+from reranker_worker.batching import take_batch
+from reranker_worker.errors import DeadlineExceeded, WorkerError
+from reranker_worker.serving import EncodedPair, LoadedAdapter, LoadedModel, ScoringPair
+
+
+@dataclass(slots=True, eq=False)
+class PendingScore:
+    """One request's pairs on their way: the model and adapter that it was admitted with, and what is done."""
+
+    model: LoadedModel
+    adapter: LoadedAdapter | None
+    pairs: list[EncodedPair]
+    deadline_s: float | None
+    lengths: list[int] = field(init=False)
+    model_key: int = field(init=False)
+    taken: int = 0
+    scored: int = 0
+    logits: list[float] = field(init=False)
+    done: "Future[list[float]]" = field(default_factory=Future)
+    queued_at: float = field(default_factory=time.monotonic)
+    first_taken_at: float | None = None
+    inference_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.lengths = [len(pair) for pair in self.pairs]
+        self.model_key = id(self.model)
+        self.logits = [0.0] * len(self.pairs)
+        # From here on only the device thread ends it: a client that goes away can't race with a result.
+        self.done.set_running_or_notify_cancel()
+
+    @property
+    def queue_s(self) -> float:
+        """Return how long it waited for its first batch."""
+        return (self.first_taken_at or time.monotonic()) - self.queued_at
+
+    def fail(self, error: WorkerError) -> None:
+        """End the request with an error, unless it has ended already."""
+        if not self.done.done():
+            self.done.set_exception(error)
+
+    def add(self, position: int, logit: float) -> None:
+        """Record one pair's logit; the last one ends the request."""
+        self.logits[position] = logit
+        self.scored += 1
+        if self.scored == len(self.pairs) and not self.done.done():
+            self.done.set_result(self.logits)
+
+
+@dataclass(frozen=True, slots=True)
+class BatchItem:
+    """A request's pair in a batch."""
+
+    request: PendingScore
+    position: int
+
+    @property
+    def pair(self) -> ScoringPair:
+        """Return what the runner scores."""
+        return ScoringPair(self.request.pairs[self.position], self.request.adapter)
+
+
+class Backlog:
+    """Holds at most so many tokens; a request's tokens count from its admission until it has ended."""
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._requests: list[PendingScore] = []
+        self._tokens = 0
+        self._pairs = 0
+        self._closed = False
+
+    @property
+    def tokens(self) -> int:
+        """Return the tokens admitted and not yet answered."""
+        return self._tokens
+
+    @property
+    def pairs(self) -> int:
+        """Return the pairs admitted and not yet answered."""
+        return self._pairs
+
+    def admit(self, tokens: int, pairs: int, max_tokens: int) -> bool:
+        """Reserve room; an empty backlog takes a request of any size, else none so large could ever be served."""
+        with self._condition:
+            if self._tokens and self._tokens + tokens > max_tokens:
+                return False
+            self._tokens += tokens
+            self._pairs += pairs
+            return True
+
+    def settle(self, tokens: int, pairs: int = 0) -> None:
+        """Change what is reserved: to the true count after tokenisation, by a negative one when a request has ended."""
+        with self._condition:
+            self._tokens += tokens
+            self._pairs += pairs
+
+    def put(self, request: PendingScore) -> bool:
+        """Queue a request's pairs; False when the backlog is closed."""
+        with self._condition:
+            if self._closed:
+                return False
+            self._requests.append(request)
+            self._condition.notify()
+            return True
+
+    def drop(self, request: PendingScore) -> None:
+        """Forget a request whose client is gone; pairs in a running batch are scored for nothing."""
+        with self._condition:
+            if request in self._requests:
+                self._requests.remove(request)
+
+    def take(self, max_tokens: int, wait_s: float) -> list[BatchItem]:
+        """Return the next batch, or nothing when none came in `wait_s`."""
+        with self._condition:
+            if not self._requests and not self._closed:
+                self._condition.wait(wait_s)
+            self._discard_ended()
+            if not self._requests:
+                return []
+            budget = min(max_tokens, self._requests[0].model.runner.max_batch_tokens)
+            counts = take_batch(self._requests, budget)
+            return self._take(counts)
+
+    def close(self) -> None:
+        """Refuse further requests and wake the device thread."""
+        with self._condition:
+            self._closed = True
+            self._condition.notify_all()
+
+    def clear(self) -> list[PendingScore]:
+        """Return the requests that still wait, and forget them."""
+        with self._condition:
+            waiting, self._requests = self._requests, []
+            return waiting
+
+    def _discard_ended(self) -> None:
+        now = time.monotonic()
+        for request in self._requests:
+            if request.deadline_s is not None and request.deadline_s <= now:
+                request.fail(DeadlineExceeded("the request's deadline passed while it waited"))
+        self._requests = [request for request in self._requests if not request.done.done()]
+
+    def _take(self, counts: list[int]) -> list[BatchItem]:
+        now = time.monotonic()
+        items: list[BatchItem] = []
+        untouched: list[PendingScore] = []
+        served: list[PendingScore] = []
+        for request, count in zip(self._requests, counts, strict=True):
+            if not count:
+                untouched.append(request)
+                continue
+            request.first_taken_at = request.first_taken_at or now
+            items.extend(BatchItem(request, request.taken + i) for i in range(count))
+            request.taken += count
+            if request.taken < len(request.pairs):
+                served.append(request)
+        # Who got nothing goes first next time.
+        self._requests = [*untouched, *served]
+        return items

@@ -1,0 +1,47 @@
+"""Which waiting pairs make the next batch. No I/O, no clock, no torch."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+
+class Waiting(Protocol):
+    """What a choice needs to know of a request: its model, its pairs' lengths in tokens, and how many are taken."""
+
+    @property
+    def model_key(self) -> int:
+        """Return what tells its model from another one."""
+
+    @property
+    def lengths(self) -> Sequence[int]:
+        """Return the tokens of each of its pairs, in order."""
+
+    @property
+    def taken(self) -> int:
+        """Return how many of its pairs earlier batches took."""
+
+
+def take_batch(requests: Sequence[Waiting], max_tokens: int) -> list[int]:
+    """Return how many further pairs the next batch takes from each request.
+
+    The first request's model decides; requests of other models wait for a batch of their own. Pairs are dealt one a
+    turn, so a request of 1,000 documents can't starve one of five. A pair longer than `max_tokens` goes by itself.
+    """
+    counts = [0] * len(requests)
+    if not requests:
+        return counts
+    turns = [i for i, request in enumerate(requests) if request.model_key == requests[0].model_key]
+    free = max_tokens
+    while turns:
+        next_turns = []
+        for i in turns:
+            request, position = requests[i], requests[i].taken + counts[i]
+            if position == len(request.lengths):
+                continue
+            length = request.lengths[position]
+            if length > free and free < max_tokens:
+                return counts
+            counts[i] += 1
+            free -= length
+            next_turns.append(i)
+        turns = next_turns
+    return counts

@@ -1,0 +1,58 @@
+"""The model families that are built in, one table row each. No torch: classes are named, not imported."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """How to build one architecture and how to score with it.
+
+    `head` names the modules that turn the scored tokens' states, [pairs, 1, hidden], into logits, [pairs, 1], in order.
+    """
+
+    architecture: str
+    model_type: str
+    module: str
+    config_class: str
+    backbone: str
+    head: tuple[str, ...]
+    token_types: bool
+    """Whether the document's tokens carry type 1; RoBERTa's children are trained with zeros throughout."""
+    positions_follow_padding: bool
+    """Whether positions start behind the padding token's id and padding tokens in a text don't count, as in fairseq."""
+    headless: tuple[str, ...]
+    """Architectures of the same weights without the head."""
+    harmless: tuple[str, ...]
+    """Prefixes of tensors that checkpoints carry and scoring doesn't need."""
+
+
+FAMILIES = {
+    family.architecture: family
+    for family in (
+        Family(
+            architecture="BertForSequenceClassification",
+            model_type="bert",
+            module="transformers.models.bert",
+            config_class="BertConfig",
+            backbone="bert",
+            head=("bert.pooler", "classifier"),
+            token_types=True,
+            positions_follow_padding=False,
+            headless=("BertModel", "BertForMaskedLM", "BertForPreTraining"),
+            harmless=("bert.embeddings.position_ids", "cls."),
+        ),
+        Family(
+            architecture="XLMRobertaForSequenceClassification",
+            model_type="xlm-roberta",
+            module="transformers.models.xlm_roberta",
+            config_class="XLMRobertaConfig",
+            backbone="roberta",
+            head=("classifier",),
+            token_types=False,
+            positions_follow_padding=True,
+            headless=("XLMRobertaModel", "XLMRobertaForMaskedLM"),
+            harmless=("roberta.embeddings.position_ids", "roberta.pooler.", "lm_head."),
+        ),
+    )
+}
+HEADLESS = {name: family for family in FAMILIES.values() for name in family.headless}

@@ -1,0 +1,258 @@
+"""Loads a checkpoint's files into a network: everything is checked against the files before anything is allocated."""
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError, safe_open
+from torch import nn
+
+from reranker_worker import attention, lora, weights
+from reranker_worker.device import free_bytes
+from reranker_worker.errors import CheckpointError
+from reranker_worker.families import FAMILIES, HEADLESS, Family
+
+_PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+_MOST_LAYERS = 1024
+# BERT's first checkpoints, still on the hub, name a layer norm's tensors so.
+_LEGACY_SUFFIXES = {".gamma": ".weight", ".beta": ".bias"}
+# Tables that the embeddings read only where no positions or types are given; every packed batch gives both.
+_UNREAD_BUFFERS = frozenset({"position_ids", "token_type_ids"})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Network:
+    """A model in memory, not yet tried: its modules, and what a batch for it must respect."""
+
+    module: nn.Module
+    family: Family
+    device: torch.device
+    dtype: torch.dtype
+    vocab_size: int
+    pad_token_id: int
+    positions: int
+    """The longest pair that its position table holds."""
+
+
+def load_network(folder: Path, dtype: torch.dtype, device: torch.device) -> Network:
+    """Load a checkpoint onto the device; raises CheckpointError with the reason why it can't be served."""
+    config = weights.read_json(folder / "config.json", _invalid)
+    family = _family(config)
+    files = _weight_files(folder)
+    tensors = _read_headers(files)
+    _check_dimensions(config, tensors)
+    module = _empty_module(config, family)
+    names = _match_tensors(module, family, tensors, remote_code="auto_map" in config)
+    _check_memory(module, dtype, device)
+    module.load_state_dict(_read_tensors(names, dtype, device), strict=True, assign=True)
+    _drop_unread_buffers(module)
+    module.requires_grad_(requires_grad=False).eval()
+    pad = _integer(config, "pad_token_id", 1 if family.positions_follow_padding else 0, least=0)
+    first = pad + 1 if family.positions_follow_padding else 0
+    return Network(
+        module=module,
+        family=family,
+        device=device,
+        dtype=dtype,
+        vocab_size=_integer(config, "vocab_size"),
+        pad_token_id=pad,
+        positions=_integer(config, "max_position_embeddings") - first,
+    )
+
+
+def _invalid(message: str) -> CheckpointError:
+    return CheckpointError("InvalidCheckpoint", message)
+
+
+def _family(config: Mapping[str, object]) -> Family:
+    names = config.get("architectures")
+    name = names[0] if isinstance(names, list) and names and isinstance(names[0], str) else ""
+    if name in HEADLESS:
+        raise CheckpointError(
+            "MissingHead", f"{name} has no scoring head; fine-tune it as {HEADLESS[name].architecture} with one label"
+        )
+    if name not in FAMILIES:
+        if "auto_map" in config:
+            raise CheckpointError(
+                "RemoteCode", f"architecture {name!r} needs code from the repository (auto_map), which is never run"
+            )
+        raise CheckpointError(
+            "UnsupportedArchitecture", f"architecture {name!r} isn't built in; known: {', '.join(sorted(FAMILIES))}"
+        )
+    _check_variant(config, FAMILIES[name])
+    return FAMILIES[name]
+
+
+def _check_variant(config: Mapping[str, object], family: Family) -> None:
+    required: dict[str, tuple[object, ...]] = {
+        "model_type": (family.model_type,),
+        "position_embedding_type": (None, "absolute"),
+        "is_decoder": (None, False),
+        "add_cross_attention": (None, False),
+        "quantization_config": (None,),
+    }
+    for key, accepted in required.items():
+        if config.get(key) not in accepted:
+            raise CheckpointError(
+                "UnsupportedArchitecture",
+                f"{family.architecture} with {key} {str(config.get(key))[:100]!r} isn't built in; "
+                f"accepted: {', '.join(str(value) for value in accepted if value is not None) or 'none'}",
+            )
+    labels = config.get("id2label", config.get("num_labels", 2))
+    count = len(labels) if isinstance(labels, dict) else labels
+    if count != 1:
+        raise CheckpointError(
+            "UnsupportedArchitecture", f"the head has {count} labels; a reranker's has one (num_labels 1)"
+        )
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        shards = weights.read_json(index, _invalid).get("weight_map")
+        if not isinstance(shards, dict) or not shards:
+            raise _invalid(f"{index.name} has no weight_map")
+        return [_shard(folder, name) for name in sorted(set(map(str, shards.values())))]
+    single = folder / "model.safetensors"
+    if single.is_file():
+        return [single]
+    pickled = sorted(path.name for pattern in _PICKLED for path in folder.glob(pattern))
+    if pickled:
+        raise CheckpointError(
+            "PickledWeights", f"{pickled[0]} is pickled and is never read; publish the weights as model.safetensors"
+        )
+    raise _invalid("model.safetensors is missing")
+
+
+def _shard(folder: Path, name: str) -> Path:
+    if Path(name).name != name or not name.endswith(".safetensors"):
+        raise _invalid(f"model.safetensors.index.json names {name[:100]!r}; accepted: a *.safetensors file beside it")
+    if not (folder / name).is_file():
+        raise _invalid(f"{name} is missing")
+    return folder / name
+
+
+def _read_headers(files: list[Path]) -> dict[str, weights.TensorInfo]:
+    tensors: dict[str, weights.TensorInfo] = {}
+    for file in files:
+        for name, info in weights.read_header(file, _invalid).items():
+            if name in tensors:
+                raise _invalid(f"tensor {name[:200]!r} is in {tensors[name].file.name} and in {file.name}")
+            tensors[name] = info
+    return tensors
+
+
+def _integer(config: Mapping[str, object], key: str, default: int | None = None, *, least: int = 1) -> int:
+    value = config.get(key)
+    if value is None and default is not None:
+        return default
+    if not isinstance(value, int) or not least <= value < 2**31:
+        raise _invalid(f"config.json: {key} is {str(value)[:100]}; accepted: a whole number from {least}")
+    return value
+
+
+def _check_dimensions(config: Mapping[str, object], tensors: Mapping[str, weights.TensorInfo]) -> None:
+    """Refuse a configuration that describes more than the files hold, before modules are made by it."""
+    hidden, inner = _integer(config, "hidden_size"), _integer(config, "intermediate_size")
+    layers, heads = _integer(config, "num_hidden_layers"), _integer(config, "num_attention_heads")
+    if layers > _MOST_LAYERS or hidden % heads:
+        raise _invalid(f"config.json: {layers} layers of {hidden} with {heads} heads; accepted: whole heads")
+    least = layers * (4 * hidden**2 + 2 * hidden * inner)
+    least += hidden * (_integer(config, "vocab_size") + _integer(config, "max_position_embeddings"))
+    held = sum(info.elements for info in tensors.values())
+    if least > held:
+        raise _invalid(f"config.json describes at least {least} weights, the files hold {held}")
+
+
+def _empty_module(config: Mapping[str, object], family: Family) -> nn.Module:
+    """Return the network on the meta device: shapes without memory."""
+    attention.register()
+    package = importlib.import_module(family.module)
+    # What steers transformers' own loading has no place here.
+    plain = {key: value for key, value in config.items() if key != "auto_map" and not key.startswith("_")}
+    try:
+        settings = getattr(package, family.config_class).from_dict(plain, attn_implementation=attention.PACKED)
+        with torch.device("meta"):
+            module: nn.Module = getattr(package, family.architecture)(settings)
+    except (ValueError, TypeError, KeyError, AttributeError, StrictDataclassError) as error:
+        raise _invalid(f"config.json isn't one of {family.architecture}: {error}") from error
+    lora.adapt_linears(module)
+    return module
+
+
+def _match_tensors(
+    module: nn.Module, family: Family, tensors: Mapping[str, weights.TensorInfo], *, remote_code: bool
+) -> dict[str, tuple[str, weights.TensorInfo]]:
+    """Return for each parameter the file's tensor; a missing one is never made up."""
+    expected = {name: tuple(parameter.shape) for name, parameter in module.state_dict().items()}
+    found = {_modern_name(name): (name, info) for name, info in tensors.items()}
+    missing = [name for name in expected if name not in found]
+    if missing and remote_code:
+        raise CheckpointError(
+            "RemoteCode", f"the weights are laid out for code from the repository (auto_map): {missing[0]} is missing"
+        )
+    headless = [name for name in missing if name.startswith(tuple(f"{path}." for path in family.head))]
+    if headless:
+        raise CheckpointError(
+            "MissingHead", f"the weights have no {headless[0]}; a model is never scored with a head that isn't trained"
+        )
+    if missing:
+        raise _invalid(f"the weights have no {missing[0]} ({len(missing)} tensors are missing)")
+    surplus = [name for name in found if name not in expected and not name.startswith(family.harmless)]
+    if surplus:
+        raise _invalid(f"the weights hold {surplus[0][:200]!r}, which {family.architecture} doesn't have")
+    for name, shape in expected.items():
+        _check_tensor(name, found[name][1], shape)
+    return {name: found[name] for name in expected}
+
+
+def _modern_name(name: str) -> str:
+    for old, new in _LEGACY_SUFFIXES.items():
+        if name.endswith(f"LayerNorm{old}"):
+            return name.removesuffix(old) + new
+    return name
+
+
+def _check_tensor(name: str, info: weights.TensorInfo, shape: tuple[int, ...]) -> None:
+    if info.shape != shape:
+        raise _invalid(f"{name} has shape {list(info.shape)}; config.json wants {list(shape)}")
+    if info.dtype not in weights.FLOATS:
+        raise _invalid(f"{name} has type {info.dtype}; accepted: {', '.join(sorted(weights.FLOATS))}")
+
+
+def _check_memory(module: nn.Module, dtype: torch.dtype, device: torch.device) -> None:
+    needed = sum(parameter.numel() for parameter in module.parameters()) * dtype.itemsize
+    free = free_bytes(device)
+    if needed > free:
+        raise CheckpointError("OutOfMemory", f"the weights need {needed} bytes, {device} has {free} free")
+
+
+def _read_tensors(
+    names: Mapping[str, tuple[str, weights.TensorInfo]], dtype: torch.dtype, device: torch.device
+) -> dict[str, torch.Tensor]:
+    loaded: dict[str, torch.Tensor] = {}
+    try:
+        for file in sorted({info.file for _, info in names.values()}):
+            with safe_open(file, framework="pt") as tensors:
+                for name, (stored, info) in names.items():
+                    if info.file == file:
+                        # A copy, so that nothing served depends on a mapped file.
+                        loaded[name] = tensors.get_tensor(stored).to(device=device, dtype=dtype, copy=True)
+    except (SafetensorError, OSError) as error:
+        raise _invalid(f"the weights can't be read: {error}") from error
+    except torch.OutOfMemoryError as error:
+        raise CheckpointError("OutOfMemory", f"the weights don't fit {device}") from error
+    for name, tensor in loaded.items():
+        if not tensor.sum(dtype=torch.float32).isfinite():
+            raise CheckpointError("NonFiniteScores", f"{name} holds a value that isn't finite in {dtype}")
+    return loaded
+
+
+def _drop_unread_buffers(module: nn.Module) -> None:
+    for child in module.modules():
+        for name, buffer in list(child.named_buffers(recurse=False)):
+            if buffer.is_meta and name in _UNREAD_BUFFERS:
+                setattr(child, name, None)

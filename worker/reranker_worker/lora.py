@@ -1,0 +1,73 @@
+"""The linear layer that adds each row's own LoRA adapter, so that one batch mixes adapters."""
+
+from collections.abc import Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LowRank:
+    """What an adapter adds to a linear layer: down [rank, in], up [out, rank], the scale multiplied into `up`."""
+
+    down: torch.Tensor
+    up: torch.Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Replacement:
+    """A linear layer that an adapter brings whole (PEFT's modules_to_save): weight [out, in], bias [out]."""
+
+    weight: torch.Tensor
+    bias: torch.Tensor | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LoraWeights:
+    """An adapter's immutable tensors by the path of the module that they change."""
+
+    changes: Mapping[str, LowRank | Replacement]
+    rank: int
+
+
+AdaptedRows = tuple[tuple[slice, LoraWeights], ...]
+
+# The rows of the running forward that have an adapter: tokens in the backbone, pairs in the head. A context variable,
+# since transformers' modules pass nothing of ours down to a linear layer, and a probe may run beside the device thread.
+adapted_rows: ContextVar[AdaptedRows] = ContextVar("adapted_rows", default=())
+
+
+class AdaptedLinear(nn.Linear):
+    """A linear layer whose own weights no adapter ever touches."""
+
+    path: str = ""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - nn.Linear's name for it
+        """Return the layer's output; rows with an adapter get that adapter's change."""
+        output = super().forward(input)
+        for rows, weights in adapted_rows.get():
+            change = weights.changes.get(self.path)
+            if change is not None:
+                _apply(change, input.flatten(0, -2)[rows], output.flatten(0, -2)[rows])
+        return output
+
+
+def adapt_linears(model: nn.Module) -> None:
+    """Swap every linear layer of a model on the meta device for one that takes adapters."""
+    for path, module in list(model.named_modules()):
+        if type(module) is nn.Linear:
+            linear = AdaptedLinear(module.in_features, module.out_features, bias=module.bias is not None, device="meta")
+            linear.path = path
+            model.set_submodule(path, linear)
+
+
+def _apply(change: LowRank | Replacement, rows_in: torch.Tensor, rows_out: torch.Tensor) -> None:
+    dtype = rows_in.dtype  # fp32 where a pair is scored again after its low-precision score wasn't finite
+    match change:
+        case LowRank(down, up):
+            rows_out.addmm_(functional.linear(rows_in, down.to(dtype)), up.to(dtype).T)
+        case Replacement(weight, bias):
+            rows_out.copy_(functional.linear(rows_in, weight.to(dtype), None if bias is None else bias.to(dtype)))

@@ -1,0 +1,99 @@
+"""Makes what the engine serves: loads files, then scores real pairs before anything of it may answer."""
+
+from pathlib import Path
+
+import torch
+
+from reranker_worker.adapters import load_lora
+from reranker_worker.device import resolve_dtype
+from reranker_worker.errors import AdapterError, CheckpointError
+from reranker_worker.loading import load_network
+from reranker_worker.metrics import Metrics
+from reranker_worker.model_runner import ModelRunner
+from reranker_worker.serving import EngineSettings, LoadedAdapter, LoadedModel, PairFailure, ScoringPair
+from reranker_worker.tokenization import load_pair_encoder
+
+_QUERY = "how do I keep a service running while its model changes"
+_DOCUMENTS = (
+    "Load the new model beside the old one, try it, and swap one reference between two batches.",
+    "The recipe needs two eggs, flour, a little salt and an hour of patience.",
+    "",
+)
+
+
+def prepare_model(
+    path: Path, revision: str, settings: EngineSettings, device: torch.device, metrics: Metrics
+) -> LoadedModel:
+    """Return a model that has scored; raises CheckpointError."""
+    with metrics.loading("model"):
+        network = load_network(path, resolve_dtype(settings.dtype, device), device)
+        max_length = min(settings.max_length, network.positions)
+        tokenizer = load_pair_encoder(
+            path,
+            vocab_size=network.vocab_size,
+            max_length=max_length,
+            token_types=network.family.token_types,
+        )
+        runner = ModelRunner(
+            module=network.module,
+            family=network.family,
+            device=network.device,
+            dtype=network.dtype,
+            vocab_size=network.vocab_size,
+            pad_token_id=network.pad_token_id,
+        )
+        model = LoadedModel(
+            revision=revision,
+            runner=runner,
+            tokenizer=tokenizer,
+            settings=settings,
+            max_length=max_length,
+            device=str(device),
+            dtype=str(network.dtype).removeprefix("torch."),
+        )
+        _warm_up(model)
+    return model
+
+
+def prepare_adapter(
+    model: LoadedModel, path: Path, metrics: Metrics, *, name: str, revision: str, max_rank: int
+) -> LoadedAdapter:
+    """Return an adapter that has scored, differently from its model; raises AdapterError."""
+    runner = model.runner
+    if not isinstance(runner, ModelRunner):
+        raise TypeError(f"adapters need a torch runner, not {type(runner).__name__}")
+    with metrics.loading("adapter"):
+        try:
+            weights = load_lora(path, runner.module, dtype=runner.dtype, device=runner.device, max_rank=max_rank)
+        except torch.OutOfMemoryError as error:
+            raise AdapterError("OutOfMemory", f"the adapter's weights don't fit {runner.device}") from error
+        adapter = LoadedAdapter(name=name, revision=revision, weights=weights)
+        _probe(model, adapter)
+    return adapter
+
+
+def _warm_up(model: LoadedModel) -> None:
+    for failure in _failures(_score(model, None)):
+        if failure.reason == "OutOfMemory":
+            raise CheckpointError("OutOfMemory", f"a pair of a few words doesn't fit {model.device}")
+        raise CheckpointError("NonFiniteScores", "a real query and document get a score that isn't finite")
+
+
+def _probe(model: LoadedModel, adapter: LoadedAdapter) -> None:
+    adapted = _score(model, adapter)
+    for failure in _failures(adapted):
+        if failure.reason == "OutOfMemory":
+            raise AdapterError("OutOfMemory", f"a pair of a few words doesn't fit {model.device}")
+        raise AdapterError("NonFiniteScores", "a real query and document get a score that isn't finite")
+    if adapted == _score(model, None):
+        raise AdapterError("AdapterMatchesNothing", "the adapter changes no score: its low-rank tensors have no effect")
+
+
+def _score(model: LoadedModel, adapter: LoadedAdapter | None) -> list[float | PairFailure]:
+    # A tiny model has no room for the whole query.
+    query = model.tokenizer.encode_query(" ".join(_QUERY.split()[: max(1, model.max_length // 16)]))
+    return model.runner.score([ScoringPair(pair, adapter) for pair in model.tokenizer.encode_pairs(query, _DOCUMENTS)])
+
+
+def _failures(outcomes: list[float | PairFailure]) -> list[PairFailure]:
+    return [outcome for outcome in outcomes if isinstance(outcome, PairFailure)]

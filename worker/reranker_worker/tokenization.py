@@ -1,0 +1,153 @@
+"""Turns texts into pairs of token ids as the model was trained to read them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tokenizers import Encoding, Tokenizer
+
+from reranker_worker.errors import CheckpointError, InvalidRequest
+from reranker_worker.serving import EncodedPair
+
+# Vocabularies are padded to round sizes for the GPU, the widest known (Qwen) by 267 rows.
+_SPARE_EMBEDDINGS = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class PairTemplate:
+    """The special tokens around query and document, and the types of all five parts."""
+
+    before: list[int]
+    between: list[int]
+    after: list[int]
+    query_type: int
+    document_type: int
+    before_types: list[int]
+    between_types: list[int]
+    after_types: list[int]
+
+    @property
+    def special_tokens(self) -> int:
+        """Return how many tokens a pair has beside its texts."""
+        return len(self.before) + len(self.between) + len(self.after)
+
+    def pair(self, query: list[int], document: list[int]) -> EncodedPair:
+        """Return the pair as the tokenizer itself would put it together."""
+        return EncodedPair(
+            token_ids=[*self.before, *query, *self.between, *document, *self.after],
+            type_ids=[
+                *self.before_types,
+                *[self.query_type] * len(query),
+                *self.between_types,
+                *[self.document_type] * len(document),
+                *self.after_types,
+            ],
+        )
+
+
+class PairEncoder:
+    """A raw tokenizer whose pairs are spliced by hand, so that the query is encoded once per request.
+
+    Its settings are never changed after the constructor: a fast tokenizer that is reconfigured while another thread
+    encodes raises "Already borrowed".
+    """
+
+    def __init__(self, tokenizer: Tokenizer, *, max_length: int, token_types: bool) -> None:
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        self._tokenizer = tokenizer
+        self._template = pair_template(tokenizer, token_types=token_types)
+        self._max_length = max_length
+        if self._room([]) < 2:
+            raise CheckpointError(
+                "InvalidTokenizer",
+                f"pairs of at most {max_length} tokens have no room for a query and a document beside "
+                f"{self._template.special_tokens} special tokens",
+            )
+
+    def encode_query(self, query: str) -> list[int]:
+        """Return the query's token ids, without special tokens.
+
+        Raises InvalidRequest where no room is left for a document: cutting the query would change what is asked.
+        """
+        _require_unicode(query, "query")
+        ids: list[int] = self._tokenizer.encode(query, add_special_tokens=False).ids
+        if self._room(ids) < 1:
+            most = self._max_length - self._template.special_tokens - 1
+            raise InvalidRequest(f"query has {len(ids)} tokens; this model takes at most {most}", param="query")
+        return ids
+
+    def encode_pairs(self, query_ids: list[int], documents: Sequence[str]) -> list[EncodedPair]:
+        """Return a pair for each document, the document cut to what fits."""
+        for document in documents:
+            _require_unicode(document, "documents")
+        room = self._room(query_ids)
+        encodings = self._tokenizer.encode_batch_fast(list(documents), add_special_tokens=False)
+        return [self._template.pair(query_ids, encoding.ids[:room]) for encoding in encodings]
+
+    def _room(self, query_ids: list[int]) -> int:
+        return self._max_length - self._template.special_tokens - len(query_ids)
+
+
+def load_pair_encoder(folder: Path, *, vocab_size: int, max_length: int, token_types: bool) -> PairEncoder:
+    """Read tokenizer.json; raises CheckpointError with reason InvalidTokenizer."""
+    path = folder / "tokenizer.json"
+    if not path.is_file():
+        raise CheckpointError("InvalidTokenizer", "tokenizer.json is missing; only fast tokenizers are read")
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:
+        raise CheckpointError("InvalidTokenizer", f"tokenizer.json can't be read: {error}") from error
+    used = 1 + max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1)
+    if not vocab_size - _SPARE_EMBEDDINGS <= used <= vocab_size:
+        raise CheckpointError(
+            "InvalidTokenizer",
+            f"tokenizer.json has {used} tokens, config.json says vocab_size {vocab_size}: they belong to two models",
+        )
+    return PairEncoder(tokenizer, max_length=max_length, token_types=token_types)
+
+
+def pair_template(tokenizer: Tokenizer, *, token_types: bool) -> PairTemplate:
+    """Return the template that the tokenizer's own post-processor follows, read off one encoded pair.
+
+    Reading it off covers every kind of post-processor (template, BERT, RoBERTa, sequences of them) alike.
+    """
+    encoding = tokenizer.encode("a", "b")
+    parts = encoding.sequence_ids
+    if 0 not in parts or 1 not in parts or parts.index(1) < _last(parts, 0):
+        raise CheckpointError(
+            "InvalidTokenizer", "tokenizer.json's post-processor doesn't put a query before a document"
+        )
+    return _template(encoding, encoding.type_ids if token_types else [0] * len(encoding.ids))
+
+
+def _template(encoding: Encoding, types: list[int]) -> PairTemplate:
+    parts = encoding.sequence_ids
+    before, between, after = (
+        slice(0, parts.index(0)),
+        slice(_last(parts, 0) + 1, parts.index(1)),
+        slice(_last(parts, 1) + 1, len(parts)),
+    )
+    return PairTemplate(
+        before=encoding.ids[before],
+        between=encoding.ids[between],
+        after=encoding.ids[after],
+        query_type=types[parts.index(0)],
+        document_type=types[parts.index(1)],
+        before_types=types[before],
+        between_types=types[between],
+        after_types=types[after],
+    )
+
+
+def _last(parts: Sequence[int | None], part: int) -> int:
+    return len(parts) - 1 - list(reversed(parts)).index(part)
+
+
+def _require_unicode(text: str, param: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidRequest(
+            f"{param} holds a lone surrogate at character {error.start}, which no UTF-8 text can", param=param
+        ) from error
