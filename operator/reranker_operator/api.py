@@ -9,7 +9,7 @@ import aiohttp
 from kubernetes.aio.client import ApiClient, Configuration
 from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
 
-from reranker_operator.errors import Conflict, NoCluster, NotFound, Refused, Unreachable
+from reranker_operator.errors import Conflict, Invalid, NoCluster, NotFound, Refused, Unreachable
 from reranker_operator.metrics import Metrics
 from reranker_operator.names import MANAGER, Document
 
@@ -20,7 +20,7 @@ APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
 JSON = "application/json"
 
-ERRORS = {404: NotFound, 409: Conflict}
+ERRORS = {404: NotFound, 409: Conflict, 422: Invalid}
 
 
 async def configuration() -> Configuration:

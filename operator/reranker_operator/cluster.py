@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from reranker_operator import names, pods, serving
 from reranker_operator.api import Api
-from reranker_operator.errors import NotFound, UnreadableSpec
+from reranker_operator.errors import Invalid, NotFound, UnreadableSpec
 from reranker_operator.names import Document
 from reranker_operator.state import Action, Announce, Apply, Event, Key, Kind, Model, Pod, World, child_name
 from reranker_operator.v1alpha1 import API_VERSION, GROUP, KIND, PLURAL, VERSION, RerankerModelSpec
@@ -82,10 +82,18 @@ class Cluster:
                 await self._apply(key, apply)
 
     async def _apply(self, key: Key, action: Apply) -> None:
-        body = action.body
-        if action.resource_version:
-            body = {**body, "metadata": {**body["metadata"], "resourceVersion": action.resource_version}}
-        await self._api.apply(RESOURCES[action.kind][1], _child_path(key, action.kind, action.name), body)
+        resource, path = RESOURCES[action.kind][1], _child_path(key, action.kind, action.name)
+        if not action.resource_version:
+            await self._api.apply(resource, path, action.body)
+            return
+        body = _at_version(action.body, action.resource_version)
+        try:
+            await self._api.apply(resource, path, body)
+        except Invalid:
+            # Someone put an item into a list that ours can't stand beside, such as another port of the same name.
+            # A merge patch replaces lists whole; the members become ours by the apply after it.
+            merged = await self._api.merge(resource, path, body)
+            await self._api.apply(resource, path, _at_version(action.body, merged["metadata"]["resourceVersion"]))
 
     async def _announce(self, key: Key, action: Announce) -> None:
         patch = {"metadata": {"annotations": {names.MANIFEST_ANNOTATION: action.manifest}}}
@@ -122,6 +130,11 @@ class Cluster:
             },
         }
         await self._api.create("events", f"/apis/events.k8s.io/v1/namespaces/{namespace}/events", body)
+
+
+def _at_version(body: Document, resource_version: str) -> Document:
+    """The object with the precondition that it is written over this version only."""
+    return {**body, "metadata": {**body["metadata"], "resourceVersion": resource_version}}
 
 
 def _model_path(key: Key) -> str:

@@ -150,14 +150,13 @@ def _revisions(world: World, target: Target, before: Revisions, now: str) -> Rev
 
 
 def _serving(world: World, target: Target, before: Revisions) -> str:
-    """The revision that answers: the wanted one once every ready pod has it, until then the most common other."""
-    ready = ready_pods(world)
-    reports = [report for report in map(world.report, ready) if report is not None]
-    if ready and not reports:  # the pods answer their probes but not us: nothing says that this changed
-        return before.serving.name if before.serving else ""
+    """The revision that answers, or did last: the wanted one once every ready pod has it, else the most common other."""
+    reports = [report for report in map(world.report, ready_pods(world)) if report is not None]
     serving = Counter(m.revision for report in reports for m in report.models if m.serving and m.admitted)
+    if not serving:
+        return before.serving.name if before.serving is not None else ""
     others = Counter({revision: count for revision, count in serving.items() if revision != target.revision})
-    return (others or serving).most_common(1)[0][0] if serving else ""
+    return (others or serving).most_common(1)[0][0]
 
 
 def _candidate(world: World, target: Target, before: RevisionStatus | None, now: str) -> RevisionStatus:

@@ -5,7 +5,8 @@
     ├── Unreachable       no answer: the API server is away, hangs, or the network is cut
     ├── Refused           an answer that says no; status and message of the API server
     │   ├── NotFound      404
-    │   └── Conflict      409: somebody wrote in between
+    │   ├── Conflict      409: somebody wrote in between
+    │   └── Invalid       422: the object as it would become isn't valid
     ├── Stale             our own reading is older than what an operator has already acted on
     └── UnreadableSpec    a stored spec that this version can't parse (an older or newer CRD)
 
@@ -41,6 +42,10 @@ class NotFound(Refused):
 
 class Conflict(Refused):
     """The object was written since it was read, so this write was decided on old news."""
+
+
+class Invalid(Refused):
+    """The object as it would become breaks a rule."""
 
 
 class Stale(OperatorError):

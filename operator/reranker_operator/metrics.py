@@ -35,7 +35,7 @@ class Metrics:
         )
         self.reconciles = Counter(
             "reranker_operator_reconciles",
-            "Reconciles by result: unchanged, changed, failed.",
+            "Reconciles by result: unchanged, changed, conflict, failed.",
             ["result"],
             registry=self.registry,
         )

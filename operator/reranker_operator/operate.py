@@ -12,7 +12,7 @@ import structlog
 from reranker_operator import api
 from reranker_operator.api import Api
 from reranker_operator.cluster import Cluster
-from reranker_operator.errors import NotFound, OperatorError
+from reranker_operator.errors import Conflict, NotFound, OperatorError, Stale
 from reranker_operator.health import Health, HealthServer
 from reranker_operator.metrics import Metrics
 from reranker_operator.reconcile import Reconciler
@@ -118,6 +118,10 @@ class Operator:
     async def _reconcile(self, key: Key) -> None:
         try:
             outcome = await self._reconciler.reconcile(key)
+        except (Conflict, Stale) as error:
+            # Somebody was faster, mostly the user's next edit or the Deployment's controller: look again.
+            self._metrics.reconciles.labels("conflict").inc()
+            log.debug("decided on old news", model=str(key), error=str(error), again_s=round(self._queue.retry(key), 1))
         except OperatorError as error:
             self._metrics.reconciles.labels("failed").inc()
             log.warning(

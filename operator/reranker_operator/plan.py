@@ -20,16 +20,21 @@ def _apply(world: World, kind: Kind, desired: Document) -> Apply | None:
     body = _stamped(desired, world.model)
     if live is None:
         return Apply(kind, name, body, "", f"create {kind} {name}")
-    different = drift.difference(desired, live)
+    different = drift.difference(_unsigned(desired), live) or drift.difference(desired, live)
     if different is None:
         return None
-    detail = f"change {kind} {name}: {different}"
-    return Apply(kind, name, body, live["metadata"]["resourceVersion"], detail)
+    return Apply(kind, name, body, live["metadata"]["resourceVersion"], f"change {kind} {name}: {different}")
 
 
 def _stamped(desired: Document, model: Model) -> Document:
     """The object with the model's generation that it is written for, by which an operator with old news stops."""
     annotations = {**desired["metadata"]["annotations"], names.GENERATION_ANNOTATION: str(model.generation)}
+    return {**desired, "metadata": {**desired["metadata"], "annotations": annotations}}
+
+
+def _unsigned(desired: Document) -> Document:
+    # The hash differs with every change, so as the first difference it would tell a person nothing.
+    annotations = {k: v for k, v in desired["metadata"]["annotations"].items() if k != names.APPLIED_ANNOTATION}
     return {**desired, "metadata": {**desired["metadata"], "annotations": annotations}}
 
 

@@ -116,10 +116,13 @@ def deployed_template(deployment: Document) -> str:
 
 
 def _models(serve: dict[str, str], known: tuple[Manifest, ...], wanted: ManifestModel) -> tuple[ManifestModel, ...]:
-    """Old revisions first, each once, with the source that it was made with; the wanted one last."""
-    sources = {model.revision: model for m in reversed(known) for model in m.models}
-    old = dict.fromkeys(revision for revision in serve.values() if revision != wanted.revision)
-    return (*(sources[revision] for revision in old if revision in sources), wanted)
+    """Old revisions in the order in which they came, each with the source it was made with; the wanted one last."""
+    sources: dict[str, ManifestModel] = {}
+    for told in known:  # the newest first: its order stays, else the same content would get a new generation
+        for model in told.models:
+            sources.setdefault(model.revision, model)
+    living = set(serve.values()) - {wanted.revision}
+    return (*(model for revision, model in sources.items() if revision in living), wanted)
 
 
 def _admitted(

@@ -22,6 +22,8 @@ log = structlog.get_logger(__name__)
 PAUSE_FIRST_S, PAUSE_MAX_S = 0.5, 5.0
 #: A run that lasted this long was a good one: the next pause is the first again.
 GOOD_RUN_S = 60.0
+#: A run that is asked to end waits up to 5 s for its own tasks; that long a pod's end shouldn't take.
+STOP_S = 2.0
 
 
 class Watching:
@@ -58,6 +60,8 @@ class Watching:
             began = time.monotonic()
             try:
                 asyncio.run(self._run())
+            except asyncio.CancelledError:
+                log.debug("the watches didn't end by themselves")
             except Exception as error:  # noqa: BLE001  (whatever ended the run, the watches must go on)
                 log.warning("the watches ended and begin anew", error=str(error) or type(error).__name__)
             if self._stopping.is_set():
@@ -69,18 +73,27 @@ class Watching:
 
     async def _run(self) -> None:
         stop = asyncio.Event()
+        # Made before the run, so that the run's end doesn't take it for one of its own tasks.
+        stopped = asyncio.create_task(stop.wait())
         self._running = (asyncio.get_running_loop(), stop)
         if self._stopping.is_set():
-            return
+            stop.set()
         try:
-            await kopf.operator(
-                registry=handlers.registry(self._notify),
-                settings=handlers.settings(),
-                standalone=True,
-                clusterwide=not self._namespaces,
-                namespaces=tuple(self._namespaces),
-                identity=cast("Any", names.MANAGER),  # its default asks the password database, which has no such uid
-                stop_flag=stop,
-            )
+            run = asyncio.create_task(self._watch(stop))
+            await asyncio.wait([stopped, run], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([run], timeout=STOP_S)
+            run.cancel()
+            await run
         finally:
             self._running = None
+
+    async def _watch(self, stop: asyncio.Event) -> None:
+        await kopf.operator(
+            registry=handlers.registry(self._notify),
+            settings=handlers.settings(),
+            standalone=True,
+            clusterwide=not self._namespaces,
+            namespaces=tuple(self._namespaces),
+            identity=cast("Any", names.MANAGER),  # its default asks the password database, which has no such uid
+            stop_flag=stop,
+        )

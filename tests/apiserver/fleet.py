@@ -155,8 +155,13 @@ class Fleet:
 
     async def _run(self) -> None:
         while True:
-            with contextlib.suppress(httpx.TransportError):  # the API server is away, as some tests want it
+            try:
                 await self._step()
+            except httpx.TransportError:
+                await asyncio.sleep(0.2)  # the API server is away, as some tests want it
+            except httpx.HTTPStatusError as error:
+                if error.response.status_code not in {404, 409}:  # a pod went or changed meanwhile
+                    raise
             await asyncio.sleep(0.03)
 
     async def _step(self) -> None:
@@ -176,9 +181,9 @@ class Fleet:
     async def _start(self, pod: Json, configs: dict[str, Json]) -> Worker | None:
         volumes = {v["name"]: v for v in pod["spec"]["volumes"]}
         config = configs.get(volumes["serving"]["configMap"]["name"])
-        if config is None or "deletionTimestamp" in pod["metadata"]:
-            return None
         name, container = pod["metadata"]["name"], pod["spec"]["containers"][0]
+        if config is None or "deletionTimestamp" in pod["metadata"] or "args" not in container:
+            return None
         template = next(a for a in container["args"] if a.startswith("--template=")).partition("=")[2]
         target = {"apiVersion": "v1", "kind": "Node", "name": NODE}
         await self.kube.request(
