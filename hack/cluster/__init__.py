@@ -1,7 +1,7 @@
 """A real Kubernetes cluster on this machine, or its control plane alone, without Docker.
 
-    with running(control_plane_only=True) as kubeconfig:
-        ...
+with running(control_plane_only=True) as kubeconfig:
+    ...
 """
 
 from .cluster import Cluster, existing

@@ -209,7 +209,9 @@ def _flags(values: Mapping[str, str]) -> list[str]:
     return [f"--{name}={value}" for name, value in values.items()]
 
 
-def startup_waves(plane: ControlPlane, *, alone: bool, controllers: bool, node: Mapping[str, str]) -> list[list[Process]]:
+def startup_waves(
+    plane: ControlPlane, *, alone: bool, controllers: bool, node: Mapping[str, str]
+) -> list[list[Process]]:
     """Return what starts together: each wave needs the one before it; `node` is the environment of node programs."""
     first = [etcd(plane), kube_apiserver(plane, alone=alone, controllers=controllers)]
     if alone:

@@ -71,7 +71,7 @@ def kubelet(pki: Path, containerd_socket: Path, pod_logs: Path, healthz_port: in
     )
 
 
-def containerd(root: Path, state: Path, socket: Path, plugins: Path, networks: Path, pause_image: str) -> str:
+def containerd(*, root: Path, state: Path, socket: Path, plugins: Path, networks: Path, pause_image: str) -> str:
     """Return containerd's configuration (TOML)."""
     absent = ["aufs", "btrfs", "devmapper", "zfs"]
     disabled = ", ".join(f'"io.containerd.snapshotter.v1.{name}"' for name in absent)

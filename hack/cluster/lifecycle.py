@@ -31,12 +31,16 @@ def up(cluster: Cluster, *, owner: Identity | None = None) -> Path:
         record = ensure_record(cluster, owner)
         plane = _control_plane(cluster, record, needed)
         _write_credentials(plane)
+        first, *later = _waves(plane, record, needed)
         if not cluster.control_plane_only:
             node.prepare(plane, needed)
-        for wave in _waves(plane, record, needed):
+        _start(cluster, first)
+        if not cluster.control_plane_only:
+            node.populate(plane, needed)
+        for wave in later:
             _start(cluster, wave)
         if not cluster.control_plane_only:
-            node.finish(plane, _tls(cluster))
+            node.wait_ready(plane, _tls(cluster))
     return cluster.layout.kubeconfig
 
 
@@ -95,9 +99,7 @@ def status(cluster: Cluster) -> list[ComponentStatus]:
 
 
 @contextmanager
-def running(
-    name: str | None = None, *, control_plane_only: bool = False, controllers: bool = False
-) -> Iterator[Path]:
+def running(name: str | None = None, *, control_plane_only: bool = False, controllers: bool = False) -> Iterator[Path]:
     """Keep a cluster up for a block and yield its kubeconfig's path; one that was up before stays up after.
 
     Without a name a control plane is the block's own, so test runs that go on at the same time don't share one.

@@ -13,6 +13,7 @@ import subprocess
 import time
 import urllib.request
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from urllib.error import URLError
@@ -130,11 +131,7 @@ def end(pids: Iterable[int], *, grace_s: float = TERM_GRACE_S) -> None:
     """Send SIGTERM, then SIGKILL to those that are still there after the grace time."""
     remaining = {pid: identity for pid in pids if (identity := identity_of(pid))}
     for sent in (signal.SIGTERM, signal.SIGKILL):
-        for pid in remaining:
-            try:
-                os.kill(pid, sent)
-            except ProcessLookupError:
-                continue
+        send(sent, remaining)
         deadline = time.monotonic() + grace_s
         while remaining and time.monotonic() < deadline:
             remaining = {pid: identity for pid, identity in remaining.items() if identity.alive}
@@ -143,21 +140,34 @@ def end(pids: Iterable[int], *, grace_s: float = TERM_GRACE_S) -> None:
             return
 
 
+def send(sent: signal.Signals, pids: Iterable[int]) -> None:
+    """Signal processes; one that has just ended is no error."""
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, sent)
+
+
+def get(address: str, tls: ssl.SSLContext) -> bytes | None:
+    """Return the body of a 200 answer, else None."""
+    try:
+        with urllib.request.urlopen(address, timeout=2, context=tls if address.startswith("https") else None) as reply:
+            return bytes(reply.read()) if reply.status == 200 else None
+    except (URLError, OSError):
+        return None
+
+
 def is_ready(address: str, tls: ssl.SSLContext) -> bool:
     """Return whether a health address answers 200, or a Unix socket accepts."""
     if address.startswith("unix://"):
-        return _accepts(address.removeprefix("unix://"))
-    try:
-        with urllib.request.urlopen(address, timeout=2, context=tls if address.startswith("https") else None) as reply:
-            return bool(reply.status == 200)
-    except (URLError, OSError):
-        return False
+        return accepts(Path(address.removeprefix("unix://")))
+    return get(address, tls) is not None
 
 
-def _accepts(path: str) -> bool:
+def accepts(path: Path) -> bool:
+    """Return whether something listens on a Unix socket."""
     with socket.socket(socket.AF_UNIX) as client:
         try:
-            client.connect(path)
+            client.connect(str(path))
         except OSError:
             return False
     return True
