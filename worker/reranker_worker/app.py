@@ -1,7 +1,9 @@
 """The two ASGI applications of a worker: the clients' and the internal one."""
 
+from dataclasses import replace
+
 import structlog
-from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi import FastAPI, Request, Response
 
 from reranker_worker.asgi import App, BodyBounds, ClosingConnections, KeyFile, Keys
 from reranker_worker.dialects import dialect_of
@@ -20,7 +22,7 @@ def client_app(worker: Worker, settings: ServeSettings) -> App:
     api = FastAPI(title="reranker-worker", docs_url=None, redoc_url=None, openapi_url=None)
     api.include_router(ClientRoutes(worker, settings).router())
     api.add_exception_handler(404, _no_such_route)
-    api.add_exception_handler(405, _no_such_route)
+    api.add_exception_handler(405, _no_such_method)
     api.add_exception_handler(Exception, _broken)
     app: App = BodyBounds(api, settings.max_body_bytes, settings.body_timeout_s)
     if settings.api_keys_file is not None:
@@ -35,10 +37,13 @@ def internal_app(worker: Worker) -> App:
     return api
 
 
-async def _no_such_route(request: Request, error: Exception) -> Response:
-    status = error.status_code if isinstance(error, HTTPException) else 404
-    refusal = NotFound(f"{request.method} isn't known on this path; POST /v1/rerank ranks documents")
-    return _response(_with_status(_error_reply(request, refusal), status))
+async def _no_such_route(request: Request, _: Exception) -> Response:
+    return _response(_error_reply(request, NotFound("there is no such path; POST /v1/rerank ranks documents")))
+
+
+async def _no_such_method(request: Request, _: Exception) -> Response:
+    reply = _error_reply(request, NotFound("this path knows other methods; POST /v1/rerank ranks documents"))
+    return _response(replace(reply, status=405))
 
 
 async def _broken(request: Request, error: Exception) -> Response:
@@ -49,10 +54,6 @@ async def _broken(request: Request, error: Exception) -> Response:
 
 def _error_reply(request: Request, error: RequestError) -> Reply:
     return dialect_of(request.url.path).render_error(error, error.message)
-
-
-def _with_status(reply: Reply, status: int) -> Reply:
-    return Reply(status, reply.body, reply.media_type, reply.headers)
 
 
 def _response(reply: Reply) -> Response:

@@ -20,7 +20,7 @@ class RerankBody(_Body):
     documents: list[str | DocumentObject]
     model: _Id | None = None
     adapter: _Id | None = None
-    top_n: Annotated[int, Field(ge=1)] | None = None
+    top_n: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     return_documents: bool = False
     rank_fields: Annotated[list[_Id], Field(max_length=32)] | None = None
     raw_scores: bool = False

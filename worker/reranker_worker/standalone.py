@@ -51,7 +51,7 @@ def user_cache(settings: ServeSettings) -> ArtifactCache:
 
 def _adapter(name: str, place: str) -> AdapterEntry:
     source = _source(place, None)
-    return AdapterEntry(name, _revision(name, source), source)
+    return AdapterEntry(name, _revision(name, source), source, required=True)
 
 
 def _source(place: str, revision: str | None) -> Source:

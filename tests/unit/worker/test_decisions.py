@@ -27,8 +27,9 @@ DOWNLOADING = ArtifactStatus(ArtifactPhase.DOWNLOADING)
 
 def world(wanted: Manifest, *, missing: tuple[str, ...] = (), **members: Any) -> World:
     """Return a world of template t1 in which every artifact is complete but those of the `missing` revisions."""
-    entries = (*wanted.models, *wanted.adapters)
-    artifacts = {entry.source: DOWNLOADING if entry.revision in missing else COMPLETE for entry in entries}
+    entries = [(entry.revision, entry.source) for entry in wanted.models]
+    entries += [(entry.revision, entry.source) for entry in wanted.adapters]
+    artifacts = {source: DOWNLOADING if revision in missing else COMPLETE for revision, source in entries}
     return World("t1", wanted, artifacts, **members)
 
 
@@ -83,7 +84,7 @@ def test_a_manifest_without_the_template_changes_nothing() -> None:
     assert decide(World("t1")) == []
 
 
-SWAP = {"models": [model("m-1"), model("m-2")], "serve": {"t1": "m-2"}}
+SWAP: dict[str, Any] = {"models": [model("m-1"), model("m-2")], "serve": {"t1": "m-2"}}
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from reranker_worker.errors import SourceError
 from reranker_worker.fetching.download import Origins
 from reranker_worker.fetching.fetcher import Fetcher
 from reranker_worker.fetching.hub import Hub
-from reranker_worker.fetching.schedule import Setback, next_turn, setback
+from reranker_worker.fetching.schedule import Setback, Turn, next_turn, setback
 from reranker_worker.manifest import Source
 from reranker_worker.manifest_files import ManifestFiles
 from tests.fixtures.artifacts import artifact_folder
@@ -109,7 +109,7 @@ A, B = source("a"), source("b")
 
 def test_what_is_wanted_and_idle_starts_and_what_runs_unwanted_is_given_up() -> None:
     turn = next_turn((A,), complete=set(), running={B}, setbacks={}, now_s=0)
-    assert (turn.start, turn.cancel) == ((A,), {B})
+    assert turn == Turn(start=(A,), cancel=frozenset({B}))
     assert next_turn((A, B), complete={A}, running={B}, setbacks={}, now_s=0).start == ()
 
 
