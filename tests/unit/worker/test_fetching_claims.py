@@ -1,5 +1,6 @@
 """pvc:// sources: what is copied, and what is refused."""
 
+import errno
 import json
 import subprocess
 from pathlib import Path
@@ -147,3 +148,24 @@ def test_a_cancelled_copy_publishes_nothing(cache: ArtifactCache, origins: Origi
     with pytest.raises(Cancelled):
         fetch_artifact(Source("pvc://models/legal"), cache, origins, transfer)
     assert cache.completion(Source("pvc://models/legal")) is None
+
+
+def test_a_copy_that_broke_off_leaves_nothing_in_the_next_one(cache: ArtifactCache, origins: Origins) -> None:
+    source = Source("pvc://models/legal")
+    folder = artifact_folder(origins.claims / "models" / "legal")
+    cache.partial(source).mkdir(parents=True)
+    (cache.partial(source) / "vocab.txt").write_text("of an earlier state of the source")
+    completion = fetch_artifact(source, cache, origins, Transfer())
+    assert completion.digest == sha256sum(folder, "config.json", "model.safetensors")
+
+
+@pytest.mark.parametrize(("code", "reason"), [(errno.ENOSPC, "DiskFull"), (errno.EDQUOT, "DiskFull")])
+def test_a_full_disk_is_told_as_one(
+    code: int, reason: str, cache: ArtifactCache, origins: Origins, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(code, "No space left on device")
+
+    artifact_folder(origins.claims / "models" / "legal")
+    monkeypatch.setattr("reranker_worker.fetching.folders._copy_file", full)
+    assert refusal(Source("pvc://models/legal"), cache, origins).reason == reason

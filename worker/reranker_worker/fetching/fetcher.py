@@ -86,7 +86,7 @@ class Fetcher:
         """Take an artifact that an earlier process brought for complete."""
         if self.cache.completion(source) is not None:
             self._complete.add(source)
-            self.cache.tell(source, Progress(ArtifactPhase.COMPLETE))
+            self._tell(source, Progress(ArtifactPhase.COMPLETE))
 
     def _act(self, turn: Turn) -> None:
         for source in turn.cancel:
@@ -96,13 +96,13 @@ class Fetcher:
             transfer = Transfer()
             result = self._pool.submit(fetch_artifact, source, self.cache, self.origins, transfer)
             self._running[source] = _Download(transfer, result)
-            self.cache.tell(source, Progress(ArtifactPhase.DOWNLOADING))
+            self._tell(source, Progress(ArtifactPhase.DOWNLOADING))
 
     def _take_in(self, source: Source, download: _Download) -> None:
         if not download.result.done():
             done_bytes = self.cache.partial_bytes(source)
             total_bytes = download.transfer.total_bytes
-            self.cache.tell(source, Progress(ArtifactPhase.DOWNLOADING, bytes=done_bytes, total_bytes=total_bytes))
+            self._tell(source, Progress(ArtifactPhase.DOWNLOADING, bytes=done_bytes, total_bytes=total_bytes))
             return
         del self._running[source]
         match download.result.exception():
@@ -117,13 +117,20 @@ class Fetcher:
                 message = f"{source.uri}: {type(error).__name__} while fetching; the fetcher's log has more"
                 self._failed(source, SourceError("SourceUnreachable", message))
 
+    def _tell(self, source: Source, progress: Progress) -> None:
+        """Write a progress file if that can be done: on a full disk the downloads of others must go on."""
+        try:
+            self.cache.tell(source, progress)
+        except OSError as error:
+            log.warning("progress can't be told", uri=source.uri, phase=progress.phase, error=error.strerror)
+
     def _succeeded(self, source: Source, completion: Completion) -> None:
         self._complete.add(source)
         size = sum(file.size for file in completion.files.values())
-        self.cache.tell(source, Progress(ArtifactPhase.COMPLETE, bytes=size, total_bytes=size))
+        self._tell(source, Progress(ArtifactPhase.COMPLETE, bytes=size, total_bytes=size))
         log.info("artifact complete", uri=source.uri, digest=completion.digest, bytes=size)
 
     def _failed(self, source: Source, error: SourceError) -> None:
         self._setbacks[source] = setback(error, self._setbacks.get(source), time.monotonic())
-        self.cache.tell(source, Progress(ArtifactPhase.FAILED, error.reason, error.message))
+        self._tell(source, Progress(ArtifactPhase.FAILED, error.reason, error.message))
         log.warning("download failed", reason=error.reason, message=error.message)

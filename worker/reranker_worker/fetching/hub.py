@@ -62,6 +62,10 @@ def download_snapshot(
             tqdm_class=_interrupter(transfer.check),
         )
     shutil.rmtree(partial / _STATE_FOLDER)
+    names = {file.rfilename for file in served}
+    for leftover in partial.iterdir():  # of a branch that has moved since an earlier try
+        if leftover.name not in names:
+            leftover.unlink()
     return {file.rfilename: file.lfs.sha256 for file in served if file.lfs is not None}
 
 
