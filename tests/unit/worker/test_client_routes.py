@@ -428,7 +428,7 @@ async def test_with_keys_every_route_wants_one_and_rotation_needs_no_restart(wor
             assert response.status_code == 401, path
         for value in ("Bearer first", "Bearer second", "second"):
             assert (await client.post("/rerank", json=BODY, headers={"authorization": value})).status_code == 200
-        for value in ("", "Bearer", "Bearer ", "Bearer firs", "Basic first"):
+        for value in ("", "Bearer", "Bearer ", "Bearer fir", "Basic first"):
             assert (await client.post("/rerank", json=BODY, headers={"authorization": value})).status_code == 401
         keys.write_text("third\n")
         assert (await client.post("/rerank", json=BODY, headers={"authorization": "Bearer first"})).status_code == 401
