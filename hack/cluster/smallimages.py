@@ -12,12 +12,14 @@ VERSION = "1"
 PAUSE_IMAGE = f"localhost/pause:{VERSION}"
 BUSYBOX_IMAGE = f"localhost/busybox:{VERSION}"
 IMAGES = (PAUSE_IMAGE, BUSYBOX_IMAGE)
+FOLDERS = {"bin": 0o755, "etc": 0o755, "tmp": 0o1777}
 FOREVER = ["/bin/busybox", "sleep", "2147483647"]
 
 
 def write_busybox_images(busybox: Path, applets: Sequence[str], archive: Path) -> None:
     """Write an archive with both images; they share their one layer."""
-    layer = layer_of({"bin/busybox": busybox.read_bytes()}, {f"bin/{name}": "busybox" for name in applets})
+    links = {f"bin/{name}": "busybox" for name in applets if name != "busybox"}
+    layer = layer_of({"bin/busybox": busybox.read_bytes()}, links)
     commands = {PAUSE_IMAGE: FOREVER, BUSYBOX_IMAGE: ["/bin/sh"]}
     archive.write_bytes(docker_archive(layer, commands))
 
@@ -26,6 +28,10 @@ def layer_of(executables: Mapping[str, bytes], links: Mapping[str, str]) -> byte
     """Return a layer with these files and symbolic links; the same for the same content."""
     output = io.BytesIO()
     with tarfile.open(fileobj=output, mode="w") as tar:
+        for path, mode in FOLDERS.items():
+            folder = tarfile.TarInfo(path)
+            folder.type, folder.mode = tarfile.DIRTYPE, mode
+            tar.addfile(folder)
         for path, content in executables.items():
             entry = tarfile.TarInfo(path)
             entry.size, entry.mode = len(content), 0o755
