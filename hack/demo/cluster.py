@@ -1,0 +1,93 @@
+"""Which cluster the demo runs on: the local one, one that is there already, or kind's."""
+
+import os
+import shutil
+from pathlib import Path
+
+from hack.cluster import golang, lifecycle
+from hack.cluster.cluster import Cluster, existing
+from hack.cluster.paths import state_home
+from hack.cluster.progress import StepError, output_of, step
+from hack.demo.kubectl import Kubectl
+from hack.demo.manifests import NAMESPACE
+
+OPERATOR_NAMESPACE = "reranker-system"
+RELEASE = "reranker-operator"
+CRD = "rerankermodels.reranker.dev"
+KIND_CLUSTER = "reranker-demo"  # the demo's own; the variable KIND_CLUSTER names one that is there
+LOCAL = Cluster("local")
+
+
+def chosen() -> str:
+    """Return the kind of cluster that the variable CLUSTER asks for."""
+    kind = os.environ.get("CLUSTER") or "local"
+    if kind not in {"local", "existing", "kind"}:
+        raise StepError(f"CLUSTER is {kind!r}; it can be local, existing (the current kubectl context) or kind")
+    return kind
+
+
+def connect(kind: str) -> Kubectl:
+    """Bring the cluster up where that is the demo's to do, and return kubectl for it."""
+    kubeconfig = None
+    if kind == "local":
+        kubeconfig = lifecycle.up(LOCAL)
+    elif kind == "kind":
+        kubeconfig = _kind_up()
+    kubectl = Kubectl(golang.find_or_build(golang.KUBECTL), kubeconfig)
+    kubectl("version")
+    return kubectl
+
+
+def disconnect(kind: str) -> None:
+    """Remove all that the demo made: a cluster that it started, or its objects in one that was there."""
+    match kind:
+        case "local":
+            lifecycle.down(existing(LOCAL.name) or LOCAL)
+        case "kind":
+            if _kind_name() == KIND_CLUSTER:
+                output_of("kind delete cluster", [_kind(), "delete", "cluster", f"--name={KIND_CLUSTER}"])
+            else:
+                _remove_objects(Kubectl(golang.find_or_build(golang.KUBECTL), _kind_kubeconfig()))
+        case _:
+            _remove_objects(Kubectl(golang.find_or_build(golang.KUBECTL), None))
+
+
+def _remove_objects(kubectl: Kubectl) -> None:
+    with step(f"namespace {NAMESPACE} is gone"):
+        kubectl.remove(f"namespace/{NAMESPACE}")
+    with step(f"release {RELEASE} is gone"):
+        helm = golang.find_or_build(golang.HELM)
+        uninstall = ["uninstall", RELEASE, "--ignore-not-found", "--wait", f"--namespace={OPERATOR_NAMESPACE}"]
+        output_of("helm uninstall", [helm, *uninstall], env=kubectl.environment)
+        kubectl.remove(f"namespace/{OPERATOR_NAMESPACE}")
+    # Deleting the CRD deletes every model, so it stays where there are models that aren't the demo's.
+    if kubectl("get", "crd", "--output=name").find(CRD) >= 0 and not kubectl.get(CRD, "--all-namespaces")["items"]:
+        kubectl.remove(f"crd/{CRD}")
+
+
+def _kind() -> str:
+    found = shutil.which("kind")
+    if not found:
+        raise StepError("CLUSTER=kind needs kind and Docker: https://kind.sigs.k8s.io; CLUSTER=local needs neither")
+    return found
+
+
+def _kind_name() -> str:
+    return os.environ.get("KIND_CLUSTER") or KIND_CLUSTER
+
+
+def _kind_up() -> Path:
+    name = _kind_name()
+    os.environ["KIND_CLUSTER"] = name  # tells hack.images where to load to
+    if name not in output_of("kind get clusters", [_kind(), "get", "clusters"]).split():
+        with step(f"kind cluster {name} is ready", doing=f"starting the kind cluster {name}"):
+            output_of("kind create cluster", [_kind(), "create", "cluster", f"--name={name}", "--wait=120s"])
+    return _kind_kubeconfig()
+
+
+def _kind_kubeconfig() -> Path:
+    path = state_home() / "kind.kubeconfig"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch(mode=0o600)
+    path.write_text(output_of("kind get kubeconfig", [_kind(), "get", "kubeconfig", f"--name={_kind_name()}"]))
+    return path

@@ -1,0 +1,177 @@
+"""What the demo does, in order."""
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from hack.cluster.progress import StepError, say, step
+from hack.demo import cluster, history, manifests, models, questions, serving
+from hack.demo.history import Request
+from hack.demo.kubectl import Kubectl, Pod
+from hack.demo.manifests import LOAD, NAMESPACE
+from hack.demo.models import REPOSITORY, Artifact
+from hack.demo.questions import Question
+from hack.demo.serving import MODEL, RESOURCE
+from hack.demo.traffic import Seen, Traffic, probe, traffic
+from hack.images.delivery import build, images, load
+
+OUTPUT = REPOSITORY / "build" / "demo"
+QUESTIONS = REPOSITORY / "examples" / "debian-search" / "queries.json"
+SHOWN = "Profile based Illumina pair-end Reads Simulator"
+URL = f"http://{MODEL}.{NAMESPACE}.svc:8080/v1/rerank"
+ADAPTER = "lora-science"
+RATE = 12.0  # requests a second; two cores bear it with the whole cluster beside
+CALM_S = 4  # of load between the steps
+
+
+def up(rate: float = RATE) -> int:
+    """Run the demo; return the exit status."""
+    OUTPUT.mkdir(parents=True, exist_ok=True)
+    kind = cluster.chosen()
+    kubectl = cluster.connect(kind)
+    try:
+        return _run(kubectl, kind, rate)
+    except StepError:
+        log = OUTPUT / "diagnosis.log"
+        serving.save_diagnosis(kubectl, log)
+        say(f"what the cluster looked like when this failed: {log}")
+        raise
+
+
+def down() -> int:
+    """Remove what `up` made."""
+    cluster.disconnect(cluster.chosen())
+    return 0
+
+
+def _run(kubectl: Kubectl, kind: str, rate: float) -> int:
+    operator_image, worker_image = _images()
+    with step("model folders are assembled"):
+        artifacts = {artifact.name: artifact for artifact in models.artifacts()}
+    asked = questions.parse(QUESTIONS.read_text())
+    serving.install_operator(kubectl, operator_image, worker_image)
+    serving.fill_claim(kubectl, worker_image, list(artifacts.values()))
+    serving.apply_model(kubectl)
+    _start_load_pod(kubectl, operator_image, asked)
+    _show_ranking(kubectl, asked)
+    with traffic(kubectl, URL, rate, OUTPUT) as sent:
+        sent.order("phase before")
+        sent.more(int(CALM_S * rate))
+        adapter_load_s = _add_adapter(kubectl, sent, artifacts[ADAPTER], rate)
+        model_swap_s = _swap_revision(kubectl, sent, artifacts["debian-search-2"], rate)
+        requests = sent.end()
+    _report(kind, requests)
+    print(history.closing_line(requests, adapter_load_s, model_swap_s))
+    return int(any(request.failed for request in requests))
+
+
+def _images() -> tuple[str, str]:
+    operator, worker = images(["operator", "worker"])
+    for image in (operator, worker):
+        build(image)
+        load(image)
+    return operator.reference, worker.reference
+
+
+def _start_load_pod(kubectl: Kubectl, image: str, asked: Sequence[Question]) -> None:
+    script = Path(__file__).with_name("load.py").read_text()
+    with step("the pod that sends the load is ready"):
+        kubectl.remove(f"pod/{LOAD}")  # one that was there holds the former script
+        kubectl.apply(
+            manifests.scripts({"load.py": script, "bodies.jsonl": questions.load_bodies(asked)}),
+            manifests.load_pod(image),
+        )
+        kubectl.wait("Ready", f"pod/{LOAD}", serving.READY_S)
+
+
+def _show_ranking(kubectl: Kubectl, asked: Sequence[Question]) -> None:
+    """Ask all questions through the Service; show one ranking, and the quality over all of them."""
+    script = f"{manifests.SCRIPTS_PATH}/load.py"
+    with step(f"{len(asked)} questions with {len(asked[0].candidates)} documents each are ranked"):
+        lines = "".join(json.dumps(question.body) + "\n" for question in asked)
+        rows = [
+            json.loads(line)
+            for line in kubectl(
+                "exec", "--stdin", LOAD, "--", "python3", script, "ask", f"--url={URL}", text=lines
+            ).splitlines()
+        ]
+    wrong = [row["error"] for row in rows if row["error"]]
+    if wrong:
+        raise StepError(f"{len(wrong)} of {len(rows)} questions failed; the first one: {wrong[0]}")
+    answers = [row["answer"] for row in rows]
+    shown = [question.query for question in asked].index(SHOWN)
+    before, after = questions.quality(asked, answers)
+    print(f"\n{questions.rendering(asked[shown], answers[shown])}\n")
+    print(
+        f"  MRR@{questions.CUTOFF} over all {len(asked)} questions: BM25 {before:.3f}, reranked {after:.3f}\n",
+        flush=True,
+    )
+
+
+def _add_adapter(kubectl: Kubectl, sent: Traffic, artifact: Artifact, rate: float) -> float:
+    """Add the adapter under load; return the seconds from `kubectl patch` until every pod has scored with it."""
+    before = kubectl.pods(MODEL)
+    with probe(kubectl, [pod.address for pod in before], ADAPTER, OUTPUT) as scored_by_every_pod:
+        sent.order("phase adapter load")
+        began = time.monotonic()
+        kubectl.patch(RESOURCE, manifests.adapter_patch(ADAPTER, artifact.name, artifact.digest))
+        scored_by_every_pod()
+        seconds = time.monotonic() - began
+    _same_pods(before, kubectl.pods(MODEL))
+    say(f"adapter {ADAPTER} scores on every replica, {seconds:.1f} s after kubectl patch; no pod was replaced")
+    serving.wait_ready(kubectl)
+    sent.order("phase with adapter")
+    sent.order(f"adapter {ADAPTER}")
+    sent.more(int(CALM_S * rate))
+    return seconds
+
+
+def _same_pods(before: Sequence[Pod], after: Sequence[Pod]) -> None:
+    if {pod.uid for pod in before} != {pod.uid for pod in after}:
+        names = [", ".join(sorted(pod.name for pod in pods)) for pods in (before, after)]
+        raise StepError(f"pods were replaced by an adapter's edit: {names[0]} became {names[1]}")
+
+
+def _swap_revision(kubectl: Kubectl, sent: Traffic, artifact: Artifact, rate: float) -> float:
+    """Swap the revision under load; return the seconds until the new one is Ready and answers everything."""
+    old = serving.serving_revision(kubectl)
+    sent.order("phase revision swap")
+    began = time.monotonic()
+    with step("the new revision is Ready", doing=f"swapping {old} for {artifact.name}"):
+        kubectl.patch(RESOURCE, manifests.source_patch(artifact.name, artifact.digest))
+        serving.wait_ready(kubectl)
+    ready = time.monotonic()
+    new = serving.serving_revision(kubectl)
+    calm = int(CALM_S * rate)
+    sent.wait_for(f"answers from {new} alone", lambda seen: _only(new, seen[-calm:]))
+    sent.order("phase after")
+    sent.more(calm)
+    seconds = max(ready, _last_answer_of_another(new, began, sent.seen)) - began
+    say(f"{new} answers everything, {seconds:.1f} s after kubectl patch")
+    return seconds
+
+
+def _only(revision: str, seen: Sequence[Seen]) -> bool:
+    return all(one.request.revision == revision for one in seen)
+
+
+def _last_answer_of_another(revision: str, began: float, seen: Sequence[Seen]) -> float:
+    return max((one.at for one in seen if one.request.revision != revision), default=began)
+
+
+def _report(kind: str, requests: Sequence[Request]) -> None:
+    print("\n" + history.table(requests, ("revision", "adapter"), history.answered_by))
+    print("\n" + history.table(requests, ("phase",), history.phase_of))
+    for line in history.failures(requests):
+        print(f"  failed: {line}")
+    kubeconfig = 'export KUBECONFIG="$(python3 -m hack.cluster kubeconfig)"\n    ' if kind == "local" else ""
+    print(f"""
+  every request: {(OUTPUT / "history.jsonl").relative_to(REPOSITORY)}
+  look around:
+    {kubeconfig}kubectl --namespace {NAMESPACE} get rerankermodels,pods
+    kubectl --namespace {NAMESPACE} describe {RESOURCE}
+    kubectl --namespace {NAMESPACE} get configmap/{MODEL}-serving --output=jsonpath='{{.data.manifest\\.json}}'
+    kubectl --namespace {cluster.OPERATOR_NAMESPACE} logs deployment/{cluster.RELEASE}
+  remove it all: CLUSTER={kind} make demo-down
+""")

@@ -1,0 +1,92 @@
+"""kubectl as the demo uses it: commands with their output, objects in and out."""
+
+import json
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hack.cluster.progress import output_of
+from hack.demo.manifests import NAMESPACE, Object
+
+
+@dataclass(frozen=True)
+class Pod:
+    """What the demo looks at in a worker pod."""
+
+    name: str
+    uid: str
+    address: str
+
+
+@dataclass(frozen=True)
+class Kubectl:
+    """kubectl for one cluster; without a kubeconfig the current context is used."""
+
+    program: Path
+    kubeconfig: Path | None
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Return the environment that leads kubectl and helm to the cluster."""
+        return dict(os.environ) | ({"KUBECONFIG": str(self.kubeconfig)} if self.kubeconfig else {})
+
+    def __call__(self, *arguments: str, text: str = "") -> str:
+        """Run a command in the demo's namespace and return what it prints."""
+        what = f"kubectl {' '.join(arguments[:3])}"
+        return output_of(what, self.argv(*arguments), env=self.environment, text=text)
+
+    def get(self, *arguments: str) -> Any:
+        """Return an object or a list of them."""
+        return json.loads(self("get", *arguments, "--output=json"))
+
+    def apply(self, *objects: Object) -> None:
+        """Apply objects."""
+        items = {"apiVersion": "v1", "kind": "List", "items": list(objects)}
+        self("apply", "--filename=-", text=json.dumps(items))
+
+    def patch(self, resource: str, patch: Object) -> None:
+        """Merge a patch into an object."""
+        self("patch", resource, "--type=merge", f"--patch={json.dumps(patch)}")
+
+    def wait(self, condition: str, resource: str, timeout_s: int) -> None:
+        """Wait until a condition holds for the object's newest generation."""
+        self("wait", f"--for=condition={condition}", resource, f"--timeout={timeout_s}s")
+
+    def remove(self, *resources: str) -> None:
+        """Delete objects and wait until they are gone; ones that aren't there are fine."""
+        self("delete", "--ignore-not-found", "--wait", *resources)
+
+    def pods(self, model: str) -> list[Pod]:
+        """Return a model's worker pods that aren't being deleted."""
+        found = self.get("pods", f"--selector=reranker.dev/model={model}")["items"]
+        return [
+            Pod(item["metadata"]["name"], item["metadata"]["uid"], item["status"].get("podIP", ""))
+            for item in found
+            if "deletionTimestamp" not in item["metadata"]
+        ]
+
+    def start(self, *arguments: str, log: Path) -> "subprocess.Popen[str]":
+        """Start a command whose input and output are the caller's to hold; its errors go to a log."""
+        with log.open("w") as errors:
+            return subprocess.Popen(
+                self.argv(*arguments),
+                env=self.environment,
+                text=True,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                bufsize=1,
+            )
+
+    def attempt(self, *arguments: str) -> str:
+        """Return what a command prints, be it an error; for looking at what went wrong."""
+        result = subprocess.run(
+            self.argv(*arguments), env=self.environment, capture_output=True, text=True, check=False
+        )
+        return result.stdout + result.stderr
+
+    def argv(self, *arguments: str) -> list[str]:
+        """Return a command line; an argument that names another namespace wins."""
+        return [str(self.program), f"--namespace={NAMESPACE}", *arguments]
