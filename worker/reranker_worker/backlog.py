@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
@@ -116,15 +117,15 @@ class Backlog:
             if request in self._requests:
                 self._requests.remove(request)
 
-    def take(self, max_tokens: int, wait_s: float) -> list[BatchItem]:
-        """Return the next batch, or nothing when none came in `wait_s`."""
+    def take(self, max_tokens: Callable[[], int], wait_s: float) -> list[BatchItem]:
+        """Return the next batch, or nothing when none came in `wait_s`; `max_tokens` is asked after the wait."""
         with self._condition:
             if not self._requests and not self._closed:
                 self._condition.wait(wait_s)
             self._discard_ended()
             if not self._requests:
                 return []
-            budget = min(max_tokens, self._requests[0].model.runner.max_batch_tokens)
+            budget = min(max_tokens(), self._requests[0].model.runner.max_batch_tokens)
             counts = take_batch(self._requests, budget)
             return self._take(counts)
 

@@ -71,7 +71,7 @@ class DeviceThread:
 
     def _turn(self) -> None:
         # A function of its own: its locals would keep a model in memory that is no longer served.
-        items = self._backlog.take(self._max_batch_tokens(), _IDLE_TURN_S)
+        items = self._backlog.take(self._max_batch_tokens, _IDLE_TURN_S)
         if items:
             self._score(items)
 

@@ -20,6 +20,8 @@ class Family:
     """Whether the document's tokens carry type 1; RoBERTa's children are trained with zeros throughout."""
     positions_follow_padding: bool
     """Whether positions start behind the padding token's id and padding tokens in a text don't count, as in fairseq."""
+    sentencepiece: bool
+    """Whether whitespace only separates words, at a text's ends too: some tokenizer.json files forget that."""
     headless: tuple[str, ...]
     """Architectures of the same weights without the head."""
     harmless: tuple[str, ...]
@@ -38,6 +40,7 @@ FAMILIES = {
             head=("bert.pooler", "classifier"),
             token_types=True,
             positions_follow_padding=False,
+            sentencepiece=False,
             headless=("BertModel", "BertForMaskedLM", "BertForPreTraining"),
             harmless=("bert.embeddings.position_ids", "cls."),
         ),
@@ -50,6 +53,7 @@ FAMILIES = {
             head=("classifier",),
             token_types=False,
             positions_follow_padding=True,
+            sentencepiece=True,
             headless=("XLMRobertaModel", "XLMRobertaForMaskedLM"),
             harmless=("roberta.embeddings.position_ids", "roberta.pooler.", "lm_head."),
         ),

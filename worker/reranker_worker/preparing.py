@@ -33,6 +33,7 @@ def prepare_model(
             vocab_size=network.vocab_size,
             max_length=max_length,
             token_types=network.family.token_types,
+            sentencepiece=network.family.sentencepiece,
         )
         runner = ModelRunner(
             module=network.module,

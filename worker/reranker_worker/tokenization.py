@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tokenizers import Encoding, Tokenizer
+from tokenizers import Encoding, Tokenizer, pre_tokenizers
+from tokenizers.pre_tokenizers import Metaspace, WhitespaceSplit
 
 from reranker_worker.errors import CheckpointError, InvalidRequest
 from reranker_worker.serving import EncodedPair
@@ -89,7 +90,9 @@ class PairEncoder:
         return self._max_length - self._template.special_tokens - len(query_ids)
 
 
-def load_pair_encoder(folder: Path, *, vocab_size: int, max_length: int, token_types: bool) -> PairEncoder:
+def load_pair_encoder(
+    folder: Path, *, vocab_size: int, max_length: int, token_types: bool, sentencepiece: bool
+) -> PairEncoder:
     """Read tokenizer.json; raises CheckpointError with reason InvalidTokenizer."""
     path = folder / "tokenizer.json"
     if not path.is_file():
@@ -104,6 +107,9 @@ def load_pair_encoder(folder: Path, *, vocab_size: int, max_length: int, token_t
             "InvalidTokenizer",
             f"tokenizer.json has {used} tokens, config.json says vocab_size {vocab_size}: they belong to two models",
         )
+    if sentencepiece and isinstance(tokenizer.pre_tokenizer, Metaspace):
+        # As transformers does: alone it makes a token of a text's last space, which the model never saw in training.
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence([WhitespaceSplit(), tokenizer.pre_tokenizer])
     return PairEncoder(tokenizer, max_length=max_length, token_types=token_types)
 
 

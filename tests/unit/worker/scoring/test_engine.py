@@ -1,0 +1,357 @@
+"""The engine under load: swaps, overload, fairness, deadlines, cancellation, and what fails alone."""
+
+import asyncio
+import gc
+import time
+import weakref
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from threading import Event
+
+import pytest
+import torch
+
+from reranker_worker.engine import Engine
+from reranker_worker.errors import (
+    DeadlineExceeded,
+    DeviceFault,
+    InvalidRequest,
+    NotReady,
+    Overloaded,
+    ScoringFailed,
+)
+from reranker_worker.model_runner import ModelRunner
+from reranker_worker.serving import (
+    EncodedPair,
+    Limits,
+    LoadedModel,
+    PairFailure,
+    ScoreRequest,
+    ScoringPair,
+    Serving,
+)
+from tests.fixtures.checkpoints import bert_checkpoint, lora_adapter, xlm_roberta_checkpoint
+from tests.fixtures.reference import reference_logits
+
+from .conftest import RAW
+
+DOCUMENTS = ["a fast sound editor", "python library", "game network driver", "", "chemistry " * 30]
+
+
+@pytest.fixture
+async def fresh() -> AsyncIterator[Engine]:
+    engine = Engine(Limits(), "cpu")
+    engine.start()
+    yield engine
+    engine.close()
+
+
+@dataclass
+class ScriptedRunner:
+    """Scores a pair by its length, when the test lets it; keeps what each batch held."""
+
+    batches: list[list[ScoringPair]] = field(default_factory=list)
+    gate: Event = field(default_factory=Event)
+    outcome: Callable[[ScoringPair], float | PairFailure] = lambda pair: float(len(pair.encoded))
+    max_batch_tokens: int = 100
+
+    def score(
+        self, pairs: Sequence[ScoringPair], on_layer: Callable[[], None] | None = None
+    ) -> list[float | PairFailure]:
+        if on_layer is not None:
+            on_layer()
+        self.batches.append(list(pairs))
+        assert self.gate.wait(10)
+        return [self.outcome(pair) for pair in pairs]
+
+
+class WordTokenizer:
+    """One token a word, none for templates."""
+
+    def encode_query(self, query: str) -> list[int]:
+        return [0] * len(query.split())
+
+    def encode_pairs(self, query_ids: list[int], documents: Sequence[str]) -> list[EncodedPair]:
+        ids = [[*query_ids, *([1] * len(document.split()))] for document in documents]
+        return [EncodedPair(pair, [0] * len(pair)) for pair in ids]
+
+
+def _scripted(runner: ScriptedRunner, revision: str = "scripted-1") -> LoadedModel:
+    return LoadedModel(revision, runner, WordTokenizer(), RAW, max_length=1000, device="cpu", dtype="float32")
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - the device thread sets no event of this loop's
+            await asyncio.sleep(0.001)
+
+
+async def test_each_response_is_scored_by_the_revision_that_it_states(fresh: Engine, tmp_path: Path) -> None:
+    paths = [
+        bert_checkpoint(tmp_path / "b0"),
+        bert_checkpoint(tmp_path / "b1", seed=1),
+        xlm_roberta_checkpoint(tmp_path / "x"),
+    ]
+    adapters = [lora_adapter(path / "adapter", path, seed=i, head=i == 1) for i, path in enumerate(paths)]
+    models = [fresh.load_model(path, path.name, RAW) for path in paths]
+    servings = [
+        Serving(model, {"a": fresh.load_adapter(model, folder, "a", f"a-{model.revision}", 16)})
+        for model, folder in zip(models, adapters, strict=True)
+    ]
+    expected = {
+        (path.name, name): reference_logits(path, "web server", DOCUMENTS, folder if name else None, max_length=128)
+        for path, folder in zip(paths, adapters, strict=True)
+        for name in (None, f"a-{path.name}")
+    }
+    fresh.serve(servings[0])
+    swapping = True
+
+    async def client(adapter: str | None) -> set[str]:
+        seen: set[str] = set()
+        while swapping or len(seen) < 3:
+            result = await fresh.score(ScoreRequest("web server", DOCUMENTS, adapter))
+            assert (result.adapter_revision is None) == (adapter is None)
+            reference = expected[result.revision, result.adapter_revision]
+            assert result.scores == pytest.approx(reference, abs=1e-4), result.revision
+            seen.add(result.revision)
+        return seen
+
+    clients = [asyncio.create_task(client(adapter)) for adapter in (None, "a", None, "a")]
+    for turn in range(40):
+        fresh.serve(servings[turn % 3])
+        await asyncio.sleep(0.02)
+    swapping = False
+    for i in range(3):
+        fresh.serve(servings[i])
+        await asyncio.sleep(0.1)
+    for task in clients:
+        task_seen = await task if not task.done() else task.result()
+        assert task_seen == {path.name for path in paths}
+
+
+async def test_a_model_is_freed_when_its_last_request_is_done(fresh: Engine, bert: Path) -> None:
+    first, second = (fresh.load_model(bert, revision, RAW) for revision in ("r1", "r2"))
+    assert isinstance(first.runner, ModelRunner)
+    module = weakref.ref(first.runner.module)
+    fresh.serve(Serving(first))
+    running = asyncio.create_task(fresh.score(ScoreRequest("web", DOCUMENTS * 20)))
+    await asyncio.sleep(0)
+    fresh.serve(Serving(second))
+    del first
+    assert (await running).revision == "r1"
+    del running
+    await fresh.score(ScoreRequest("web", DOCUMENTS))
+    gc.collect()
+    assert module() is None
+
+
+async def test_five_documents_do_not_wait_for_a_thousand(fresh: Engine) -> None:
+    runner = ScriptedRunner()
+    fresh.serve(Serving(_scripted(runner)))
+    long = asyncio.create_task(fresh.score(ScoreRequest("q", ["w " * 9] * 1000)))
+    await _until(lambda: len(runner.batches) == 1)
+    short = asyncio.create_task(fresh.score(ScoreRequest("q", ["w " * 8] * 5)))
+    await _until(lambda: len(fresh._backlog._requests) == 2)
+    runner.gate.set()
+    assert (await short).scores == [9.0] * 5
+    assert len((await long).scores) == 1000
+    with_short = [i for i, batch in enumerate(runner.batches) if any(len(pair.encoded) == 9 for pair in batch)]
+    assert with_short == [1]
+
+
+async def test_one_batch_holds_pairs_of_several_requests_up_to_the_token_limit(fresh: Engine) -> None:
+    runner = ScriptedRunner(max_batch_tokens=1000)
+    fresh.serve(Serving(_scripted(runner)))
+    fresh.set_limits(Limits(max_batch_tokens=50))
+    requests = [asyncio.create_task(fresh.score(ScoreRequest("q", ["w " * 9] * 4))) for _ in range(5)]
+    await _until(lambda: fresh._backlog.pairs == 20)
+    runner.gate.set()
+    await asyncio.gather(*requests)
+    assert all(sum(len(pair.encoded) for pair in batch) <= 50 for batch in runner.batches)
+    assert sum(map(len, runner.batches)) == 20
+
+
+async def test_overload_is_refused_with_the_time_that_the_queue_takes_to_drain(fresh: Engine) -> None:
+    runner = ScriptedRunner()
+    fresh.set_limits(Limits(max_queue_tokens=400))
+    fresh.serve(Serving(_scripted(runner)))
+    accepted = [asyncio.create_task(fresh.score(ScoreRequest("q", ["w " * 89]))) for _ in range(4)]
+    await _until(lambda: fresh._backlog.tokens == 360)
+    with pytest.raises(Overloaded) as refusal:
+        await fresh.score(ScoreRequest("q", ["w " * 89]))
+    assert 0 < refusal.value.retry_after_s <= 60
+    runner.gate.set()
+    await asyncio.gather(*accepted)
+    assert (fresh._backlog.tokens, fresh._backlog.pairs) == (0, 0)
+    assert (await fresh.score(ScoreRequest("q", ["w"]))).scores == [2.0]
+
+
+async def test_a_request_larger_than_the_queue_is_fed_in_parts_and_shuts_nobody_out(fresh: Engine) -> None:
+    runner = ScriptedRunner()
+    fresh.set_limits(Limits(max_queue_tokens=400))
+    fresh.serve(Serving(_scripted(runner)))
+    documents = ["w " * (1 + i % 9) for i in range(1000)]
+    large = asyncio.create_task(fresh.score(ScoreRequest("q", documents)))
+    await _until(lambda: bool(runner.batches))
+    small = asyncio.create_task(fresh.score(ScoreRequest("q", ["w"])))
+    runner.gate.set()
+    assert (await small).scores == [2.0]
+    assert not large.done()
+    assert (await large).scores == [2.0 + i % 9 for i in range(1000)]
+
+
+async def test_a_client_that_goes_away_costs_at_most_the_running_batch(fresh: Engine) -> None:
+    runner = ScriptedRunner()
+    fresh.serve(Serving(_scripted(runner)))
+    gone = asyncio.create_task(fresh.score(ScoreRequest("q", ["w " * 9] * 500)))
+    await _until(lambda: bool(runner.batches))
+    gone.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await gone
+    runner.gate.set()
+    await fresh.score(ScoreRequest("q", ["w"]))
+    assert len(runner.batches) <= 2 + 1
+    assert (fresh._backlog.tokens, fresh._backlog.pairs, fresh.in_flight) == (0, 0, 0)
+
+
+async def test_an_expired_request_is_answered_in_time_and_never_scored(fresh: Engine) -> None:
+    runner = ScriptedRunner()
+    fresh.serve(Serving(_scripted(runner)))
+    first = asyncio.create_task(fresh.score(ScoreRequest("q", ["w"])))
+    await _until(lambda: bool(runner.batches))
+    with pytest.raises(DeadlineExceeded):
+        await fresh.score(ScoreRequest("q", ["w w"], deadline_s=time.monotonic() + 0.05))
+    runner.gate.set()
+    await first
+    await fresh.score(ScoreRequest("q", ["w w w"]))
+    assert [len(pair.encoded) for batch in runner.batches for pair in batch] == [2, 4]
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"), [("NonFinite", "isn't finite"), ("OutOfMemory", "doesn't fit")], ids=["NaN", "memory"]
+)
+async def test_a_pair_that_cannot_be_scored_fails_its_request_alone(fresh: Engine, reason: str, words: str) -> None:
+    runner = ScriptedRunner(outcome=lambda p: PairFailure(reason) if len(p.encoded) == 7 else 1.0)  # type: ignore[arg-type]
+    runner.gate.set()
+    fresh.serve(Serving(_scripted(runner)))
+    outcomes = await asyncio.gather(
+        *(fresh.score(ScoreRequest("q", ["w", "w " * length])) for length in (5, 6, 7)), return_exceptions=True
+    )
+    failed = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+    assert len(failed) == 1
+    assert isinstance(failed[0], ScoringFailed)
+    assert words in str(failed[0])
+
+
+def _raise(error: Exception) -> Callable[[ScoringPair], float]:
+    def outcome(pair: ScoringPair) -> float:
+        raise error
+
+    return outcome
+
+
+async def test_a_batch_that_breaks_fails_its_requests_and_the_engine_goes_on(fresh: Engine) -> None:
+    broken = ScriptedRunner(outcome=_raise(RuntimeError("shape mismatch")))
+    broken.gate.set()
+    fresh.serve(Serving(_scripted(broken)))
+    with pytest.raises(ScoringFailed):
+        await fresh.score(ScoreRequest("q", ["w"]))
+    fresh.serve(Serving(_scripted(replace(broken, outcome=lambda _: 1.0))))
+    assert (await fresh.score(ScoreRequest("q", ["w"]))).scores == [1.0]
+    assert fresh.fatal is None
+
+
+async def test_a_lost_device_fails_everything_and_is_reported_for_good(fresh: Engine) -> None:
+    lost = ScriptedRunner(outcome=_raise(DeviceFault("DeviceFault", "illegal memory access")))
+    fresh.serve(Serving(_scripted(lost)))
+    requests = [asyncio.create_task(fresh.score(ScoreRequest("q", ["w " * 80] * 3))) for _ in range(3)]
+    await _until(lambda: bool(lost.batches))
+    lost.gate.set()
+    assert all(isinstance(o, NotReady) for o in await asyncio.gather(*requests, return_exceptions=True))
+    assert fresh.fatal is not None
+    assert fresh.fatal.reason == "DeviceFault"
+    with pytest.raises(NotReady):
+        await fresh.score(ScoreRequest("q", ["w"]))
+
+
+async def test_closing_answers_what_waits(fresh: Engine) -> None:
+    runner = ScriptedRunner()
+    fresh.serve(Serving(_scripted(runner)))
+    waiting = asyncio.create_task(fresh.score(ScoreRequest("q", ["w " * 80] * 50)))
+    await _until(lambda: bool(runner.batches))
+    closing = asyncio.create_task(asyncio.to_thread(fresh.close))
+    await _until(fresh._device._stopping.is_set)
+    runner.gate.set()
+    await closing
+    with pytest.raises(NotReady):
+        await waiting
+
+
+async def test_nothing_is_scored_before_a_model_serves(fresh: Engine) -> None:
+    with pytest.raises(NotReady):
+        await fresh.score(ScoreRequest("q", ["w"]))
+
+
+async def test_no_documents_is_the_clients_mistake(engine: Engine, bert_model: LoadedModel) -> None:
+    engine.serve(Serving(bert_model))
+    with pytest.raises(InvalidRequest):
+        await engine.score(ScoreRequest("q", []))
+
+
+async def test_an_idle_device_thread_gives_signs_of_life(fresh: Engine) -> None:
+    await asyncio.sleep(1.2)
+    assert fresh.heartbeat_age_s() < 1
+
+
+def test_a_long_batch_gives_a_sign_of_life_in_each_layer(bert_model: LoadedModel) -> None:
+    beats: list[None] = []
+    pairs = bert_model.tokenizer.encode_pairs([7], ["web"])
+    bert_model.runner.score([ScoringPair(pair) for pair in pairs], lambda: beats.append(None))
+    assert len(beats) == 2
+
+
+def test_out_of_memory_splits_the_batch_until_a_pair_is_alone(
+    bert_model: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pairs = [ScoringPair(pair) for pair in bert_model.tokenizer.encode_pairs([7], ["web " * n for n in (3, 90, 5, 7)])]
+    expected = bert_model.runner.score(pairs)
+    forward = ModelRunner.forward
+
+    def cramped(
+        runner: ModelRunner, module: torch.nn.Module, batch: Sequence[ScoringPair], *rest: None
+    ) -> torch.Tensor:
+        if sum(len(pair.encoded) for pair in batch) > 20:
+            raise torch.OutOfMemoryError
+        return forward(runner, module, batch, *rest)
+
+    monkeypatch.setattr(ModelRunner, "forward", cramped)
+    outcomes = bert_model.runner.score(pairs)
+    assert outcomes[1] == PairFailure("OutOfMemory")
+    assert [outcomes[i] for i in (0, 2, 3)] == pytest.approx([expected[i] for i in (0, 2, 3)], abs=1e-5)
+
+
+async def test_a_score_that_overflows_in_half_precision_is_computed_again_in_full(
+    engine: Engine, tmp_path: Path
+) -> None:
+    folder = bert_checkpoint(tmp_path)
+    model = engine.load_model(folder, "half", replace(RAW, dtype="float16"))
+    assert isinstance(model.runner, ModelRunner)
+    # Beyond float16's largest number for every text, and back in range behind the pooler's tanh.
+    model.runner.module.get_submodule("bert.encoder.layer.1.output").LayerNorm.weight.mul_(30_000)  # type: ignore[union-attr, operator]
+    pairs = [ScoringPair(pair) for pair in model.tokenizer.encode_pairs([7], DOCUMENTS)]
+    half = model.runner.forward(model.runner.module, pairs)
+    assert not half.isfinite().all()
+    assert all(isinstance(outcome, float) for outcome in model.runner.score(pairs))
+
+
+async def test_metrics_tell_what_waits_what_runs_and_what_serves(fresh: Engine, bert: Path) -> None:
+    fresh.serve(Serving(fresh.load_model(bert, "bert-9", RAW), generation=3))
+    await fresh.score(ScoreRequest("web", DOCUMENTS))
+    registry = fresh._metrics.registry
+    assert registry.get_sample_value("reranker_batch_pairs_sum") == len(DOCUMENTS)
+    assert registry.get_sample_value("reranker_queue_pairs") == 0
+    assert registry.get_sample_value("reranker_queue_wait_seconds_count") == 1
+    assert registry.get_sample_value("reranker_model_info", {"revision": "bert-9", "adapter": ""}) == 1
+    assert registry.get_sample_value("reranker_swaps_total", {"result": "Loaded"}) == 1
+    assert fresh.serving.generation == 3
