@@ -150,7 +150,7 @@ def _revisions(world: World, target: Target, before: Revisions, now: str) -> Rev
 
 
 def _serving(world: World, target: Target, before: Revisions) -> str:
-    """The revision that answers, or did last: the wanted one once every ready pod has it, else the most common other."""
+    """The revision that answers, or did last: the wanted one once every ready pod has it, else the commonest other."""
     reports = [report for report in map(world.report, ready_pods(world)) if report is not None]
     serving = Counter(m.revision for report in reports for m in report.models if m.serving and m.admitted)
     if not serving:

@@ -11,7 +11,7 @@ from kubernetes.client import ApiClient, ApiextensionsV1Api
 
 from hack import cluster
 from tests.apiserver.fleet import Fleet
-from tests.apiserver.kube import Kube, eventually
+from tests.apiserver.kube import Kube
 from tests.apiserver.operators import Running, operator
 
 CRDS = Path(__file__).parents[2] / "crds"
@@ -50,12 +50,10 @@ async def kube(kubeconfig: Path, api: ApiClient) -> AsyncIterator[Kube]:
     """A client of a fresh namespace, in which pods can be made."""
     found = Kube(kubeconfig, f"test-{uuid.uuid4().hex[:8]}")
     await found.request("POST", "/api/v1/namespaces", body={"metadata": {"name": found.namespace}})
-    account = f"/api/v1/namespaces/{found.namespace}/serviceaccounts"
-
-    async def has_account() -> bool:
-        return bool((await found.request("GET", account))["items"])
-
-    await eventually(has_account, what="the default service account")
+    # The controller makes it too, in its own time.
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}}
+    path = f"/api/v1/namespaces/{found.namespace}/serviceaccounts/default?fieldManager=tests"
+    await found.request("PATCH", path, body=account, content_type="application/apply-patch+yaml")
     yield found
     await found.request("DELETE", f"/api/v1/namespaces/{found.namespace}")
     await found.close()

@@ -10,6 +10,7 @@ import itertools
 import json
 import time
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Self
 
 import httpx
@@ -131,6 +132,7 @@ class Fleet:
         self.answered: set[str] = set()
         self.least_ready: int | None = None
         self._reported: dict[str, bool] = {}
+        self._node_reported_at = 0.0
         self._drained: dict[str, float] = {}
         self._task: asyncio.Task[None] | None = None
 
@@ -164,7 +166,27 @@ class Fleet:
                     raise
             await asyncio.sleep(0.03)
 
+    async def _keep_node(self) -> None:
+        # Without a node that reports, the controllers would take its pods away.
+        if time.monotonic() - self._node_reported_at < 5:
+            return
+        self._node_reported_at = time.monotonic()
+        try:
+            await self.kube.request("POST", "/api/v1/nodes", body={"metadata": {"name": NODE}})
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code != 409:
+                raise
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        ready = {"type": "Ready", "status": "True", "reason": "Simulated", "message": "", "lastHeartbeatTime": now}
+        await self.kube.request(
+            "PATCH",
+            f"/api/v1/nodes/{NODE}/status",
+            body={"status": {"conditions": [ready]}},
+            content_type="application/strategic-merge-patch+json",
+        )
+
     async def _step(self) -> None:
+        await self._keep_node()
         pods = {pod["metadata"]["name"]: pod for pod in await self.kube.items("pods")}
         for name in [name for name in self.workers if name not in pods]:
             await self.workers.pop(name).stop()

@@ -4,14 +4,21 @@ import asyncio
 import gc
 import time
 import warnings
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
 
 from reranker_operator import api
 from reranker_operator.api import Api
 from reranker_operator.metrics import Metrics
 from reranker_operator.operate import Operator
 from reranker_operator.settings import Settings
+from tests.apiserver.kube import Json
+
+#: A run of kopf that is stopped while it begins leaves its sessions to the garbage collector, whenever that comes.
+MARKS = [pytest.mark.apiserver, pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")]
 
 WRITES = ("PATCH", "POST", "PUT", "DELETE")
 
@@ -35,8 +42,30 @@ class Running:
         return sum(self.requests(*WRITES).values())
 
 
+class DyingApi(Api):
+    """The way to the API server of a process that is killed at its n-th write, before or after that arrives."""
+
+    def __init__(self, config: Any, metrics: Metrics, *, dies_at: int, arrives: bool) -> None:
+        super().__init__(config, metrics)
+        self._left = dies_at
+        self._arrives = arrives
+        self.dead = asyncio.Event()
+
+    async def _request(self, method: str, resource: str, path: str, **request: Any) -> Json:
+        if method in WRITES:
+            self._left -= 1
+        if self._left > 0:
+            return await super()._request(method, resource, path, **request)
+        if self._arrives and not self.dead.is_set():
+            await super()._request(method, resource, path, **request)
+        self.dead.set()
+        return await asyncio.get_running_loop().create_future()  # for ever, as nothing of a killed process goes on
+
+
 @asynccontextmanager
-async def operator(namespace: str, **settings: object) -> AsyncIterator[Running]:
+async def operator(
+    namespace: str, connect: Callable[[Any, Metrics], Api] = Api, **settings: object
+) -> AsyncIterator[Running]:
     """The operator as the process runs it, without signals; KUBECONFIG must be set."""
     metrics = Metrics()
     chosen = Settings.model_validate(
@@ -48,7 +77,7 @@ async def operator(namespace: str, **settings: object) -> AsyncIterator[Running]
             **settings,
         }
     )
-    connection = Api(await api.configuration(), metrics)
+    connection = connect(await api.configuration(), metrics)
     stop = asyncio.Event()
     task = asyncio.create_task(Operator(chosen, connection, metrics).run(stop))
     try:
@@ -63,7 +92,7 @@ async def operator(namespace: str, **settings: object) -> AsyncIterator[Running]
 
 
 def _collect() -> None:
-    # A run of kopf that is stopped while it begins leaves its sessions to the garbage collector.
+    # What is left beyond the last test would be nobody's.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         gc.collect()

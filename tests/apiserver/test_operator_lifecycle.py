@@ -1,13 +1,12 @@
 """A model's whole life against a real API server: children, adapters, swaps, repair, deletion."""
 
-import pytest
 
 from tests.apiserver.fleet import Fleet
 from tests.apiserver.kube import Json, Kube, eventually
 from tests.apiserver.models import condition, edit, events, manifest, model, until_ready
-from tests.apiserver.operators import Running
+from tests.apiserver.operators import MARKS, Running
 
-pytestmark = pytest.mark.apiserver
+pytestmark = MARKS
 
 
 async def test_a_model_becomes_ready_with_all_its_children(kube: Kube, fleet: Fleet, running: Running) -> None:

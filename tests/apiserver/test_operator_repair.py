@@ -9,9 +9,9 @@ import pytest
 from tests.apiserver.fleet import Fleet
 from tests.apiserver.kube import Json, Kube, eventually
 from tests.apiserver.models import condition, edit, manifest, model, until_ready
-from tests.apiserver.operators import Running, operator
+from tests.apiserver.operators import MARKS, Running, operator
 
-pytestmark = pytest.mark.apiserver
+pytestmark = MARKS
 
 CHILDREN = {
     "Deployment": ("deployments", "bge"),

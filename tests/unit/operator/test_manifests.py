@@ -1,0 +1,170 @@
+"""The objects that a model owns: what the contract and restricted pod security ask of them."""
+
+from typing import Any
+
+import pytest
+
+from reranker_operator import manifests, names
+from reranker_operator.pod_template import pod_template
+from reranker_operator.settings import Settings
+from reranker_operator.state import Kind
+from tests.unit.operator.worlds import SETTINGS, empty, goal, model
+
+REVISION = "bge-1436b70b"
+
+
+def template(settings: Settings = SETTINGS, claims: tuple[str, ...] = ("models",), **spec: Any) -> dict[str, Any]:
+    return pod_template(model(**spec), "t-00000000", claims, settings)["spec"]
+
+
+def containers(spec: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {c["name"]: c for c in (*spec["initContainers"], *spec["containers"])}
+
+
+def mounts(container: dict[str, Any]) -> dict[str, bool]:
+    return {mount["mountPath"]: mount.get("readOnly", False) for mount in container["volumeMounts"]}
+
+
+def test_revisions_and_keys_are_what_they_were_so_that_an_upgrade_rolls_nothing() -> None:
+    source = {"uri": "hf://BAAI/bge-reranker-v2-m3", "revision": "953dc6f6"}
+    engine = {"dtype": "auto", "maxLength": 512, "scores": "sigmoid"}
+    assert names.model_revision("bge", source, engine) == "bge-3334361c"
+    assert names.adapter_revision("legal", {"uri": "pvc://models/legal"}) == "legal-7fb66511"
+
+
+def test_every_child_has_the_model_as_its_controller_and_the_common_labels() -> None:
+    for kind, child in goal(empty(model())).children.items():
+        assert child["kind"] == kind
+        [owner] = child["metadata"]["ownerReferences"]
+        assert (owner["kind"], owner["name"], owner["uid"], owner["controller"]) == (
+            "RerankerModel",
+            "bge",
+            "uid-1",
+            True,
+        )
+        assert child["metadata"]["labels"] == names.labels("bge")
+
+
+def test_selectors_use_the_models_label_alone() -> None:
+    children = goal(empty(model())).children
+    only = {"reranker.dev/model": "bge"}
+    assert children[Kind.SERVICE]["spec"]["selector"] == only
+    assert children[Kind.DEPLOYMENT]["spec"]["selector"] == {"matchLabels": only}
+    assert children[Kind.POD_DISRUPTION_BUDGET]["spec"]["selector"] == {"matchLabels": only}
+
+
+def test_the_template_key_is_the_label_and_the_argument_of_both_containers() -> None:
+    wanted = goal(empty(model()))
+    pod = wanted.children[Kind.DEPLOYMENT]["spec"]["template"]
+    assert pod["metadata"]["labels"]["reranker.dev/template"] == wanted.template
+    args = {name: container["args"] for name, container in containers(pod["spec"]).items()}
+    assert args == {
+        "fetcher": ["fetch", f"--template={wanted.template}"],
+        "server": ["serve", f"--template={wanted.template}"],
+    }
+
+
+OTHER_TEMPLATES: dict[str, dict[str, Any]] = {
+    "image": {"settings": Settings(worker_image="worker:2")},
+    "pull policy": {"settings": Settings(worker_image="worker:1", worker_image_pull_policy="Always")},
+    "pull secrets": {"settings": Settings(worker_image="worker:1", worker_image_pull_secrets="registry")},
+    "hub": {"settings": Settings(worker_image="worker:1", hf_endpoint="http://hub")},
+    "claims": {"claims": ("models", "lora")},
+    "revision": {"revision": "bge-ffffffff"},
+    "resources": {"resources": {"limits": {"nvidia.com/gpu": 1}}},
+    "node selector": {"nodeSelector": {"pool": "gpu"}},
+    "tolerations": {"tolerations": [{"key": "gpu", "operator": "Exists"}]},
+    "cache size": {"cache": {"size": "1Gi"}},
+    "secret": {"source": {"uri": "pvc://models/one", "secretRef": {"name": "token"}}},
+}
+
+
+@pytest.mark.parametrize("change", OTHER_TEMPLATES.values(), ids=OTHER_TEMPLATES.keys())
+def test_the_template_key_changes_with_all_that_a_pod_is_made_of(change: dict[str, Any]) -> None:
+    def key(
+        settings: Settings = SETTINGS, claims: tuple[str, ...] = ("models",), revision: str = REVISION, **spec: Any
+    ) -> str:
+        return manifests.template_key(model(**spec), revision, claims, settings)
+
+    assert key(**change) != key()
+
+
+def test_amounts_that_are_the_same_make_the_same_template() -> None:
+    one, also_one = ({"resources": {"limits": {"nvidia.com/gpu": amount}}} for amount in (1, "1"))
+    assert goal(empty(model(**one))).template == goal(empty(model(**also_one))).template
+
+
+def test_only_the_fetcher_can_write_the_cache_and_see_claims() -> None:
+    found = containers(template())
+    assert mounts(found["fetcher"]) == {
+        "/cache": False,
+        "/run/reranker": False,
+        "/tmp": False,
+        "/etc/reranker/serving": True,
+        "/etc/reranker/podinfo": True,
+        "/pvc/models": True,
+    }
+    assert mounts(found["server"]) == {
+        "/cache": True,
+        "/run/reranker": True,
+        "/tmp": False,
+        "/etc/reranker/serving": True,
+        "/etc/reranker/podinfo": True,
+    }
+
+
+def test_only_the_fetcher_gets_the_token_and_only_by_its_one_key() -> None:
+    source = {"uri": "hf://o/r", "revision": "main", "secretRef": {"name": "hf"}}
+    found = containers(template(Settings(worker_image="worker:1", hf_endpoint="http://hub"), source=source))
+    assert found["fetcher"]["env"] == [
+        {"name": "HF_ENDPOINT", "value": "http://hub"},
+        {"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": {"name": "hf", "key": "HF_TOKEN"}}},
+    ]
+    assert {"name": "HF_HUB_OFFLINE", "value": "1"} in found["server"]["env"]
+    assert "secretKeyRef" not in str(found["server"])
+
+
+@pytest.mark.parametrize("name", ["fetcher", "server"])
+def test_containers_meet_restricted_pod_security_with_a_read_only_root(name: str) -> None:
+    assert containers(template())[name]["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+
+
+def test_the_pod_has_no_token_and_runs_as_nobody() -> None:
+    spec = template()
+    assert spec["automountServiceAccountToken"] is False
+    security = spec["securityContext"]
+    assert (security["runAsNonRoot"], security["runAsUser"], security["fsGroup"]) == (True, 65532, 65532)
+    assert security["seccompProfile"] == {"type": "RuntimeDefault"}
+
+
+def test_the_longest_drain_fits_into_the_grace_period() -> None:
+    assert template()["terminationGracePeriodSeconds"] == 330
+
+
+def test_the_fetcher_is_a_native_sidecar_and_the_podinfo_brings_the_annotation() -> None:
+    spec = template()
+    assert spec["initContainers"][0]["restartPolicy"] == "Always"
+    volumes = {volume["name"]: volume for volume in spec["volumes"]}
+    [item] = volumes["podinfo"]["downwardAPI"]["items"]
+    assert item == {
+        "path": "serving-manifest",
+        "fieldRef": {"fieldPath": "metadata.annotations['reranker.dev/serving-manifest']"},
+    }
+    assert volumes["serving"]["configMap"]["name"] == "bge-serving"
+
+
+def test_members_that_are_not_given_do_not_stand_in_the_template() -> None:
+    assert not {"nodeSelector", "tolerations", "imagePullSecrets"} & set(template())
+    assert "resources" not in containers(template())["server"]
+
+
+def test_the_strategy_is_the_rollouts() -> None:
+    wanted = manifests.deployment(
+        model(rollout={"maxSurge": 2, "maxUnavailable": 1, "progressDeadlineSeconds": 60}), "t", REVISION, (), SETTINGS
+    )
+    assert wanted["spec"]["strategy"]["rollingUpdate"] == {"maxSurge": 2, "maxUnavailable": 1}
+    assert (wanted["spec"]["progressDeadlineSeconds"], wanted["spec"]["revisionHistoryLimit"]) == (60, 2)
