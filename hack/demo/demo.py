@@ -112,7 +112,7 @@ def _show_ranking(kubectl: Kubectl, asked: Sequence[Question]) -> None:
 def _add_adapter(kubectl: Kubectl, sent: Traffic, artifact: Artifact, rate: float) -> float:
     """Add the adapter under load; return the seconds from `kubectl patch` until every pod has scored with it."""
     before = kubectl.pods(MODEL)
-    with probe(kubectl, [pod.address for pod in before], ADAPTER, OUTPUT) as scored_by_every_pod:
+    with probe(kubectl, [f"{pod.address}:8080" for pod in before], ADAPTER, OUTPUT) as scored_by_every_pod:
         sent.order("phase adapter load")
         began = time.monotonic()
         kubectl.patch(RESOURCE, manifests.adapter_patch(ADAPTER, artifact.name, artifact.digest))

@@ -1,8 +1,10 @@
 """kubectl as the demo uses it: commands with their output, objects in and out."""
 
+import contextlib
 import json
 import os
 import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,18 +69,21 @@ class Kubectl:
             if "deletionTimestamp" not in item["metadata"]
         ]
 
-    def start(self, *arguments: str, log: Path) -> "subprocess.Popen[str]":
-        """Start a command whose input and output are the caller's to hold; its errors go to a log."""
-        with log.open("w") as errors:
-            return subprocess.Popen(
-                self.argv(*arguments),
-                env=self.environment,
-                text=True,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                bufsize=1,
-            )
+    @contextlib.contextmanager
+    def running(self, *arguments: str, log: Path) -> "Iterator[subprocess.Popen[str]]":
+        """Run a command for a block, which holds its input and output; its errors go to a log."""
+        pipe = subprocess.PIPE
+        with (
+            log.open("w") as errors,
+            subprocess.Popen(
+                self.argv(*arguments), env=self.environment, text=True, stdin=pipe, stdout=pipe, stderr=errors
+            ) as process,
+        ):
+            try:
+                yield process
+            finally:
+                if process.poll() is None:
+                    process.terminate()
 
     def attempt(self, *arguments: str) -> str:
         """Return what a command prints, be it an error; for looking at what went wrong."""

@@ -153,7 +153,7 @@ async def probe(pods: list[str], adapter: str, longest_s: float, body: dict[str,
 
 
 async def _probe_pod(session: aiohttp.ClientSession, pod: str, body: dict[str, Any]) -> None:
-    while (row := await ask(session, f"http://{pod}:8080/v1/rerank", body))["error"]:  # noqa: ASYNC110 - it waits for another machine
+    while (row := await ask(session, f"http://{pod}/v1/rerank", body))["error"]:  # noqa: ASYNC110 - it waits for another machine
         await asyncio.sleep(PROBE_PERIOD_S)
     emit({"pod": pod, "adapter": row["adapter"]})
 
@@ -172,7 +172,7 @@ def main() -> None:
     for name in ("load", "ask"):
         commands.add_parser(name).add_argument("--url", required=True)
     commands.choices["load"].add_argument("--rate", type=float, required=True, help="requests a second")
-    commands.add_parser("probe").add_argument("--pods", nargs="+", required=True, help="addresses")
+    commands.add_parser("probe").add_argument("--pods", nargs="+", required=True, help="address:port of each")
     commands.choices["probe"].add_argument("--adapter", required=True)
     for name in ("load", "probe"):
         commands.choices[name].add_argument("--bodies", type=Path, required=True, help="JSON-lines file of requests")

@@ -78,43 +78,43 @@ class Traffic:
             raise StepError(f"the load failed; its log is {self._log}:\n{tail(self._log)}")
         return [seen.request for seen in self.seen]
 
+    def stop(self) -> None:
+        """End the load at once where it still runs, as after an error."""
+        if self._process.poll() is None:
+            self._process.terminate()
+        self._reader.join(WAIT_S)
+
 
 @contextlib.contextmanager
 def traffic(kubectl: Kubectl, url: str, rate: float, folder: Path) -> Iterator[Traffic]:
     """Run the load for a block, with its history and log in a folder."""
     log = folder / "load.log"
-    process = kubectl.start(
-        *PYTHON, "load", f"--url={url}", f"--rate={rate}", f"--longest={LONGEST_S}", BODIES, log=log
-    )
-    try:
-        yield Traffic(process, folder / "history.jsonl", log)
-    finally:
-        if process.poll() is None:
-            process.terminate()
-            process.wait(WAIT_S)
+    command = ("load", f"--url={url}", f"--rate={rate}", f"--longest={LONGEST_S}", BODIES)
+    with kubectl.running(*PYTHON, *command, log=log) as process:
+        running = Traffic(process, folder / "history.jsonl", log)
+        try:
+            yield running
+        finally:
+            running.stop()
 
 
 @contextlib.contextmanager
 def probe(kubectl: Kubectl, pods: Sequence[str], adapter: str, folder: Path) -> Iterator[Callable[[], None]]:
-    """Probe each pod for an adapter from now on; the yielded function returns once every pod has scored with it."""
+    """Probe each pod (address:port) from now on; the yielded function returns once all have scored with the adapter."""
     log = folder / "probe.log"
-    limits = [f"--adapter={adapter}", f"--longest={WAIT_S}", BODIES]
-    process = kubectl.start(*PYTHON, "probe", "--pods", *pods, *limits, log=log)
-    assert process.stdout is not None
-    if "probing" not in process.stdout.readline():
-        raise StepError(f"the probe did not start; its log is {log}:\n{tail(log)}")
+    command = ("probe", "--pods", *pods, f"--adapter={adapter}", f"--longest={WAIT_S}", BODIES)
+    with kubectl.running(*PYTHON, *command, log=log) as process:
+        assert process.stdout is not None
+        lines = iter(process.stdout)
+        if "probing" not in next(lines, ""):
+            raise StepError(f"the probe did not start; its log is {log}:\n{tail(log)}")
 
-    def wait() -> None:
-        scored = [line for line in process.stdout or () if line.strip()]
-        if process.wait(WAIT_S) or len(scored) != len(pods):
-            raise StepError(
-                f"adapter {adapter} was answered by {len(scored)} of {len(pods)} pods in {WAIT_S:.0f}s; "
-                f"the probe's log is {log}:\n{tail(log)}"
-            )
+        def wait() -> None:
+            scored = len(list(lines))
+            if process.wait(WAIT_S) or scored != len(pods):
+                raise StepError(
+                    f"adapter {adapter} was answered by {scored} of {len(pods)} pods in {WAIT_S:.0f}s; "
+                    f"the probe's log is {log}:\n{tail(log)}"
+                )
 
-    try:
         yield wait
-    finally:
-        if process.poll() is None:
-            process.terminate()
-            process.wait(WAIT_S)
