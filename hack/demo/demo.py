@@ -18,7 +18,7 @@ from hack.images.delivery import build, images, load
 
 OUTPUT = REPOSITORY / "build" / "demo"
 QUESTIONS = REPOSITORY / "examples" / "debian-search" / "queries.json"
-SHOWN = "Profile based Illumina pair-end Reads Simulator"
+SHOWN = "cave surveying and mapping software"
 URL = f"http://{MODEL}.{NAMESPACE}.svc:8080/v1/rerank"
 ADAPTER = "lora-science"
 RATE = 12.0  # requests a second; two cores bear it with the whole cluster beside
