@@ -59,7 +59,7 @@ def build_arguments(recipe: Recipe, reference: str, base_image: str, pip_config:
         mounts.append(f"--volume={pipconfig.CERTIFICATES}:{pipconfig.CERTIFICATES}:ro")
     settings = (("BASE_IMAGE", base_image), *recipe.arguments)
     return [
-        *["--layers", "--network=host", "--isolation=chroot", f"--file={REPOSITORY / recipe.dockerfile}"],
+        *["--layers", "--force-rm", "--network=host", "--isolation=chroot", f"--file={REPOSITORY / recipe.dockerfile}"],
         *(f"--build-arg={name}={value}" for name, value in settings),
         *([f"--build-context=wheels={recipe.wheels}"] if recipe.wheels else []),
         *mounts,
