@@ -19,6 +19,9 @@ from typing import Any
 class OperatorError(Exception):
     """Anything that a later attempt may overcome."""
 
+    #: Whether the API server itself is in trouble, which the other models meet as well.
+    outage = False
+
 
 class NoCluster(OperatorError):
     """Nothing says where the API server is."""
@@ -27,6 +30,8 @@ class NoCluster(OperatorError):
 class Unreachable(OperatorError):
     """No answer came."""
 
+    outage = True
+
 
 class Refused(OperatorError):
     """The API server answered with an error."""
@@ -34,6 +39,7 @@ class Refused(OperatorError):
     def __init__(self, what: str, status: int, message: str) -> None:
         super().__init__(f"{what}: {status}: {message}")
         self.status = status
+        self.outage = status >= 500
 
 
 class NotFound(Refused):

@@ -27,9 +27,9 @@ class Endless:
     """Backoffs in seconds for ever: the API server may be away for any time."""
 
     def __iter__(self) -> Iterator[float]:
-        yield from (0.5, 1.0, 2.0)
+        yield from (0.25, 0.5, 1.0)
         while True:
-            yield 5.0
+            yield 2.0
 
 
 def registry(notify: Notify) -> kopf.OperatorRegistry:

@@ -1,6 +1,7 @@
 """The process: startup, the loops that run until a signal, shutdown."""
 
 import asyncio
+import contextlib
 import os
 import random
 import signal
@@ -25,8 +26,8 @@ from reranker_operator.workqueue import WorkQueue
 log = structlog.get_logger(__name__)
 
 BEAT_S = 1.0
-#: While the API server doesn't list the models, it is asked this often instead of once a resync.
-LISTING_RETRY_S = 2.0
+#: Between two listings, while the API server is away or seems to be.
+LISTING_PAUSE_S = 2.0
 
 
 class Operator:
@@ -41,6 +42,7 @@ class Operator:
         self._queue: WorkQueue[Key] = WorkQueue(time.monotonic)
         self._health = Health(time.monotonic, settings.resync_seconds)
         self._server = HealthServer((settings.health_address, settings.health_port), self._health, metrics.registry)
+        self._outage = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._watching = Watching(self._notify, settings.watched_namespaces, metrics)
         metrics.queue_depth.set_function(lambda: len(self._queue))
@@ -80,31 +82,46 @@ class Operator:
             await asyncio.sleep(BEAT_S)
 
     async def _resync(self) -> None:
-        """Make every model due once in a while, so that a lost watch event delays a change and no more."""
-        while True:
-            answered = await self._list()
-            self._health.heard()
-            self._health.listed(answered=answered)
-            self._metrics.resyncs.labels("answered" if answered else "failed").inc()
-            every = self._settings.resync_seconds * random.uniform(0.9, 1.1)  # noqa: S311  (spreads load)
-            await asyncio.sleep(every if answered else min(every, LISTING_RETRY_S))
+        """Make every model due once in a while, so that a lost watch event delays a change and no more.
 
-    async def _list(self) -> bool:
+        And once an outage of the API server is over: by then backoffs may have grown to minutes.
+        """
+        due_at, missed = 0.0, False
+        while True:
+            self._outage.clear()
+            keys = await self._list()
+            if keys is not None and (missed or time.monotonic() >= due_at):
+                for key in keys:
+                    self._queue.add(key)
+                due_at = time.monotonic() + self._settings.resync_seconds * random.uniform(0.9, 1.1)  # noqa: S311
+            missed = keys is None
+            await asyncio.sleep(LISTING_PAUSE_S)
+            if not missed:
+                await self._outage_until(due_at)
+
+    async def _outage_until(self, due_at: float) -> None:
+        """Wait until a reconcile meets an outage, or the time comes."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(due_at - time.monotonic()):
+                await self._outage.wait()
+
+    async def _list(self) -> list[Key] | None:
+        """All models; None when the API server doesn't list them."""
+        keys = None
         try:
             keys = await self._cluster.models(self._settings.watched_namespaces)
+            self._watching.start()
+            self._metrics.models.set(len(keys))
         except NotFound:
             # kopf looks for the API once, when it starts: start it when there is something to find.
             log.warning("the API server doesn't serve RerankerModels; install the CRD")
             await self._watching.stop()
-            return False
         except OperatorError as error:
             log.warning("the models couldn't be listed", error=str(error))
-            return False
-        self._watching.start()
-        self._metrics.models.set(len(keys))
-        for key in keys:
-            self._queue.add(key)
-        return True
+        self._health.heard()
+        self._health.listed(answered=keys is not None)
+        self._metrics.resyncs.labels("failed" if keys is None else "answered").inc()
+        return keys
 
     async def _work(self) -> None:
         while True:
@@ -123,6 +140,8 @@ class Operator:
             self._metrics.reconciles.labels("conflict").inc()
             log.debug("decided on old news", model=str(key), error=str(error), again_s=round(self._queue.retry(key), 1))
         except OperatorError as error:
+            if error.outage:
+                self._outage.set()
             self._metrics.reconciles.labels("failed").inc()
             log.warning(
                 "a reconcile failed", model=str(key), error=str(error), again_s=round(self._queue.retry(key), 1)

@@ -10,7 +10,8 @@ import yaml
 from kubernetes.client import ApiClient, ApiextensionsV1Api
 
 from hack import cluster
-from tests.apiserver.fleet import Fleet
+from reranker_operator import worker_client
+from tests.apiserver.fleet import INTERNAL_PORT, Fleet
 from tests.apiserver.kube import Kube
 from tests.apiserver.operators import Running, operator
 
@@ -68,8 +69,9 @@ async def fleet(kube: Kube) -> AsyncIterator[Fleet]:
 
 @pytest.fixture
 def in_cluster(kubeconfig: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The operator in this process finds the control plane."""
+    """The operator in this process finds the control plane and the simulated workers."""
     monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
+    monkeypatch.setattr(worker_client, "INTERNAL_PORT", INTERNAL_PORT)
 
 
 @pytest.fixture

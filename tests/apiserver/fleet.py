@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import itertools
 import json
+import socket
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -18,7 +19,16 @@ from aiohttp import web
 
 from tests.apiserver.kube import Json, Kube
 
-INTERNAL_PORT = 8081
+
+def free_port() -> int:
+    """A port that nobody uses on any of the addresses below; on 8081 a real worker may run on this machine."""
+    with socket.create_server(("0.0.0.0", 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port
+
+
+#: Stands for the internal port; the operator under test is told so.
+INTERNAL_PORT = free_port()
 ANNOTATION = "reranker.dev/serving-manifest"
 ADDRESSES = (
     f"127.{second}.{third}.{fourth}"
@@ -162,7 +172,7 @@ class Fleet:
             except httpx.TransportError:
                 await asyncio.sleep(0.2)  # the API server is away, as some tests want it
             except httpx.HTTPStatusError as error:
-                if error.response.status_code not in {404, 409}:  # a pod went or changed meanwhile
+                if error.response.status_code not in {404, 409, 503}:  # a pod went meanwhile, or the server does
                     raise
             await asyncio.sleep(0.03)
 

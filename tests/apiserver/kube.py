@@ -77,7 +77,7 @@ class Kube:
         return await self.request("DELETE", self.path(resource, name), body=options or None)
 
 
-async def eventually(see: Callable[[], Awaitable[T]], *, within_s: float = 15, what: str = "") -> T:
+async def eventually(see: Callable[[], Awaitable[T]], *, within_s: float = 30, what: str = "") -> T:
     """The first true value of `see`; fails with what was seen last."""
     end = time.monotonic() + within_s
     while not (seen := await see()):

@@ -26,7 +26,7 @@ def condition(live: Json | None, name: str) -> Json:
     return next((c for c in status.get("conditions") or () if c["type"] == name), {})
 
 
-async def until_ready(kube: Kube, within_s: float = 15) -> Json:
+async def until_ready(kube: Kube, within_s: float = 30) -> Json:
     """The model, once its present generation is Ready."""
 
     async def ready() -> Json | None:

@@ -59,7 +59,10 @@ class DyingApi(Api):
         if self._arrives and not self.dead.is_set():
             await super()._request(method, resource, path, **request)
         self.dead.set()
-        return await asyncio.get_running_loop().create_future()  # for ever, as nothing of a killed process goes on
+        never: Json = (
+            await asyncio.get_running_loop().create_future()
+        )  # for ever, as nothing of a killed process goes on
+        return never
 
 
 @asynccontextmanager

@@ -46,12 +46,12 @@ async def test_a_roll_survives_the_operators_death_at_any_write(
     async with operator(kube.namespace, connect):
         await edit(kube, source={"uri": "pvc://models/two"})
         dead = asyncio.create_task(dying[0].dead.wait())
-        over = asyncio.create_task(until_ready(kube, within_s=30))
+        over = asyncio.create_task(until_ready(kube))
         await asyncio.wait([dead, over], return_when=asyncio.FIRST_COMPLETED)
         for task in (dead, over):
             task.cancel()
     async with operator(kube.namespace):
-        live = await until_ready(kube, within_s=30)
+        live = await until_ready(kube)
     new = live["status"]["revisions"]["serving"]["name"]
     assert fleet.least_ready == 2
     assert fleet.answered == {old, new}

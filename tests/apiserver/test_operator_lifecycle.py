@@ -1,6 +1,5 @@
 """A model's whole life against a real API server: children, adapters, swaps, repair, deletion."""
 
-
 from tests.apiserver.fleet import Fleet
 from tests.apiserver.kube import Json, Kube, eventually
 from tests.apiserver.models import condition, edit, events, manifest, model, until_ready
@@ -87,7 +86,7 @@ async def test_a_new_revision_rolls_without_fewer_ready_pods_and_old_names_leave
     old = (await until_ready(kube))["status"]["revisions"]["serving"]["name"]
     fleet.watch_readiness()
     await edit(kube, source={"uri": "pvc://models/two"})
-    live = await until_ready(kube, within_s=30)
+    live = await until_ready(kube)
     new = live["status"]["revisions"]["serving"]["name"]
     assert new != old
     assert fleet.least_ready == 2
@@ -141,13 +140,13 @@ async def test_a_revision_that_is_overtaken_before_it_was_admitted_never_answers
     await edit(kube, source={"uri": "pvc://models/two"})
 
     async def middle() -> str | None:
-        served = {w.own()["revision"] for w in fleet.workers.values() if w.own()}
+        served = {own["revision"] for w in fleet.workers.values() if (own := w.own())}
         return next(iter(served - {old}), None)
 
     overtaken = await eventually(middle, what="a pod of the middle revision")
     fleet.load_s = 0.3
     await edit(kube, source={"uri": "pvc://models/three"})
-    live = await until_ready(kube, within_s=30)
+    live = await until_ready(kube)
     assert live["status"]["revisions"]["serving"]["name"] != overtaken
     assert overtaken not in fleet.answered
     assert len(fleet.answered) == 2
@@ -177,12 +176,12 @@ async def test_another_image_or_placement_rolls_the_pods_and_keeps_the_revision(
     pods = set(fleet.workers)
     fleet.watch_readiness()
     await edit(kube, nodeSelector={"pool": "gpu"})
-    live = await until_ready(kube, within_s=30)
+    live = await until_ready(kube)
     assert not pods & set(fleet.workers)
     assert live["status"]["revisions"]["serving"]["name"] == before
     assert fleet.least_ready == 2
     await edit(kube, nodeSelector=None)
-    await until_ready(kube, within_s=30)
+    await until_ready(kube)
     deployment = await kube.get("deployments", "bge")
     assert deployment is not None
     assert "nodeSelector" not in deployment["spec"]["template"]["spec"]

@@ -45,7 +45,7 @@ async def test_an_edited_field_is_put_back_within_two_seconds(
     await kube.patch(resource, name, change)
 
     async def repaired() -> bool:
-        return _owned(await kube.get(resource, name)) == _owned(before)
+        return bool(_owned(await kube.get(resource, name)) == _owned(before))
 
     await eventually(repaired, within_s=2, what=f"{child} as it was")
 
@@ -105,7 +105,7 @@ async def test_a_manifest_deleted_during_a_roll_keeps_the_old_revision_serving(
     found = await manifest(kube)
     assert {m["revision"] for m in found["models"]} > {old}
     assert found["generation"] >= told
-    await until_ready(kube, within_s=30)
+    await until_ready(kube)
     assert fleet.least_ready == 2
 
 
@@ -190,7 +190,7 @@ async def test_everything_goes_with_the_model_while_the_operator_is_down(
         left = [await kube.get(resource, name) for resource, name in CHILDREN.values()]
         return not any(left) and not await kube.items("pods")
 
-    await eventually(gone, within_s=30, what="no child and no pod")
+    await eventually(gone, what="no child and no pod")
 
 
 async def test_a_model_made_again_under_its_name_takes_over_after_its_predecessor_is_gone(
@@ -200,7 +200,7 @@ async def test_a_model_made_again_under_its_name_takes_over_after_its_predecesso
     first = await until_ready(kube)
     await kube.delete("rerankermodels", "bge")
     await kube.create("rerankermodels", model())
-    second = await until_ready(kube, within_s=30)
+    second = await until_ready(kube)
     assert second["metadata"]["uid"] != first["metadata"]["uid"]
     for resource, name in CHILDREN.values():
         child = await kube.get(resource, name)

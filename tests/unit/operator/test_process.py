@@ -211,4 +211,4 @@ def test_kopf_is_told_to_write_nothing_and_never_to_kill_the_process() -> None:
     assert settings.peering.standalone is True
     assert settings.process.ultimate_exiting_timeout is None
     backoffs = iter(settings.networking.error_backoffs)  # type: ignore[arg-type]
-    assert [next(backoffs) for _ in range(100)][-1] == 5.0
+    assert [next(backoffs) for _ in range(100)][-1] == 2.0

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -216,7 +217,7 @@ def test_pods_mount_the_claims(world: World, claims: tuple[str, ...]) -> None:
     assert rollout.claims(world, rollout.wanted_model(world.model).revision) == claims
 
 
-NAMES = {
+NAMES: dict[str, tuple[dict[str, Any], str]] = {
     "given": ({"source": {"uri": ONE}, "servedName": "mine"}, "mine"),
     "the hub's repository": ({"source": {"uri": "hf://BAAI/bge", "revision": "main"}}, "BAAI/bge"),
     "the resource's": ({"source": {"uri": ONE}}, "bge"),
@@ -224,5 +225,5 @@ NAMES = {
 
 
 @pytest.mark.parametrize(("spec", "expected"), NAMES.values(), ids=NAMES.keys())
-def test_clients_call_the_model_by_the_name(spec: dict[str, object], expected: str) -> None:
+def test_clients_call_the_model_by_the_name(spec: dict[str, Any], expected: str) -> None:
     assert goal(empty(model(**spec))).manifest.served_name == expected

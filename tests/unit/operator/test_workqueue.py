@@ -128,9 +128,9 @@ def test_a_thousand_delayed_keys_come_in_the_order_of_their_times(queue: WorkQue
     seen = []
     while (wait := queue.due_in()) is not None:
         clock.now += wait
-        while (key := queue.take()) is not None:
-            seen.append(key)
-            queue.done(key)
+        while (taken := queue.take()) is not None:
+            seen.append(taken)
+            queue.done(taken)
     assert seen == sorted(order)
 
 

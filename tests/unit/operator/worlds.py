@@ -96,7 +96,8 @@ def edited(world: World, wanted: Model) -> World:
 
 def without_manifest(world: World) -> World:
     """The ConfigMap deleted; the pods keep the annotation that told them."""
-    children = {kind: live for kind, live in world.children.items() if kind is not Kind.CONFIG_MAP}
+    children = dict(world.children)
+    del children[Kind.CONFIG_MAP]
     told = tuple(replace(pod, manifest=world.manifest) for pod in world.pods)
     return replace(world, children=children, manifest=None, pods=told)
 
