@@ -134,6 +134,7 @@ def kube_controller_manager(plane: ControlPlane) -> Process:
         "use-service-account-credentials": "true",
         "service-account-private-key-file": plane.pki("service-account.key"),
         "root-ca-file": plane.pki("ca.crt"),
+        "flex-volume-plugin-dir": str(plane.layout.state / "volume-plugins"),
         "cluster-signing-cert-file": plane.pki("ca.crt"),
         "cluster-signing-key-file": plane.pki("ca.key"),
         **_serving(plane),

@@ -42,7 +42,7 @@ def kubeconfig(server: str, user: Credentials) -> str:
     )
 
 
-def kubelet(pki: Path, containerd_socket: Path, pod_logs: Path, healthz_port: int) -> str:
+def kubelet(pki: Path, containerd_socket: Path, state: Path, healthz_port: int) -> str:
     """Return the kubelet's configuration for a small shared machine, with cgroup v1 or v2."""
     return _json(
         {
@@ -57,7 +57,8 @@ def kubelet(pki: Path, containerd_socket: Path, pod_logs: Path, healthz_port: in
             "tlsPrivateKeyFile": str(pki / "kubelet.key"),
             "clusterDNS": [NODE_IP],
             "clusterDomain": CLUSTER_DOMAIN,
-            "podLogsDir": str(pod_logs),
+            "podLogsDir": str(state / "pod-logs"),
+            "volumePluginDir": str(state / "volume-plugins"),
             "cgroupDriver": "cgroupfs",
             "failCgroupV1": False,
             "failSwapOn": False,

@@ -23,7 +23,6 @@ SYSCTLS = (
 FOLDERS = (
     "/run/containerd",
     "/run/netns",
-    "/usr/libexec/kubernetes",
     "/var/lib/cni",
     "/var/lib/kubelet",
     "/var/log/containers",

@@ -28,9 +28,7 @@ def prepare(plane: ControlPlane, needed: Software) -> None:
     for made in (containerd_state, networks):
         made.mkdir(parents=True, exist_ok=True)
     texts = {
-        "kubelet.json": configs.kubelet(
-            layout.pki, layout.containerd_socket, layout.state / "pod-logs", plane.ports["kubelet"]
-        ),
+        "kubelet.json": configs.kubelet(layout.pki, layout.containerd_socket, layout.state, plane.ports["kubelet"]),
         "containerd.toml": configs.containerd(
             root=cache_home() / IMAGE_STORE,
             state=containerd_state,

@@ -21,7 +21,7 @@ from urllib.error import URLError
 from .progress import StepError, tail
 
 POLL_S = 0.05
-TERM_GRACE_S = 10.0
+TERM_GRACE_S = 3.0  # an API server with open watches would take a minute
 
 
 @dataclass(frozen=True)
