@@ -185,9 +185,7 @@ def test_a_build_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
 
 
 def test_a_failed_command_names_its_log_and_its_end(tmp_path: Path) -> None:
-    with pytest.raises(
-        StepError, match=r"compiling failed \(exit status 3\); its log is .*build\.log(?s:.*)no such"
-    ):
+    with pytest.raises(StepError, match=r"compiling failed \(exit status 3\); its log is .*build\.log(?s:.*)no such"):
         run_logged("compiling", ["sh", "-c", "echo no such file; exit 3"], log=tmp_path / "build.log")
 
 
