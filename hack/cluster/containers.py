@@ -35,6 +35,10 @@ class Containerd:
         listed = self._ctr("listing images", "images", "check", "--quiet", f"name=={reference}")
         return reference in listed.split()
 
+    def contents(self) -> set[str]:
+        """Return the digests of the manifests and layers that it stores."""
+        return set(self._ctr("listing contents", "content", "list", "--quiet").split())
+
     def import_archive(self, archive: Path) -> None:
         """Import a docker or OCI archive under the names that it carries."""
         self._ctr(f"importing {archive.name}", "images", "import", str(archive))

@@ -67,9 +67,11 @@ def build_arguments(recipe: Recipe, reference: str, base_image: str, pip_config:
     ]
 
 
-def write_archive(reference: str, archive: Path) -> None:
-    """Write an image as an OCI archive; uncompressed, since it is read again at once on the same machine."""
-    _output(f"writing {archive.name}", "push", "--disable-compression", reference, f"oci-archive:{archive}:{reference}")
+def write_layout(reference: str) -> Path:
+    """Return an OCI layout that holds an image, among others: layers that it has already are not written again."""
+    layout = store() / "layout"
+    _output(f"writing {reference}", "push", "--disable-compression", reference, f"oci:{layout}:{reference}")
+    return layout
 
 
 def push(reference: str) -> None:

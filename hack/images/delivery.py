@@ -13,7 +13,7 @@ from hack.cluster.containers import of_node
 from hack.cluster.paths import build_log, cache_home, locked
 from hack.cluster.progress import StepError, output_of, run_logged, step
 
-from . import base, buildah
+from . import base, buildah, layout
 from .recipes import RECIPES, REPOSITORY, Recipe, tag
 
 LOCAL, KIND, EXISTING = CLUSTERS = ("local", "kind", "existing")
@@ -124,10 +124,11 @@ def _import(reference: str) -> None:
     cluster = existing("local")
     if cluster is None:
         raise StepError("the local cluster is not up: python3 -m hack.cluster up")
+    containerd = of_node(cluster.layout)
     with tempfile.TemporaryDirectory(dir=buildah.store()) as name:
         archive = Path(name) / "image.tar"
-        buildah.write_archive(reference, archive)
-        of_node(cluster.layout).import_archive(archive)
+        layout.write_missing(buildah.write_layout(reference), reference, containerd.contents(), archive)
+        containerd.import_archive(archive)
 
 
 def _push(image: Image) -> None:

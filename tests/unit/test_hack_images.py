@@ -1,12 +1,15 @@
 """The images: tags that follow from content, the pip configuration of builds, and where images go."""
 
+import hashlib
+import json
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from hack.cluster.progress import StepError
-from hack.images import base, buildah, delivery, pipconfig, recipes
+from hack.images import base, buildah, delivery, layout, pipconfig, recipes
 from hack.images.recipes import Recipe
 
 RECIPE = Recipe("reranker-worker", "Dockerfile.worker", ("constraints.txt", "worker"), (("TORCH", "cpu"),))
@@ -141,3 +144,33 @@ def test_an_existing_cluster_needs_a_registry(monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(StepError, match="needs IMAGE_REGISTRY"):
         delivery.images(["operator"])
+
+
+def test_layers_that_the_cluster_has_are_not_archived_again(tmp_path: Path) -> None:
+    folder = tmp_path / "layout"
+    (folder / "blobs" / "sha256").mkdir(parents=True)
+    (folder / "oci-layout").write_text("{}")
+
+    def stored(content: bytes) -> str:
+        digest = hashlib.sha256(content).hexdigest()
+        (folder / "blobs" / "sha256" / digest).write_bytes(content)
+        return f"sha256:{digest}"
+
+    known, new, config = stored(b"dependencies"), stored(b"code"), stored(b"config")
+    layers = [{"digest": known}, {"digest": new}]
+    manifest = stored(json.dumps({"config": {"digest": config}, "layers": layers}).encode())
+    manifests = [
+        {"digest": manifest, "annotations": {layout.REFERENCE: "localhost/worker:2"}},
+        {"digest": "sha256:0", "annotations": {layout.REFERENCE: "localhost/worker:1"}},
+    ]
+    (folder / "index.json").write_text(json.dumps({"manifests": manifests}))
+
+    layout.write_missing(folder, "localhost/worker:2", {known}, tmp_path / "image.tar")
+
+    with tarfile.open(tmp_path / "image.tar") as tar:
+        assert sorted(name for name in tar.getnames() if name.startswith("blobs/")) == sorted(
+            f"blobs/{digest.replace(':', '/')}" for digest in (manifest, config, new)
+        )
+        index = tar.extractfile("index.json")
+        assert index is not None
+        assert json.loads(index.read())["manifests"] == manifests[:1]
