@@ -21,7 +21,7 @@ QUESTIONS = REPOSITORY / "examples" / "debian-search" / "queries.json"
 SHOWN = "cave surveying and mapping software"
 URL = f"http://{MODEL}.{NAMESPACE}.svc:8080/v1/rerank"
 ADAPTER = "lora-science"
-RATE = 12.0  # requests a second; two cores bear it with the whole cluster beside
+RATE = 6.0  # requests a second; two cores bear it while a third worker starts beside them
 CALM_S = 4  # of load between the steps
 
 

@@ -23,7 +23,9 @@ RESOURCE = f"rerankermodel/{MODEL}"
 READY_S = 300
 UNPACK = f"""
 import sys, tarfile
-tarfile.open(fileobj=sys.stdin.buffer, mode="r|").extractall("{MODELS_PATH}", filter="data")
+archive = tarfile.open(fileobj=sys.stdin.buffer, mode="r|")
+archive.extractall("{MODELS_PATH}")
+print(len(archive.getmembers()))
 """
 
 
@@ -53,7 +55,7 @@ def fill_claim(kubectl: Kubectl, image: str, artifacts: Sequence[Artifact]) -> N
     with step(f"{len(artifacts)} model folders copied into the claim {CLAIM}"):
         kubectl.apply(manifests.loader_pod(image))
         kubectl.wait("Ready", f"pod/{LOADER}", READY_S)
-        _stream(kubectl, archive(artifacts))
+        _stream(kubectl, archive(artifacts), files=sum(1 for a in artifacts for _ in a.folder.iterdir()))
         # A ReadWriteOnce claim is mounted on one node; on several nodes the model's pods have to go there.
         node = kubectl.get(f"pod/{LOADER}")["spec"]["nodeName"]
         kubectl("annotate", "--overwrite", f"pvc/{CLAIM}", f"{CONTENTS}={contents}", f"{manifests.NODE}={node}")
@@ -73,10 +75,11 @@ def archive(artifacts: Sequence[Artifact]) -> bytes:
     return buffer.getvalue()
 
 
-def _stream(kubectl: Kubectl, content: bytes) -> None:
+def _stream(kubectl: Kubectl, content: bytes, files: int) -> None:
     argv = kubectl.argv("exec", "--stdin", LOADER, "--", "python3", "-c", UNPACK)
     result = subprocess.run(argv, input=content, capture_output=True, env=kubectl.environment, check=False)
-    if result.returncode:
+    # kubectl has been seen to exit with 0 after the command in the pod had failed: only its own count is believed.
+    if result.returncode or result.stdout.decode().strip() != str(files):
         raise StepError(f"copying the models into the claim failed: {result.stderr.decode().strip()}")
 
 

@@ -108,7 +108,7 @@ def resource(name: str, uri: str, **spec: Any) -> Object:
         "spec": {
             "source": {"uri": uri},
             "engine": {"dtype": "float32", "maxLength": 128},
-            "resources": {"requests": {"cpu": "50m", "memory": "256Mi"}},
+            "resources": {"requests": {"cpu": "50m", "memory": "256Mi"}, "limits": {"cpu": "1"}},
             **spec,
         },
     }
