@@ -83,7 +83,9 @@ def install(kubeconfig: Path, images: dict[str, str]) -> None:
 
 def copy_into_claim(kube: Kube, folder: Path) -> None:
     """Unpack a folder's content onto the claim `models`, through the client pod."""
-    packed = subprocess.run(["tar", "-C", folder, "-cf", "-", "."], capture_output=True, check=True).stdout
+    names = [path.name for path in folder.iterdir()]
+    pack = ["tar", "-C", str(folder), "--mode=a+rX", "-cf", "-", *names]
+    packed = subprocess.run(pack, capture_output=True, check=True).stdout
     command = ["kubectl", f"--kubeconfig={kube.kubeconfig}", f"--namespace={kube.namespace}"]
     unpack = [*command, "exec", "-i", client.POD, "-c", client.POD, "--", "tar", "-C", "/models", "-xf", "-"]
     subprocess.run(unpack, input=packed, check=True)
