@@ -20,6 +20,7 @@ class PendingScore:
     pairs: list[EncodedPair]
     deadline_s: float | None
     lengths: list[int] = field(init=False)
+    shared: int = field(init=False)
     model_key: int = field(init=False)
     taken: int = 0
     scored: int = 0
@@ -31,10 +32,16 @@ class PendingScore:
 
     def __post_init__(self) -> None:
         self.lengths = [len(pair) for pair in self.pairs]
+        self.shared = len(self.pairs[0].prefix)
         self.model_key = id(self.model)
         self.logits = [0.0] * len(self.pairs)
         # From here on only the device thread ends it: a client that goes away can't race with a result.
         self.done.set_running_or_notify_cancel()
+
+    @property
+    def tokens(self) -> int:
+        """Return the tokens that scoring it in one batch computes."""
+        return self.shared + sum(self.lengths)
 
     @property
     def queue_s(self) -> float:

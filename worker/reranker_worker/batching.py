@@ -16,6 +16,10 @@ class Waiting(Protocol):
         """Return the tokens of each of its pairs, in order."""
 
     @property
+    def shared(self) -> int:
+        """Return the tokens that its pairs share: computed once in each batch that holds one of them."""
+
+    @property
     def taken(self) -> int:
         """Return how many of its pairs earlier batches took."""
 
@@ -37,7 +41,7 @@ def take_batch(requests: Sequence[Waiting], max_tokens: int) -> list[int]:
             request, position = requests[i], requests[i].taken + counts[i]
             if position == len(request.lengths):
                 continue
-            length = request.lengths[position]
+            length = request.lengths[position] + (0 if counts[i] else request.shared)
             if length > free and free < max_tokens:
                 return counts
             counts[i] += 1

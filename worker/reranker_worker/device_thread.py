@@ -78,7 +78,7 @@ class DeviceThread:
     def _score(self, items: list[BatchItem]) -> None:
         requests = list(dict.fromkeys(item.request for item in items))
         pairs = [item.pair for item in items]
-        tokens = sum(len(pair.encoded) for pair in pairs)
+        tokens = sum(len(pair.encoded) for pair in pairs) + sum(request.shared for request in requests)
         started = time.monotonic()
         try:
             outcomes = requests[0].model.runner.score(pairs, self._beat)

@@ -133,10 +133,10 @@ class Engine:
             query_ids = await self._tokenised(progress, model.tokenizer.encode_query, request.query)
             for part in parts:
                 pairs = await self._encoded(progress, model, query_ids, part.documents)
-                tokens = sum(map(len, pairs))
-                self._backlog.settle(tokens - held)
-                held = tokens
-                progress.add(await self._answered(PendingScore(model, adapter, pairs, request.deadline_s)))
+                pending = PendingScore(model, adapter, pairs, request.deadline_s)
+                self._backlog.settle(pending.tokens - held)
+                held = pending.tokens
+                progress.add(await self._answered(pending))
         finally:
             self._backlog.settle(-held, -documents)
         return progress.result(request, model, adapter)
@@ -213,7 +213,7 @@ class _Progress:
 
     def add(self, part: PendingScore) -> None:
         self.logits += part.logits
-        self.tokens += sum(part.lengths)
+        self.tokens += part.tokens
         self.queue_s += part.queue_s
         self.inference_s += part.inference_s
 

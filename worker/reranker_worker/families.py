@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from reranker_worker.prompts import BGE_RERANKER_V2_GEMMA, MXBAI_RERANK_V2, QWEN3_RERANKER, Prompt
+
 
 @dataclass(frozen=True, slots=True)
 class Family:
@@ -26,6 +28,13 @@ class Family:
     """Architectures of the same weights without the head."""
     harmless: tuple[str, ...]
     """Prefixes of tensors that checkpoints carry and scoring doesn't need."""
+    prompt: Prompt | None = None
+    """What a decoder is asked; its score is the logit of the answer. None for an encoder, which has a scoring head.
+
+    A reranker's config.json is that of the plain language model it was made from, so the architecture decides: each
+    of the three belongs to one published reranker family. A fine-tune of it that was trained with another prompt is
+    scored with this one; the tokenizer must know the prompt's control tokens and answers, or the model is refused.
+    """
 
 
 FAMILIES = {
@@ -56,6 +65,48 @@ FAMILIES = {
             sentencepiece=True,
             headless=("XLMRobertaModel", "XLMRobertaForMaskedLM"),
             harmless=("roberta.embeddings.position_ids", "roberta.pooler.", "lm_head."),
+        ),
+        Family(
+            architecture="Qwen3ForCausalLM",
+            model_type="qwen3",
+            module="transformers.models.qwen3",
+            config_class="Qwen3Config",
+            backbone="model",
+            head=("lm_head",),
+            token_types=False,
+            positions_follow_padding=False,
+            sentencepiece=False,
+            headless=("Qwen3Model",),
+            harmless=(),
+            prompt=QWEN3_RERANKER,
+        ),
+        Family(
+            architecture="Qwen2ForCausalLM",
+            model_type="qwen2",
+            module="transformers.models.qwen2",
+            config_class="Qwen2Config",
+            backbone="model",
+            head=("lm_head",),
+            token_types=False,
+            positions_follow_padding=False,
+            sentencepiece=False,
+            headless=("Qwen2Model",),
+            harmless=(),
+            prompt=MXBAI_RERANK_V2,
+        ),
+        Family(
+            architecture="GemmaForCausalLM",
+            model_type="gemma",
+            module="transformers.models.gemma",
+            config_class="GemmaConfig",
+            backbone="model",
+            head=("lm_head",),
+            token_types=False,
+            positions_follow_padding=False,
+            sentencepiece=False,
+            headless=("GemmaModel",),
+            harmless=(),
+            prompt=BGE_RERANKER_V2_GEMMA,
         ),
     )
 }

@@ -10,17 +10,25 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from reranker_worker import attention, lora, weights
+from reranker_worker import attention, causal_attention, decoder_network, lora, weights
 from reranker_worker.device import free_bytes
 from reranker_worker.errors import CheckpointError
 from reranker_worker.families import FAMILIES, HEADLESS, Family
 
 _PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 _MOST_LAYERS = 1024
+_HEAD = "lm_head.weight"
 # BERT's first checkpoints, still on the hub, name a layer norm's tensors so.
 _LEGACY_SUFFIXES = {".gamma": ".weight", ".beta": ".bias"}
 # Tables that the embeddings read only where no positions or types are given; every packed batch gives both.
 _UNREAD_BUFFERS = frozenset({"position_ids", "token_type_ids"})
+# Members of an encoder's config.json with the values that packed attention covers.
+_ENCODER_REQUIRED: Mapping[str, tuple[object, ...]] = {
+    "position_embedding_type": (None, "absolute"),
+    "is_decoder": (None, False),
+    "add_cross_attention": (None, False),
+    "quantization_config": (None,),
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,12 +51,15 @@ def load_network(folder: Path, dtype: torch.dtype, device: torch.device) -> Netw
     family = _family(config)
     files = _weight_files(folder)
     tensors = _read_headers(files)
-    _check_dimensions(config, tensors)
+    _check_dimensions(config, family, tensors)
     module = _empty_module(config, family)
-    names = _match_tensors(module, family, tensors, remote_code="auto_map" in config)
+    shared = _shared_tensors(module, tensors)
+    names = _match_tensors(module, family, tensors, shared, remote_code="auto_map" in config)
     _check_memory(module, dtype, device)
-    module.load_state_dict(_read_tensors(names, dtype, device), strict=True, assign=True)
-    _drop_unread_buffers(module)
+    module.load_state_dict(_read_tensors(names, dtype, device), strict=not shared, assign=True)
+    if shared:
+        decoder_network.share_head(module)
+    _fill_buffers(module, device)
     module.requires_grad_(requires_grad=False).eval()
     pad = _integer(config, "pad_token_id", 1 if family.positions_follow_padding else 0, least=0)
     first = pad + 1 if family.positions_follow_padding else 0
@@ -72,7 +83,7 @@ def _family(config: Mapping[str, object]) -> Family:
     name = names[0] if isinstance(names, list) and names and isinstance(names[0], str) else ""
     if name in HEADLESS:
         raise CheckpointError(
-            "MissingHead", f"{name} has no scoring head; fine-tune it as {HEADLESS[name].architecture} with one label"
+            "MissingHead", f"{name} has no scoring head; a reranker of its kind is {HEADLESS[name].architecture}"
         )
     if name not in FAMILIES:
         if "auto_map" in config:
@@ -87,14 +98,8 @@ def _family(config: Mapping[str, object]) -> Family:
 
 
 def _check_variant(config: Mapping[str, object], family: Family) -> None:
-    required: dict[str, tuple[object, ...]] = {
-        "model_type": (family.model_type,),
-        "position_embedding_type": (None, "absolute"),
-        "is_decoder": (None, False),
-        "add_cross_attention": (None, False),
-        "quantization_config": (None,),
-    }
-    for key, accepted in required.items():
+    required = _ENCODER_REQUIRED if family.prompt is None else decoder_network.REQUIRED
+    for key, accepted in {"model_type": (family.model_type,), **required}.items():
         if config.get(key) not in accepted:
             raise CheckpointError(
                 "UnsupportedArchitecture",
@@ -103,7 +108,7 @@ def _check_variant(config: Mapping[str, object], family: Family) -> None:
             )
     labels = config.get("id2label", config.get("num_labels", 2))
     count = len(labels) if isinstance(labels, dict) else labels
-    if count != 1:
+    if family.prompt is None and count != 1:
         raise CheckpointError(
             "UnsupportedArchitecture", f"the head has {count} labels; a reranker's has one (num_labels 1)"
         )
@@ -154,14 +159,18 @@ def _integer(config: Mapping[str, object], key: str, default: int | None = None,
     return value
 
 
-def _check_dimensions(config: Mapping[str, object], tensors: Mapping[str, weights.TensorInfo]) -> None:
+def _check_dimensions(config: Mapping[str, object], family: Family, tensors: Mapping[str, weights.TensorInfo]) -> None:
     """Refuse a configuration that describes more than the files hold, before modules are made by it."""
     hidden, inner = _integer(config, "hidden_size"), _integer(config, "intermediate_size")
     layers, heads = _integer(config, "num_hidden_layers"), _integer(config, "num_attention_heads")
-    if layers > _MOST_LAYERS or hidden % heads:
+    vocabulary, positions = _integer(config, "vocab_size"), _integer(config, "max_position_embeddings")
+    if layers > _MOST_LAYERS or (family.prompt is None and hidden % heads):
         raise _invalid(f"config.json: {layers} layers of {hidden} with {heads} heads; accepted: whole heads")
-    least = layers * (4 * hidden**2 + 2 * hidden * inner)
-    least += hidden * (_integer(config, "vocab_size") + _integer(config, "max_position_embeddings"))
+    if family.prompt is None:
+        least = layers * (4 * hidden**2 + 2 * hidden * inner) + hidden * (vocabulary + positions)
+    else:
+        # A decoder's attention may be narrower than its hidden size, and its positions need no table.
+        least = layers * 3 * hidden * inner + hidden * vocabulary
     held = sum(info.elements for info in tensors.values())
     if least > held:
         raise _invalid(f"config.json describes at least {least} weights, the files hold {held}")
@@ -170,24 +179,43 @@ def _check_dimensions(config: Mapping[str, object], tensors: Mapping[str, weight
 def _empty_module(config: Mapping[str, object], family: Family) -> nn.Module:
     """Return the network on the meta device: shapes without memory."""
     attention.register()
+    causal_attention.register()
+    implementation = attention.PACKED if family.prompt is None else causal_attention.PACKED_CAUSAL
     package = importlib.import_module(family.module)
     # What steers transformers' own loading has no place here.
     plain = {key: value for key, value in config.items() if key != "auto_map" and not key.startswith("_")}
     try:
-        settings = getattr(package, family.config_class).from_dict(plain, attn_implementation=attention.PACKED)
+        settings = getattr(package, family.config_class).from_dict(plain, attn_implementation=implementation)
         with torch.device("meta"):
             module: nn.Module = getattr(package, family.architecture)(settings)
     except (ValueError, TypeError, KeyError, AttributeError, StrictDataclassError) as error:
         raise _invalid(f"config.json isn't one of {family.architecture}: {error}") from error
+    if family.prompt is not None:
+        decoder_network.check_rope(settings)
     lora.adapt_linears(module)
     return module
 
 
+def _shared_tensors(module: nn.Module, tensors: Mapping[str, weights.TensorInfo]) -> frozenset[str]:
+    """Return what the files may leave out, since the network reads another tensor in its place.
+
+    A file that holds an output head all the same is believed, as transformers does.
+    """
+    if not getattr(module.config, "tie_word_embeddings", False) or _HEAD in tensors:
+        return frozenset()
+    return frozenset({_HEAD}) & module.state_dict().keys()
+
+
 def _match_tensors(
-    module: nn.Module, family: Family, tensors: Mapping[str, weights.TensorInfo], *, remote_code: bool
+    module: nn.Module,
+    family: Family,
+    tensors: Mapping[str, weights.TensorInfo],
+    shared: frozenset[str],
+    *,
+    remote_code: bool,
 ) -> dict[str, tuple[str, weights.TensorInfo]]:
     """Return for each parameter the file's tensor; a missing one is never made up."""
-    expected = {name: tuple(parameter.shape) for name, parameter in module.state_dict().items()}
+    expected = {name: tuple(parameter.shape) for name, parameter in module.state_dict().items() if name not in shared}
     found = {_modern_name(name): (name, info) for name, info in tensors.items()}
     missing = [name for name in expected if name not in found]
     if missing and remote_code:
@@ -251,8 +279,10 @@ def _read_tensors(
     return loaded
 
 
-def _drop_unread_buffers(module: nn.Module) -> None:
+def _fill_buffers(module: nn.Module, device: torch.device) -> None:
+    """Compute the tables that no file holds, and drop those that are never read."""
     for child in module.modules():
         for name, buffer in list(child.named_buffers(recurse=False)):
             if buffer.is_meta and name in _UNREAD_BUFFERS:
                 setattr(child, name, None)
+    decoder_network.fill_tables(module, device)

@@ -51,7 +51,7 @@ class AdaptedLinear(nn.Linear):
         for rows, weights in adapted_rows.get():
             change = weights.changes.get(self.path)
             if change is not None:
-                _apply(change, input.flatten(0, -2)[rows], output.flatten(0, -2)[rows])
+                apply_change(change, input.flatten(0, -2)[rows], output.flatten(0, -2)[rows])
         return output
 
 
@@ -64,7 +64,8 @@ def adapt_linears(model: nn.Module) -> None:
             model.set_submodule(path, linear)
 
 
-def _apply(change: LowRank | Replacement, rows_in: torch.Tensor, rows_out: torch.Tensor) -> None:
+def apply_change(change: LowRank | Replacement, rows_in: torch.Tensor, rows_out: torch.Tensor) -> None:
+    """Change a linear layer's output, [rows, out], in place; `rows_in` is the layer's input, [rows, in]."""
     dtype = rows_in.dtype  # fp32 where a pair is scored again after its low-precision score wasn't finite
     match change:
         case LowRank(down, up):

@@ -38,8 +38,8 @@ class ModelRunner:
 
     def score(self, pairs: Sequence[ScoringPair], on_layer: OnLayer = None) -> list[float | PairFailure]:
         """Return each pair's logit, or why it has none; raises DeviceFault when the device is lost."""
-        # Pairs of one adapter lie side by side, so each adapter's rows are one slice.
-        order = sorted(range(len(pairs)), key=lambda i: id(pairs[i].adapter) if pairs[i].adapter else 0)
+        # Pairs of one adapter lie side by side, so each adapter's rows are one slice; so do those of one prefix.
+        order = sorted(range(len(pairs)), key=lambda i: pairs[i].sharing)
         outcomes: list[float | PairFailure] = [0.0] * len(pairs)
         with torch.inference_mode():
             ordered = self._logits_or_failures(self.module, [pairs[i] for i in order], on_layer)
@@ -120,9 +120,7 @@ class ModelRunner:
         for pair in pairs:
             bounds.append(bounds[-1] + len(pair.encoded))
         ids = [token for pair in pairs for token in pair.encoded.token_ids]
-        if max(ids) >= self.vocab_size:
-            # On CUDA an index beyond the table would poison the process.
-            raise RuntimeError(f"token id {max(ids)} is outside the vocabulary of {self.vocab_size}")
+        self._check_ids(ids)
         positions = [position for pair in pairs for position in self._positions(pair.encoded.token_ids)]
         types = [kind for pair in pairs for kind in pair.encoded.type_ids]
         table = self._to_device(torch.tensor([ids, positions, types]))
@@ -136,6 +134,11 @@ class ModelRunner:
             bounds=bounds,
             on_layer=on_layer,
         )
+
+    def _check_ids(self, ids: list[int]) -> None:
+        if max(ids) >= self.vocab_size:
+            # On CUDA an index beyond the table would poison the process.
+            raise RuntimeError(f"token id {max(ids)} is outside the vocabulary of {self.vocab_size}")
 
     def _positions(self, ids: list[int]) -> Sequence[int]:
         if not self.family.positions_follow_padding:

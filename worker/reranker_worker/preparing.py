@@ -5,12 +5,21 @@ from pathlib import Path
 import torch
 
 from reranker_worker.adapters import load_lora
+from reranker_worker.decoder_runner import DecoderRunner
 from reranker_worker.device import resolve_dtype
 from reranker_worker.errors import AdapterError, CheckpointError
-from reranker_worker.loading import load_network
+from reranker_worker.loading import Network, load_network
 from reranker_worker.metrics import Metrics
 from reranker_worker.model_runner import ModelRunner
-from reranker_worker.serving import EngineSettings, LoadedAdapter, LoadedModel, PairFailure, ScoringPair
+from reranker_worker.prompt_encoding import load_prompt_encoder
+from reranker_worker.serving import (
+    EngineSettings,
+    LoadedAdapter,
+    LoadedModel,
+    PairFailure,
+    PairTokenizer,
+    ScoringPair,
+)
 from reranker_worker.tokenization import load_pair_encoder
 
 _QUERY = "how do I keep a service running while its model changes"
@@ -28,21 +37,7 @@ def prepare_model(
     with metrics.loading("model"):
         network = load_network(path, resolve_dtype(settings.dtype, device), device)
         max_length = min(settings.max_length, network.positions)
-        tokenizer = load_pair_encoder(
-            path,
-            vocab_size=network.vocab_size,
-            max_length=max_length,
-            token_types=network.family.token_types,
-            sentencepiece=network.family.sentencepiece,
-        )
-        runner = ModelRunner(
-            module=network.module,
-            family=network.family,
-            device=network.device,
-            dtype=network.dtype,
-            vocab_size=network.vocab_size,
-            pad_token_id=network.pad_token_id,
-        )
+        tokenizer, runner = _parts(path, network, max_length)
         model = LoadedModel(
             revision=revision,
             runner=runner,
@@ -71,6 +66,37 @@ def prepare_adapter(
         adapter = LoadedAdapter(name=name, revision=revision, weights=weights)
         _probe(model, adapter)
     return adapter
+
+
+def _parts(path: Path, network: Network, max_length: int) -> tuple[PairTokenizer, ModelRunner]:
+    """Return what encodes pairs for the network, and what scores them."""
+    family = network.family
+    if family.prompt is None:
+        pairs = load_pair_encoder(
+            path,
+            vocab_size=network.vocab_size,
+            max_length=max_length,
+            token_types=family.token_types,
+            sentencepiece=family.sentencepiece,
+        )
+        return pairs, ModelRunner(
+            module=network.module,
+            family=family,
+            device=network.device,
+            dtype=network.dtype,
+            vocab_size=network.vocab_size,
+            pad_token_id=network.pad_token_id,
+        )
+    prompts = load_prompt_encoder(path, family.prompt, vocab_size=network.vocab_size, max_length=max_length)
+    return prompts, DecoderRunner(
+        module=network.module,
+        family=family,
+        device=network.device,
+        dtype=network.dtype,
+        vocab_size=network.vocab_size,
+        pad_token_id=network.pad_token_id,
+        answers=prompts.answers,
+    )
 
 
 def _warm_up(model: LoadedModel) -> None:

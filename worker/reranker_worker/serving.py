@@ -28,10 +28,14 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class EncodedPair:
-    """One query and document as the model reads them, special tokens included."""
+    """One query and document as the model reads them, special tokens included.
+
+    `prefix` is what a decoder reads before these tokens; the pairs of one query share one list of it.
+    """
 
     token_ids: list[int]
     type_ids: list[int]
+    prefix: Sequence[int] = ()
 
     def __len__(self) -> int:
         return len(self.token_ids)
@@ -62,6 +66,11 @@ class ScoringPair:
     encoded: EncodedPair
     adapter: LoadedAdapter | None = None
 
+    @property
+    def sharing(self) -> tuple[int, int]:
+        """Return what is equal for pairs of a batch whose prefix is computed once: same adapter, same prefix."""
+        return (id(self.adapter) if self.adapter else 0, id(self.encoded.prefix))
+
 
 @dataclass(frozen=True, slots=True)
 class PairFailure:
@@ -89,7 +98,7 @@ class PairTokenizer(Protocol):
     """Encodes a query against documents as the model was trained to read them."""
 
     def encode_query(self, query: str) -> list[int]:
-        """Return the query's token ids, without special tokens."""
+        """Return what `encode_pairs` needs of the query: its token ids, or a decoder's whole prefix."""
         ...
 
     def encode_pairs(self, query_ids: list[int], documents: Sequence[str]) -> list[EncodedPair]:

@@ -71,7 +71,7 @@ class PairEncoder:
 
         Raises InvalidRequest where no room is left for a document: cutting the query would change what is asked.
         """
-        _require_unicode(query, "query")
+        require_unicode(query, "query")
         ids: list[int] = self._tokenizer.encode(query, add_special_tokens=False).ids
         if self._room(ids) < 1:
             most = self._max_length - self._template.special_tokens - 1
@@ -81,7 +81,7 @@ class PairEncoder:
     def encode_pairs(self, query_ids: list[int], documents: Sequence[str]) -> list[EncodedPair]:
         """Return a pair for each document, the document cut to what fits."""
         for document in documents:
-            _require_unicode(document, "documents")
+            require_unicode(document, "documents")
         room = self._room(query_ids)
         encodings = self._tokenizer.encode_batch_fast(list(documents), add_special_tokens=False)
         return [self._template.pair(query_ids, encoding.ids[:room]) for encoding in encodings]
@@ -94,6 +94,15 @@ def load_pair_encoder(
     folder: Path, *, vocab_size: int, max_length: int, token_types: bool, sentencepiece: bool
 ) -> PairEncoder:
     """Read tokenizer.json; raises CheckpointError with reason InvalidTokenizer."""
+    tokenizer = read_tokenizer(folder, vocab_size=vocab_size)
+    if sentencepiece and isinstance(tokenizer.pre_tokenizer, Metaspace):
+        # As transformers does: alone it makes a token of a text's last space, which the model never saw in training.
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence([WhitespaceSplit(), tokenizer.pre_tokenizer])
+    return PairEncoder(tokenizer, max_length=max_length, token_types=token_types)
+
+
+def read_tokenizer(folder: Path, *, vocab_size: int) -> Tokenizer:
+    """Return the raw tokenizer of a model with so many embeddings."""
     path = folder / "tokenizer.json"
     if not path.is_file():
         raise CheckpointError("InvalidTokenizer", "tokenizer.json is missing; only fast tokenizers are read")
@@ -107,10 +116,7 @@ def load_pair_encoder(
             "InvalidTokenizer",
             f"tokenizer.json has {used} tokens, config.json says vocab_size {vocab_size}: they belong to two models",
         )
-    if sentencepiece and isinstance(tokenizer.pre_tokenizer, Metaspace):
-        # As transformers does: alone it makes a token of a text's last space, which the model never saw in training.
-        tokenizer.pre_tokenizer = pre_tokenizers.Sequence([WhitespaceSplit(), tokenizer.pre_tokenizer])
-    return PairEncoder(tokenizer, max_length=max_length, token_types=token_types)
+    return tokenizer
 
 
 def pair_template(tokenizer: Tokenizer, *, token_types: bool) -> PairTemplate:
@@ -150,7 +156,8 @@ def _last(parts: Sequence[int | None], part: int) -> int:
     return len(parts) - 1 - list(reversed(parts)).index(part)
 
 
-def _require_unicode(text: str, param: str) -> None:
+def require_unicode(text: str, param: str) -> None:
+    """Raise InvalidRequest for a text that no UTF-8 can hold; a tokenizer would end with an error of its own."""
     try:
         text.encode()
     except UnicodeEncodeError as error:

@@ -1,0 +1,161 @@
+"""Packed attention of decoders: each segment sees its own past and the whole of the prefix that it shares."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch.nn import functional
+
+PACKED_CAUSAL = "packed-causal"
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Tokens from `start` to `end` of the packed row; they continue those from `prefix_start` to `prefix_end`."""
+
+    start: int
+    end: int
+    prefix_start: int = 0
+    prefix_end: int = 0
+
+    @property
+    def queries(self) -> int:
+        """Return how many tokens attend."""
+        return self.end - self.start
+
+    @property
+    def keys(self) -> int:
+        """Return how many tokens the last of them sees."""
+        return self.queries + self.prefix_end - self.prefix_start
+
+
+@dataclass(frozen=True, slots=True)
+class CausalBatch:
+    """What attention needs to know of a batch: its segments, and for each in turn the rows of the keys that it sees.
+
+    key_rows: int64 [keys]; cumulative_queries, cumulative_keys: int32 [segments + 1].
+    """
+
+    segments: Sequence[Segment]
+    key_rows: torch.Tensor
+    cumulative_queries: torch.Tensor
+    cumulative_keys: torch.Tensor
+    masks: dict[tuple[int, int], torch.Tensor]
+    """Which key each query sees, by (queries, keys); empty where the device's kernel needs none."""
+    on_layer: Callable[[], None] | None = None
+    """Called in each layer: a sign of life in a batch that takes long."""
+
+
+def register() -> None:
+    """Make "packed-causal" an attention implementation of transformers."""
+    from transformers.masking_utils import AttentionMaskInterface  # noqa: PLC0415
+    from transformers.modeling_utils import AttentionInterface  # noqa: PLC0415
+
+    AttentionInterface.register(PACKED_CAUSAL, packed_causal_attention)
+    AttentionMaskInterface.register(PACKED_CAUSAL, _no_mask)
+
+
+def causal_batch(
+    segments: Sequence[Segment], device: torch.device, on_layer: Callable[[], None] | None = None
+) -> CausalBatch:
+    """Return the batch of segments that lie side by side in a row, without gaps."""
+    rows = [
+        row
+        for segment in segments
+        for row in (*range(segment.prefix_start, segment.prefix_end), *range(segment.start, segment.end))
+    ]
+    queries, keys = [segment.queries for segment in segments], [segment.keys for segment in segments]
+    shapes = {(segment.queries, segment.keys) for segment in segments if segment.prefix_end > segment.prefix_start}
+    return CausalBatch(
+        segments=segments,
+        key_rows=torch.tensor(rows).to(device),
+        cumulative_queries=_cumulative(queries, device),
+        cumulative_keys=_cumulative(keys, device),
+        masks={shape: _mask(*shape) for shape in shapes} if device.type == "cpu" else {},
+        on_layer=on_layer,
+    )
+
+
+def packed_causal_attention(
+    module: torch.nn.Module,  # noqa: ARG001 - transformers' signature
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,  # noqa: ARG001
+    *,
+    scaling: float,
+    packed: CausalBatch,
+    **_: object,
+) -> tuple[torch.Tensor, None]:
+    """Attend within each segment and to its prefix.
+
+    query: [1, heads, tokens, width]; key, value: [1, key heads, tokens, width] → [1, tokens, heads, width].
+    """
+    if packed.on_layer is not None:
+        packed.on_layer()
+    # Each document's keys behind a copy of its prefix's: one kernel call a segment (or one for all) instead of two
+    # whose results would have to be merged.
+    keys, values = key.index_select(2, packed.key_rows), value.index_select(2, packed.key_rows)
+    if query.is_cuda and query.dtype in {torch.bfloat16, torch.float16}:
+        return _varlen(query, keys, values, scaling, packed), None
+    return _by_segment(query, keys, values, scaling, packed), None
+
+
+def _by_segment(
+    query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, scaling: float, packed: CausalBatch
+) -> torch.Tensor:
+    output = query.new_empty(1, query.shape[2], query.shape[1], query.shape[3])
+    first = 0
+    for segment in packed.segments:
+        last = first + segment.keys
+        shared = segment.keys > segment.queries
+        output[:, segment.start : segment.end] = functional.scaled_dot_product_attention(
+            query[:, :, segment.start : segment.end],
+            keys[:, :, first:last],
+            values[:, :, first:last],
+            attn_mask=_mask_of(packed, segment, query.device) if shared else None,
+            is_causal=not shared,
+            scale=scaling,
+            enable_gqa=True,
+        ).transpose(1, 2)
+        first = last
+    return output
+
+
+def _varlen(
+    query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, scaling: float, packed: CausalBatch
+) -> torch.Tensor:
+    from torch.nn.attention.varlen import varlen_attn  # noqa: PLC0415 - needs a CUDA build
+
+    output = varlen_attn(
+        query[0].transpose(0, 1),
+        keys[0].transpose(0, 1),
+        values[0].transpose(0, 1),
+        packed.cumulative_queries,
+        packed.cumulative_keys,
+        max(segment.queries for segment in packed.segments),
+        max(segment.keys for segment in packed.segments),
+        scale=scaling,
+        # No key to the right; with more keys than queries the last of both are aligned.
+        window_size=(-1, 0),
+        enable_gqa=True,
+    )
+    return cast("torch.Tensor", output).unsqueeze(0)
+
+
+def _mask_of(packed: CausalBatch, segment: Segment, device: torch.device) -> torch.Tensor:
+    shape = (segment.queries, segment.keys)
+    return packed.masks[shape] if shape in packed.masks else _mask(*shape).to(device)
+
+
+def _mask(queries: int, keys: int) -> torch.Tensor:
+    return torch.ones(queries, keys, dtype=torch.bool).tril(keys - queries)
+
+
+def _cumulative(lengths: Sequence[int], device: torch.device) -> torch.Tensor:
+    return torch.tensor([0, *lengths]).cumsum(0).to(device, torch.int32)
+
+
+def _no_mask(*_: object, **__: object) -> None:
+    """Return no mask: the segments say what attends to what."""

@@ -1,0 +1,93 @@
+"""Turns texts into a decoder's prompts: the part before the documents once per request, then a part for each."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+from reranker_worker.errors import CheckpointError, InvalidRequest
+from reranker_worker.prompts import QUERY, Prompt
+from reranker_worker.serving import EncodedPair
+from reranker_worker.tokenization import read_tokenizer, require_unicode
+
+
+class PromptEncoder:
+    """A raw tokenizer and the prompt that it fills in; its settings are never changed after the constructor."""
+
+    def __init__(self, tokenizer: Tokenizer, prompt: Prompt, *, max_length: int) -> None:
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        self._tokenizer = tokenizer
+        _check_controls(tokenizer, prompt.controls)
+        answers = (prompt.positive,) if prompt.negative is None else (prompt.positive, prompt.negative)
+        self.answers = tuple(self._answer(answer) for answer in answers)
+        """The token ids of the answers, the positive one first."""
+        place = next(i for i, piece in enumerate(prompt.opening) if QUERY in piece)
+        self._before = self._ids(prompt.opening[:place])
+        self._question = prompt.opening[place]
+        self._between = self._ids(prompt.opening[place + 1 :])
+        self._lead = prompt.lead
+        self._closing = self._ids(prompt.closing)
+        self._max_length = max_length
+        self._empty = len(self._prefix(""))
+        self._fixed = self._empty + len(self._ids([prompt.lead])) + len(self._closing)
+        if max_length < self._fixed + 2:
+            raise CheckpointError(
+                "InvalidTokenizer",
+                f"prompts of at most {max_length} tokens have no room for a query and a document beside "
+                f"{self._fixed} tokens of the model's own",
+            )
+
+    def encode_query(self, query: str) -> list[int]:
+        """Return all token ids before the document, the query's among them.
+
+        Raises InvalidRequest where no room is left for a document: cutting the query would change what is asked.
+        """
+        require_unicode(query, "query")
+        prefix = self._prefix(query)
+        own = len(prefix) - self._empty
+        most = self._max_length - self._fixed - 1
+        if own > most:
+            raise InvalidRequest(f"query has {own} tokens; this model takes at most {most}", param="query")
+        return prefix
+
+    def encode_pairs(self, query_ids: list[int], documents: Sequence[str]) -> list[EncodedPair]:
+        """Return a pair for each document, the document cut to what fits; all share the one prefix."""
+        for document in documents:
+            require_unicode(document, "documents")
+        room = self._max_length - len(query_ids) - len(self._closing)
+        encodings = self._tokenizer.encode_batch_fast(
+            [self._lead + text for text in documents], add_special_tokens=False
+        )
+        return [
+            EncodedPair(token_ids=encoding.ids[:room] + self._closing, type_ids=[], prefix=query_ids)
+            for encoding in encodings
+        ]
+
+    def _prefix(self, query: str) -> list[int]:
+        return [*self._before, *self._ids([self._question.replace(QUERY, query)]), *self._between]
+
+    def _ids(self, pieces: Iterable[str]) -> list[int]:
+        return [token for piece in pieces for token in self._tokenizer.encode(piece, add_special_tokens=False).ids]
+
+    def _answer(self, answer: str) -> int:
+        ids = self._ids([answer])
+        if len(ids) != 1:
+            raise CheckpointError(
+                "InvalidTokenizer", f"tokenizer.json makes {len(ids)} tokens of the answer {answer!r}, not one"
+            )
+        return ids[0]
+
+
+def load_prompt_encoder(folder: Path, prompt: Prompt, *, vocab_size: int, max_length: int) -> PromptEncoder:
+    """Read tokenizer.json; raises CheckpointError with reason InvalidTokenizer."""
+    return PromptEncoder(read_tokenizer(folder, vocab_size=vocab_size), prompt, max_length=max_length)
+
+
+def _check_controls(tokenizer: Tokenizer, controls: Sequence[str]) -> None:
+    for control in controls:
+        if tokenizer.encode(control, add_special_tokens=False).ids != [tokenizer.token_to_id(control)]:
+            raise CheckpointError(
+                "InvalidTokenizer",
+                f"tokenizer.json doesn't know {control!r} as one token; the model's prompt needs {', '.join(controls)}",
+            )
