@@ -7,7 +7,7 @@ import torch
 from reranker_worker.adapters import load_lora
 from reranker_worker.decoder_runner import DecoderRunner
 from reranker_worker.device import resolve_dtype
-from reranker_worker.errors import AdapterError, CheckpointError
+from reranker_worker.errors import AdapterError, CheckpointError, InvalidRequest
 from reranker_worker.loading import Network, load_network
 from reranker_worker.metrics import Metrics
 from reranker_worker.model_runner import ModelRunner
@@ -117,9 +117,20 @@ def _probe(model: LoadedModel, adapter: LoadedAdapter) -> None:
 
 
 def _score(model: LoadedModel, adapter: LoadedAdapter | None) -> list[float | PairFailure]:
-    # A tiny model has no room for the whole query.
-    query = model.tokenizer.encode_query(" ".join(_QUERY.split()[: max(1, model.max_length // 16)]))
+    query = _query_that_fits(model.tokenizer)
     return model.runner.score([ScoringPair(pair, adapter) for pair in model.tokenizer.encode_pairs(query, _DOCUMENTS)])
+
+
+def _query_that_fits(tokenizer: PairTokenizer) -> list[int]:
+    words = _QUERY.split()
+    while True:
+        try:
+            return tokenizer.encode_query(" ".join(words))
+        except InvalidRequest:
+            # A tiny model, or one whose prompt is nearly as long as its longest pair.
+            if not words:
+                raise
+            words = words[: len(words) // 2]
 
 
 def _failures(outcomes: list[float | PairFailure]) -> list[PairFailure]:

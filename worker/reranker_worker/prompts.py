@@ -29,8 +29,8 @@ class Prompt:
 
 
 _QWEN3_SYSTEM = (
-    "<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and the Instruct provided. "
-    'Note that the answer can only be "yes" or "no".<|im_end|>\n<|im_start|>user\n'
+    "<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and the Instruct "
+    'provided. Note that the answer can only be "yes" or "no".<|im_end|>\n<|im_start|>user\n'
 )
 _QWEN3_INSTRUCT = "Given a web search query, retrieve relevant passages that answer the query"
 _MXBAI_SYSTEM = (

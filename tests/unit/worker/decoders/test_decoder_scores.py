@@ -1,0 +1,177 @@
+"""Scores from shared prefixes equal transformers' own, scored one prompt at a time."""
+
+import asyncio
+import math
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file
+
+from reranker_worker.decoder_runner import DecoderRunner
+from reranker_worker.engine import Engine
+from reranker_worker.errors import CheckpointError, InvalidRequest
+from reranker_worker.model_runner import ModelRunner
+from reranker_worker.serving import EncodedPair, EngineSettings, ScoreRequest, ScoringPair, Serving
+from tests.fixtures.checkpoints import WORDS, edit_config
+from tests.fixtures.decoders import FAMILIES, decoder_checkpoint, reference_scores
+
+from .conftest import RAW, Decoder
+
+QUERIES = ["fast python library", "sound editor?\n", "a", " naïve 文字 🚀 "]
+
+
+def _documents(seed: int, count: int = 9) -> list[str]:
+    words = random.Random(seed)
+    return [" ".join(words.choices(WORDS, k=words.choice([0, 1, 3, 10, 40, 200]))) for _ in range(count)]
+
+
+async def test_scores_are_transformers_scores(engine: Engine, decoder: Decoder) -> None:
+    engine.serve(Serving(decoder.model))
+    documents = [_documents(seed) for seed in range(len(QUERIES))]
+    results = await asyncio.gather(
+        *(engine.score(ScoreRequest(query, texts)) for query, texts in zip(QUERIES, documents, strict=True))
+    )
+    for query, texts, result in zip(QUERIES, documents, results, strict=True):
+        expected = reference_scores(decoder.folder, decoder.family, query, texts)
+        assert result.scores == pytest.approx(expected, abs=1e-4)
+        assert len(set(expected)) > 4
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    ("options", "head_stored"),
+    [
+        pytest.param({"tied": False}, True, id="a head of its own"),
+        pytest.param({"num_key_value_heads": 4}, False, id="keys for each head"),
+        pytest.param({"num_key_value_heads": 1}, False, id="keys shared by all heads"),
+        pytest.param({"rope_parameters": {"rope_type": "default", "rope_theta": 1e6}}, False, id="another rope base"),
+        pytest.param(
+            {"rope_parameters": {"rope_type": "yarn", "rope_theta": 1e4, "factor": 4.0}}, False, id="a stretched rope"
+        ),
+    ],
+)
+async def test_variants_of_an_architecture_score_like_transformers(
+    engine: Engine, family: str, options: dict[str, Any], tmp_path: Path, *, head_stored: bool
+) -> None:
+    base = decoder_checkpoint(tmp_path, family, seed=3, **options)
+    assert ("lm_head.weight" in load_file(base / "model.safetensors")) is head_stored
+    engine.serve(Serving(engine.load_model(base, "variant-1", RAW)))
+    result = await engine.score(ScoreRequest("web server", _documents(7)))
+    assert result.scores == pytest.approx(reference_scores(base, family, "web server", _documents(7)), abs=1e-4)
+
+
+def test_a_shared_prefix_changes_no_score(decoder: Decoder) -> None:
+    model = decoder.model
+    pairs = model.tokenizer.encode_pairs(model.tokenizer.encode_query("web server"), _documents(11))
+    whole = [EncodedPair([*pair.prefix, *pair.token_ids], []) for pair in pairs]
+    shared = model.runner.score([ScoringPair(pair) for pair in pairs])
+    assert model.runner.score([ScoringPair(pair) for pair in whole]) == pytest.approx(shared, abs=1e-5)
+    assert [model.runner.score([ScoringPair(pair)])[0] for pair in pairs] == pytest.approx(shared, abs=1e-5)
+
+
+async def test_a_request_is_split_over_batches_without_a_trace(engine: Engine, decoder: Decoder) -> None:
+    model = decoder.model
+    engine.serve(Serving(model))
+    documents = _documents(13, count=60)
+    result = await engine.score(ScoreRequest("web server", documents))
+    prefix = model.tokenizer.encode_query("web server")
+    pairs = model.tokenizer.encode_pairs(prefix, documents)
+    assert result.tokens == len(prefix) + sum(map(len, pairs)) > model.runner.max_batch_tokens
+    assert result.scores == pytest.approx(model.runner.score([ScoringPair(pair) for pair in pairs]), abs=1e-5)
+
+
+async def test_the_default_score_is_the_probability_of_yes_against_no(
+    engine: Engine, decoders: Callable[[str], Decoder]
+) -> None:
+    settings = EngineSettings(dtype="float32", max_length=1024)
+    engine.serve(Serving(engine.load_model(decoders("qwen3").folder, "sigmoid-1", settings)))
+    result = await engine.score(ScoreRequest("web server", _documents(5)))
+    raw = reference_scores(decoders("qwen3").folder, "qwen3", "web server", _documents(5))
+    assert result.scores == pytest.approx([math.exp(x) / (math.exp(x) + 1) for x in raw], abs=1e-5)
+
+
+async def test_only_the_document_is_truncated(engine: Engine, decoder: Decoder) -> None:
+    prefix = decoder.model.tokenizer.encode_query("web server")
+    closing = decoder.model.tokenizer.encode_pairs(prefix, [""])[0]
+    length = len(prefix) + len(closing) + 12
+    model = engine.load_model(
+        decoder.folder, "short-1", EngineSettings(dtype="float32", max_length=length, scores="raw")
+    )
+    engine.serve(Serving(model))
+    documents = ["fast python library for chemistry " * 9, "fast"]
+    result = await engine.score(ScoreRequest("web server", documents))
+    expected = reference_scores(decoder.folder, decoder.family, "web server", documents, max_length=length)
+    assert result.scores == pytest.approx(expected, abs=1e-4)
+    with pytest.raises(InvalidRequest, match="this model takes at most") as refusal:
+        await engine.score(ScoreRequest("web server " * 20, documents))
+    assert refusal.value.param == "query"
+
+
+def test_only_the_answers_rows_of_the_head_are_computed(
+    decoders: Callable[[str], Decoder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = decoders("qwen3").model
+    runner = model.runner
+    assert isinstance(runner, ModelRunner)
+
+    def unexpected(*_: object) -> None:
+        raise AssertionError("the whole vocabulary was computed")
+
+    monkeypatch.setattr(runner.module.get_submodule("lm_head"), "forward", unexpected)
+    pairs = model.tokenizer.encode_pairs(model.tokenizer.encode_query("web"), ["fast"])
+    assert len(runner.score([ScoringPair(pairs[0])])) == 1
+
+
+async def test_half_precision_is_honoured_where_it_is_asked_for(
+    engine: Engine, decoders: Callable[[str], Decoder]
+) -> None:
+    settings = EngineSettings(dtype="bfloat16", max_length=1024, scores="raw")
+    engine.serve(Serving(engine.load_model(decoders("gemma").folder, "half-1", settings)))
+    result = await engine.score(ScoreRequest("web server", _documents(4)))
+    expected = reference_scores(decoders("gemma").folder, "gemma", "web server", _documents(4))
+    assert result.scores == pytest.approx(expected, abs=0.5)
+
+
+def test_a_score_that_overflows_in_half_precision_is_computed_again(engine: Engine, tmp_path: Path) -> None:
+    base = decoder_checkpoint(tmp_path, "qwen3", initializer_range=40.0)
+    settings = EngineSettings(dtype="float16", max_length=1024, scores="raw")
+    model = engine.load_model(base, "large-1", settings)
+    encoded = model.tokenizer.encode_pairs(model.tokenizer.encode_query("web"), ["fast", "small web"])
+    pairs = [ScoringPair(pair) for pair in encoded]
+    assert isinstance(model.runner, DecoderRunner)
+    assert not model.runner.forward(model.runner.module, pairs).isfinite().any()
+    scores = model.runner.score(pairs)
+    # The weights themselves are rounded, and nothing damps a model of this size.
+    assert all(isinstance(score, float) and math.isfinite(score) for score in scores)
+
+
+@pytest.mark.parametrize(
+    ("members", "reason", "words"),
+    [
+        pytest.param(
+            {"use_sliding_window": True}, "UnsupportedArchitecture", "use_sliding_window", id="sliding window"
+        ),
+        pytest.param(
+            {"rope_parameters": {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}},
+            "UnsupportedArchitecture",
+            "rope_type 'dynamic' isn't built in; known: default",
+            id="a rope that depends on the text's length",
+        ),
+        pytest.param(
+            {"architectures": ["Qwen2Model"]}, "MissingHead", "a reranker of its kind is Qwen2ForCausalLM", id="no head"
+        ),
+        pytest.param({"tie_word_embeddings": False}, "MissingHead", "no lm_head.weight", id="a head that isn't stored"),
+        pytest.param({"num_hidden_layers": 900}, "InvalidCheckpoint", "describes at least", id="more than is stored"),
+        pytest.param({"quantization_config": {"bits": 4}}, "UnsupportedArchitecture", "quantization", id="quantised"),
+    ],
+)
+def test_a_checkpoint_that_cant_be_scored_is_refused(
+    engine: Engine, members: dict[str, Any], reason: str, words: str, tmp_path: Path
+) -> None:
+    base = edit_config(decoder_checkpoint(tmp_path, "mxbai"), **members)
+    with pytest.raises(CheckpointError, match=words) as refusal:
+        engine.load_model(base, "bad-1", RAW)
+    assert refusal.value.reason == reason
