@@ -1,14 +1,15 @@
 """Measures what it gains that a request's documents share their prompt and query, in process and on this machine.
 
-Both sides are packed batches through the same runner with the same weights: one with the prefix as a segment of its
-own, one with it in front of every document. They alternate, and medians are compared. Run it as a module:
-python -m bench.shared_prefix
+All are packed batches through the same runner with the same weights: with the prefix in front of every document, with
+the prefix as a segment of its own, and with its states kept from an earlier batch. They alternate, and medians are
+compared. Run it as a module: python -m bench.shared_prefix
 """
 
 import argparse
 import statistics
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from transformers.models.qwen3 import Qwen3Config, Qwen3ForCausalLM
@@ -16,6 +17,7 @@ from transformers.models.qwen3 import Qwen3Config, Qwen3ForCausalLM
 from reranker_worker import causal_attention
 from reranker_worker.decoder_runner import DecoderRunner
 from reranker_worker.families import FAMILIES
+from reranker_worker.prefix_cache import PrefixCache
 from reranker_worker.serving import EncodedPair, PairFailure, ScoringPair
 
 _VOCABULARY = 4096
@@ -25,15 +27,17 @@ def main() -> None:
     """Print the medians, their ratio, and how far the scores are apart."""
     options = _options()
     torch.set_num_threads(options.threads)
-    runner = _runner(options.layers, options.hidden, getattr(torch, options.dtype))
-    shared = _pairs(options.prefix, options.document, options.documents)
-    whole = [ScoringPair(EncodedPair([*pair.encoded.prefix, *pair.encoded.token_ids], [])) for pair in shared]
-    apart = _largest_difference(runner.score(shared), runner.score(whole))
-    seconds: dict[str, list[float]] = {"shared": [], "unshared": []}
+    keeping = _runner(options.layers, options.hidden, getattr(torch, options.dtype))
+    forgetting = replace(keeping, prefixes=PrefixCache(max_bytes=0))
+    pairs = _pairs(options.prefix, options.document, options.documents)
+    whole = [ScoringPair(EncodedPair([*pair.encoded.prefix, *pair.encoded.token_ids], [])) for pair in pairs]
+    sides = {"unshared": (forgetting, whole), "shared": (forgetting, pairs), "kept": (keeping, pairs)}
+    scores = {name: runner.score(batch) for name, (runner, batch) in sides.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(options.rounds):
-        for name, pairs in (("shared", shared), ("unshared", whole)):
+        for name, (runner, batch) in sides.items():
             started = time.perf_counter()
-            runner.score(pairs)
+            runner.score(batch)
             seconds[name].append(time.perf_counter() - started)
     medians = {name: statistics.median(taken) for name, taken in seconds.items()}
     print(
@@ -41,8 +45,8 @@ def main() -> None:
         f"{options.prefix}, {options.documents} documents of {options.document}; {options.rounds} rounds"
     )
     for name, median in medians.items():
-        print(f"{name:>9}: {median:.3f} s ({options.documents / median:.1f} pairs/s)")
-    print(f"    ratio: {medians['unshared'] / medians['shared']:.2f}; scores differ by {apart:.1e} at most")
+        ratio, apart = medians["unshared"] / median, _largest_difference(scores["unshared"], scores[name])
+        print(f"{name:>9}: {median:.3f} s, {ratio:.2f} x unshared; scores differ by {apart:.1e} at most")
 
 
 def _options() -> argparse.Namespace:
@@ -76,9 +80,9 @@ def _runner(layers: int, hidden: int, dtype: torch.dtype) -> DecoderRunner:
     module = Qwen3ForCausalLM(config)
     module.set_attn_implementation(causal_attention.PACKED_CAUSAL)
     for parameter in module.parameters():
-        parameter.requires_grad_(requires_grad=False).data = parameter.to(dtype)
+        parameter.data = parameter.data.to(dtype)
     return DecoderRunner(
-        module=module.eval(),
+        module=module.train(mode=False),
         family=FAMILIES["Qwen3ForCausalLM"],
         device=torch.device("cpu"),
         dtype=dtype,

@@ -10,14 +10,20 @@ from torch.nn import functional
 PACKED_CAUSAL = "packed-causal"
 
 
+States = tuple[torch.Tensor, torch.Tensor]
+"""A layer's keys and values, both [1, key heads, tokens, width]."""
+
+
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """Tokens from `start` to `end` of the packed row; they continue those from `prefix_start` to `prefix_end`."""
+    """Tokens from `start` to `end` of the packed row.
+
+    They continue the prefix whose keys are those of `prefix`, counted through the past's keys and then the row's.
+    """
 
     start: int
     end: int
-    prefix_start: int = 0
-    prefix_end: int = 0
+    prefix: range = range(0)
 
     @property
     def queries(self) -> int:
@@ -27,7 +33,7 @@ class Segment:
     @property
     def keys(self) -> int:
         """Return how many tokens the last of them sees."""
-        return self.queries + self.prefix_end - self.prefix_start
+        return self.queries + len(self.prefix)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +44,10 @@ class CausalBatch:
     """
 
     segments: Sequence[Segment]
+    past: Sequence[States]
+    """In each layer the keys and values of prefixes computed before; empty without any."""
+    keep: Sequence[tuple[Segment, list[States]]]
+    """The segments whose keys and values are wanted, and where each layer puts them."""
     key_rows: torch.Tensor
     cumulative_queries: torch.Tensor
     cumulative_keys: torch.Tensor
@@ -57,18 +67,24 @@ def register() -> None:
 
 
 def causal_batch(
-    segments: Sequence[Segment], device: torch.device, on_layer: Callable[[], None] | None = None
+    segments: Sequence[Segment],
+    device: torch.device,
+    *,
+    past: Sequence[States] = (),
+    keep: Sequence[tuple[Segment, list[States]]] = (),
+    on_layer: Callable[[], None] | None = None,
 ) -> CausalBatch:
     """Return the batch of segments that lie side by side in a row, without gaps."""
+    first = past[0][0].shape[2] if past else 0
     rows = [
-        row
-        for segment in segments
-        for row in (*range(segment.prefix_start, segment.prefix_end), *range(segment.start, segment.end))
+        row for segment in segments for row in (*segment.prefix, *range(first + segment.start, first + segment.end))
     ]
     queries, keys = [segment.queries for segment in segments], [segment.keys for segment in segments]
-    shapes = {(segment.queries, segment.keys) for segment in segments if segment.prefix_end > segment.prefix_start}
+    shapes = {(segment.queries, segment.keys) for segment in segments if segment.prefix}
     return CausalBatch(
         segments=segments,
+        past=past,
+        keep=keep,
         key_rows=torch.tensor(rows).to(device),
         cumulative_queries=_cumulative(queries, device),
         cumulative_keys=_cumulative(keys, device),
@@ -78,11 +94,11 @@ def causal_batch(
 
 
 def packed_causal_attention(
-    module: torch.nn.Module,  # noqa: ARG001 - transformers' signature
+    module: torch.nn.Module,
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
-    attention_mask: torch.Tensor | None,  # noqa: ARG001
+    attention_mask: torch.Tensor | None,  # noqa: ARG001 - transformers' signature
     *,
     scaling: float,
     packed: CausalBatch,
@@ -94,6 +110,12 @@ def packed_causal_attention(
     """
     if packed.on_layer is not None:
         packed.on_layer()
+    for segment, states in packed.keep:
+        rows = slice(segment.start, segment.end)
+        states.append((key[:, :, rows].clone(), value[:, :, rows].clone()))
+    if packed.past:
+        past_keys, past_values = packed.past[cast("int", module.layer_idx)]
+        key, value = torch.cat([past_keys, key], dim=2), torch.cat([past_values, value], dim=2)
     # Each document's keys behind a copy of its prefix's: one kernel call a segment (or one for all) instead of two
     # whose results would have to be merged.
     keys, values = key.index_select(2, packed.key_rows), value.index_select(2, packed.key_rows)

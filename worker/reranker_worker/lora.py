@@ -1,6 +1,6 @@
 """The linear layer that adds each row's own LoRA adapter, so that one batch mixes adapters."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 
@@ -25,7 +25,7 @@ class Replacement:
     bias: torch.Tensor | None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class LoraWeights:
     """An adapter's immutable tensors by the path of the module that they change."""
 
@@ -33,7 +33,7 @@ class LoraWeights:
     rank: int
 
 
-AdaptedRows = tuple[tuple[slice, LoraWeights], ...]
+AdaptedRows = Sequence[tuple[slice, LoraWeights]]
 
 # The rows of the running forward that have an adapter: tokens in the backbone, pairs in the head. A context variable,
 # since transformers' modules pass nothing of ours down to a linear layer, and a probe may run beside the device thread.

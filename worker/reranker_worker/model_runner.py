@@ -38,8 +38,8 @@ class ModelRunner:
 
     def score(self, pairs: Sequence[ScoringPair], on_layer: OnLayer = None) -> list[float | PairFailure]:
         """Return each pair's logit, or why it has none; raises DeviceFault when the device is lost."""
-        # Pairs of one adapter lie side by side, so each adapter's rows are one slice; so do those of one prefix.
-        order = sorted(range(len(pairs)), key=lambda i: pairs[i].sharing)
+        # Pairs of one adapter lie side by side, so each adapter's rows are one slice.
+        order = sorted(range(len(pairs)), key=lambda i: id(pairs[i].adapter) if pairs[i].adapter else 0)
         outcomes: list[float | PairFailure] = [0.0] * len(pairs)
         with torch.inference_mode():
             ordered = self._logits_or_failures(self.module, [pairs[i] for i in order], on_layer)

@@ -66,11 +66,6 @@ class ScoringPair:
     encoded: EncodedPair
     adapter: LoadedAdapter | None = None
 
-    @property
-    def sharing(self) -> tuple[int, int]:
-        """Return what is equal for pairs of a batch whose prefix is computed once: same adapter, same prefix."""
-        return (id(self.adapter) if self.adapter else 0, id(self.encoded.prefix))
-
 
 @dataclass(frozen=True, slots=True)
 class PairFailure:
