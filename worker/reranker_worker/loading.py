@@ -55,7 +55,7 @@ def load_network(folder: Path, dtype: torch.dtype, device: torch.device) -> Netw
     module = _empty_module(config, family)
     shared = _shared_tensors(module, tensors)
     names = _match_tensors(module, family, tensors, shared, remote_code="auto_map" in config)
-    _check_memory(module, dtype, device)
+    _check_memory(names, dtype, device)
     module.load_state_dict(_read_tensors(names, dtype, device), strict=not shared, assign=True)
     if shared:
         decoder_network.share_head(module)
@@ -251,8 +251,10 @@ def _check_tensor(name: str, info: weights.TensorInfo, shape: tuple[int, ...]) -
         raise _invalid(f"{name} has type {info.dtype}; accepted: {', '.join(sorted(weights.FLOATS))}")
 
 
-def _check_memory(module: nn.Module, dtype: torch.dtype, device: torch.device) -> None:
-    needed = sum(parameter.numel() for parameter in module.parameters()) * dtype.itemsize
+def _check_memory(
+    names: Mapping[str, tuple[str, weights.TensorInfo]], dtype: torch.dtype, device: torch.device
+) -> None:
+    needed = sum(info.elements for _, info in names.values()) * dtype.itemsize
     free = free_bytes(device)
     if needed > free:
         raise CheckpointError("OutOfMemory", f"the weights need {needed} bytes, {device} has {free} free")

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from safetensors.torch import load_file
+import torch
+from safetensors.torch import load_file, save_file
 
 from reranker_worker.decoder_runner import DecoderRunner
 from reranker_worker.engine import Engine
@@ -38,6 +39,32 @@ async def test_scores_are_transformers_scores(engine: Engine, decoder: Decoder) 
         expected = reference_scores(decoder.folder, decoder.family, query, texts)
         assert result.scores == pytest.approx(expected, abs=1e-4)
         assert len(set(expected)) > 4
+
+
+async def test_configurations_as_published_score_like_transformers(
+    engine: Engine, decoder: Decoder, tmp_path: Path
+) -> None:
+    base = decoder_checkpoint(tmp_path, decoder.family, seed=4)
+    # Members as transformers 4 wrote them, and half-precision weights.
+    edit_config(base, rope_parameters=None, rope_theta=1e6, sliding_window=4096, use_sliding_window=False)
+    edit_config(base, dtype=None, torch_dtype="bfloat16", max_window_layers=2)
+    tensors = load_file(base / "model.safetensors")
+    halves = {name: tensor.to(torch.bfloat16) for name, tensor in tensors.items()}
+    save_file(halves, base / "model.safetensors", metadata={"format": "pt"})
+    engine.serve(Serving(engine.load_model(base, "published-1", RAW)))
+    result = await engine.score(ScoreRequest("web server", _documents(7)))
+    expected = reference_scores(base, decoder.family, "web server", _documents(7))
+    assert result.scores == pytest.approx(expected, abs=1e-4)
+
+
+async def test_a_head_that_is_stored_beside_shared_embeddings_is_believed(
+    engine: Engine, decoder: Decoder, tmp_path: Path
+) -> None:
+    base = edit_config(decoder_checkpoint(tmp_path, decoder.family, tied=False), tie_word_embeddings=True)
+    engine.serve(Serving(engine.load_model(base, "both-1", RAW)))
+    result = await engine.score(ScoreRequest("web server", _documents(7)))
+    expected = reference_scores(base, decoder.family, "web server", _documents(7))
+    assert result.scores == pytest.approx(expected, abs=1e-4)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

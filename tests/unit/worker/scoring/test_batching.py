@@ -15,6 +15,7 @@ class Request:
     lengths: Sequence[int]
     model_key: int = 1
     taken: int = 0
+    shared: int = 0
 
 
 @pytest.mark.parametrize(
@@ -28,6 +29,9 @@ class Request:
         pytest.param([Request([10]), Request([500])], 100, [1, 0], id="a pair over the budget waits for its turn"),
         pytest.param([Request([10] * 1000), Request([10] * 5)], 100, [5, 5], id="five aren't starved by a thousand"),
         pytest.param([Request([10, 99], taken=1), Request([1])], 100, [1, 1], id="what is taken isn't taken again"),
+        pytest.param([Request([10] * 9, shared=50)], 100, [5], id="what pairs share counts once"),
+        pytest.param([Request([10] * 9, shared=30)] * 2, 100, [2, 2], id="what pairs share counts for each request"),
+        pytest.param([Request([10], shared=500)], 100, [1], id="what pairs share may be over the budget"),
         pytest.param([Request([10], 1), Request([10], 2), Request([10], 1)], 100, [1, 0, 1], id="one model a batch"),
     ],
 )

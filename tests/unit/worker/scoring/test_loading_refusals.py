@@ -95,7 +95,7 @@ REFUSALS: dict[str, tuple[Spoil, str, str]] = {
     "unknown architecture": (
         _config(architectures=["GPT2Model"]),
         "UnsupportedArchitecture",
-        "known: BertForSequenceClassification, XLM",
+        "known: BertForSequenceClassification, .*XLMRoberta",
     ),
     "no architecture": (_config(architectures=None), "UnsupportedArchitecture", "known"),
     "remote code": (_config(architectures=["NewModel"], auto_map={"AutoModel": "x.Y"}), "RemoteCode", "auto_map"),
