@@ -25,15 +25,15 @@ class PackedPrompts:
     token_ids, positions: [tokens]; pairs of one adapter lie side by side.
     """
 
-    token_ids: list[int]
-    positions: list[int]
-    segments: list[Segment]
-    prefixes: Mapping[PrefixKey, Segment]
+    token_ids: list[int] = field(default_factory=list)
+    positions: list[int] = field(default_factory=list)
+    segments: list[Segment] = field(default_factory=list)
+    prefixes: dict[PrefixKey, Segment] = field(default_factory=dict)
     """The segments that are prefixes computed in this batch."""
-    last_rows: list[int]
+    last_rows: list[int] = field(default_factory=list)
     """The row of each pair's last token, whose next token is the answer."""
-    tokens_adapted: AdaptedRows
-    pairs_adapted: AdaptedRows
+    adapted_tokens: list[tuple[slice, LoraWeights]] = field(default_factory=list)
+    adapted_pairs: list[tuple[slice, LoraWeights]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,7 +59,7 @@ class DecoderRunner(ModelRunner):
             on_layer=on_layer,
         )
         table = self._to_device(torch.tensor([prompts.token_ids, prompts.positions]))
-        token = adapted_rows.set(prompts.tokens_adapted)
+        token = adapted_rows.set(prompts.adapted_tokens)
         try:
             states = module.get_submodule(self.family.backbone)(
                 input_ids=table[0:1], position_ids=table[1:2], use_cache=False, packed=packed
@@ -69,7 +69,7 @@ class DecoderRunner(ModelRunner):
         for key, layers in computed.items():
             cache.put(key, PrefixStates(layers))
         scored = states[0, self._to_device(torch.tensor(prompts.last_rows))]
-        logits = answer_logits(module, self.family.head[0], scored, self.answers, prompts.pairs_adapted).float()
+        logits = answer_logits(module, self.family.head[0], scored, self.answers, prompts.adapted_pairs).float()
         return logits[:, 0] - logits[:, 1] if len(self.answers) > 1 else logits[:, 0]
 
 
@@ -80,20 +80,17 @@ def packed_prompts(pairs: Sequence[ScoringPair], kept: Mapping[PrefixKey, Prefix
     for key, states in kept.items():
         places[key] = range(past, past + states.tokens)
         past += states.tokens
-    prefixes: dict[PrefixKey, Segment] = {}
-    tokens_adapted: list[tuple[slice, LoraWeights]] = []
-    pairs_adapted: list[tuple[slice, LoraWeights]] = []
-    prompts = PackedPrompts([], [], [], prefixes, [], tokens_adapted, pairs_adapted)
+    prompts = PackedPrompts()
     for i, pair in enumerate(pairs):
         key, first = _key(pair), len(prompts.token_ids)
         if key.token_ids and key not in places:
-            prefixes[key] = _append(prompts, key.token_ids, range(0))
+            prompts.prefixes[key] = _append(prompts, key.token_ids, range(0))
             places[key] = range(past + first, past + len(prompts.token_ids))
         _append(prompts, pair.encoded.token_ids, places.get(key, range(0)))
         prompts.last_rows.append(len(prompts.token_ids) - 1)
         if (weights := _lora(pair)) is not None:
-            _extend(tokens_adapted, first, len(prompts.token_ids), weights)
-            _extend(pairs_adapted, i, i + 1, weights)
+            _extend(prompts.adapted_tokens, first, len(prompts.token_ids), weights)
+            _extend(prompts.adapted_pairs, i, i + 1, weights)
     return prompts
 
 
