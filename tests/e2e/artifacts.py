@@ -5,12 +5,10 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-from peft import PeftModel
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from tests.fixtures.checkpoints import bert_checkpoint, edit_config, lora_adapter, xlm_roberta_checkpoint
+from tests.fixtures.reference import reference_logits
 
 QUERY = "fast python text search"
 DOCUMENTS = (
@@ -36,14 +34,7 @@ class Artifacts:
 
     def scores(self, model: str, adapter: str | None = None) -> list[float]:
         """Score QUERY with each document by transformers (and PEFT) itself: sigmoid of the logits, [documents]."""
-        reference = AutoModelForSequenceClassification.from_pretrained(self[model]).eval()
-        if adapter:
-            reference = PeftModel.from_pretrained(reference, str(self[adapter])).eval()
-        tokenizer = AutoTokenizer.from_pretrained(self[model])
-        with torch.inference_mode():
-            logits = [
-                reference(**tokenizer(QUERY, document, return_tensors="pt")).logits.item() for document in DOCUMENTS
-            ]
+        logits = reference_logits(self[model], QUERY, DOCUMENTS, self[adapter] if adapter else None)
         return [1 / (1 + math.exp(-logit)) for logit in logits]
 
 

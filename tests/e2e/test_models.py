@@ -103,4 +103,4 @@ def test_scaling_by_kubectl_moves_the_replicas_and_nothing_else(fleet: Fleet) ->
     model.kube("scale", f"rerankermodel/{model.name}", "--replicas=0")
     eventually(lambda: not model.pods(), what="no pods")
     eventually(lambda: condition(model.resource(), "Available")["status"] == "False", what="not available")
-    assert model.rerank().status == 0
+    eventually(lambda: model.rerank().status == 0, what="the last pod has drained and nobody answers")
