@@ -11,7 +11,7 @@ from reranker_worker.dialects.calls import Reply
 from reranker_worker.errors import NotFound, RequestError
 from reranker_worker.internal_routes import InternalRoutes
 from reranker_worker.routes import ClientRoutes
-from reranker_worker.settings import ServeSettings
+from reranker_worker.settings import HttpLimits, ServeSettings
 from reranker_worker.worker import Worker
 
 log = structlog.get_logger("worker")
@@ -30,11 +30,11 @@ def client_app(worker: Worker, settings: ServeSettings) -> App:
     return ClosingConnections(app, lambda: worker.draining)
 
 
-def internal_app(worker: Worker) -> App:
+def internal_app(worker: Worker, limits: HttpLimits) -> App:
     """Return the application of the internal port."""
     api = FastAPI(title="reranker-worker internal", docs_url=None, redoc_url=None, openapi_url=None)
-    api.include_router(InternalRoutes(worker).router())
-    return api
+    api.include_router(InternalRoutes(worker, limits).router())
+    return BodyBounds(api, limits.max_body_bytes, limits.body_timeout_s)
 
 
 async def _no_such_route(request: Request, _: Exception) -> Response:

@@ -7,7 +7,7 @@ from typing import Any
 from reranker_worker.decisions import World, adapter_entries
 from reranker_worker.errors import InvalidRequest, LoadFailed, NotFound, NotReady
 from reranker_worker.manifest import Manifest, resource_name
-from reranker_worker.state import adapter_states, model_states
+from reranker_worker.state import adapter_states, failed_target
 
 _RETRY_MODEL_S = 5.0
 _RETRY_ADAPTER_S = 1.0
@@ -21,8 +21,11 @@ class Resolved:
     adapter: str | None
 
 
-def resolve(world: World, model: str | None, adapter: str | None) -> Resolved:
-    """Return what is called by `model` (the served or the resource's name, maybe `<name>:<adapter>`) and `adapter`."""
+def resolve(world: World, model: str | None, adapter: str | None, pin: str | None = None) -> Resolved:
+    """Return what is called by `model` (the served or the resource's name, maybe `<name>:<adapter>`) and `adapter`.
+
+    A pinned revision has adapters of its own. Whether it can be had is for the engine to say, which holds it.
+    """
     if (manifest := world.manifest) is None:
         raise NotReady("no model is configured yet", retry_after_s=_RETRY_MODEL_S)
     named = _adapter_in_name(manifest, world, model)
@@ -33,8 +36,9 @@ def resolve(world: World, model: str | None, adapter: str | None) -> Resolved:
         raise _not_serving(world)
     if adapter is None:
         return Resolved(manifest.served_name, None)
-    if adapter not in world.served.adapters:
-        raise _no_such_adapter(manifest, world, adapter)
+    loaded = _adapters(world, pin)
+    if loaded is not None and adapter not in loaded:
+        raise _no_such_adapter(manifest, world, adapter, loaded)
     return Resolved(f"{manifest.served_name}:{adapter}", adapter)
 
 
@@ -51,7 +55,7 @@ def models_document(world: World, created: int) -> dict[str, Any]:
 def sie_model(manifest: Manifest, world: World) -> dict[str, Any]:
     """Return one model as the SIE SDK reads it."""
     target = manifest.target(world.template)
-    failed = next((model for model in model_states(world) if model.phase == "Failed"), None)
+    failed = failed_target(world)
     loaded = world.served.model is not None
     return {
         "name": manifest.served_name,
@@ -82,17 +86,23 @@ def _model_names(manifest: Manifest, world: World) -> Sequence[str]:
     return [manifest.served_name, *([resource_name(target.revision)] if target else [])]
 
 
+def _adapters(world: World, pin: str | None) -> Mapping[str, str] | None:
+    """Return the adapters of what is to score, or None where that isn't in memory."""
+    if pin is None or pin == world.served.model:
+        return world.served.adapters
+    return world.served.others[pin].adapters if pin in world.served.others else None
+
+
 def _not_serving(world: World) -> LoadFailed | NotReady:
-    if any(model.phase == "Failed" and model.digest for model in model_states(world)):
+    if (failed := failed_target(world)) is not None and failed.digest:
         return LoadFailed("the model can't be loaded; the operator of this service sees why")
     return NotReady("the model isn't ready yet", retry_after_s=_RETRY_MODEL_S)
 
 
-def _no_such_adapter(manifest: Manifest, world: World, adapter: str) -> NotFound | NotReady:
+def _no_such_adapter(manifest: Manifest, world: World, adapter: str, loaded: Mapping[str, str]) -> NotFound | NotReady:
     phases = [item.phase for item in adapter_states(world) if item.name == adapter]
     if adapter in adapter_entries(manifest) and any(phase != "Failed" for phase in phases):
         return NotReady("the adapter isn't loaded yet", retry_after_s=_RETRY_ADAPTER_S)
-    loaded: Mapping[str, str] = world.served.adapters
     there = f"there is {_listed(sorted(loaded))}" if loaded else "there are none"
     return NotFound(f"no adapter by that name is served here; {there}", param="adapter")
 

@@ -41,12 +41,27 @@ class Failure:
 
 
 @dataclass(frozen=True)
+class Beside:
+    """A model in memory beside the one that answers: its adapters, and whether clients may have it."""
+
+    adapters: Mapping[str, str] = field(default_factory=dict)
+    admitted: bool = False
+
+
+@dataclass(frozen=True)
 class Served:
-    """What the engine answers with, by revision."""
+    """What the engine answers with, by revision; adapters are name → revision."""
 
     model: str | None = None
     adapters: Mapping[str, str] = field(default_factory=dict)
     generation: int = 0
+    others: Mapping[str, Beside] = field(default_factory=dict)
+
+    def adapters_of(self, model: str) -> Mapping[str, str]:
+        """Return the adapters of a model in memory."""
+        if model == self.model:
+            return self.adapters
+        return self.others[model].adapters if model in self.others else {}
 
 
 @dataclass(frozen=True)
@@ -93,19 +108,27 @@ Action = Load | Serve | DropModel | DropAdapter
 
 
 def decide(world: World) -> list[Action]:
-    """Return the next actions: flips first, since they cost nothing, then loads, then what can go."""
+    """Return the next actions: flips first, since they cost nothing, then what can go, then loads, which need room."""
     if world.manifest is None or (target := world.manifest.target(world.template)) is None:
         return []
     served = _next_served(world, world.manifest, target)
+    in_use = models_in_use(world.manifest, world.template, served.model)
     actions: list[Action] = []
     if served != world.served:
         actions.append(Serve(served))
-    actions += _model_load(world, target)
-    for model in _models_in_use(target, served):
+    actions += _drops(world, world.manifest, in_use)
+    actions += _model_loads(world, world.manifest, target)
+    for model in in_use:
         if model in world.models:
             actions += _adapter_loads(world, world.manifest, model)
-    actions += _drops(world, world.manifest, target, served)
     return actions
+
+
+def models_in_use(manifest: Manifest, template: str, served: str | None) -> list[str]:
+    """Return the revisions that this worker should have: what answers, what is to follow it, and the candidate."""
+    entries = (manifest.target(template), manifest.candidate(template))
+    revisions = [served, *(entry.revision for entry in entries if entry is not None)]
+    return list(dict.fromkeys(revision for revision in revisions if revision is not None))
 
 
 def missing_adapters(manifest: Manifest, adapters: Mapping[str, str]) -> list[str]:
@@ -142,15 +165,15 @@ def _artifact(world: World, source: Source) -> ArtifactStatus:
     return world.artifacts.get(source, ArtifactStatus())
 
 
-def _models_in_use(target: ModelEntry, served: Served) -> list[str]:
-    """Return the served model and the one that is to follow it, the served one first."""
-    return list(dict.fromkeys(revision for revision in (served.model, target.revision) if revision is not None))
-
-
 def _next_served(world: World, manifest: Manifest, target: ModelEntry) -> Served:
     model = _next_model(world, manifest, target)
     adapters = _next_adapters(world, manifest, model) if model is not None else {}
-    return Served(model, adapters, manifest.generation)
+    others = {
+        other: Beside(_next_adapters(world, manifest, other), other in manifest.admitted)
+        for other in models_in_use(manifest, world.template, model)
+        if other != model and other in world.models
+    }
+    return Served(model, adapters, manifest.generation, others)
 
 
 def _next_model(world: World, manifest: Manifest, target: ModelEntry) -> str | None:
@@ -172,18 +195,26 @@ def _next_adapters(world: World, manifest: Manifest, model: str) -> dict[str, st
     chosen = {}
     for name, entries in adapter_entries(manifest).items():
         loaded = (entry.revision for entry in entries if (model, name, entry.revision) in world.adapters)
-        before = world.served.adapters.get(name)
+        before = world.served.adapters_of(model).get(name)
         fallback = before if before is not None and (model, name, before) in world.adapters else None
         if (revision := next(loaded, fallback)) is not None:
             chosen[name] = revision
     return chosen
 
 
-def _model_load(world: World, target: ModelEntry) -> list[Action]:
-    if target.revision in world.models or _artifact(world, target.source).phase is not ArtifactPhase.COMPLETE:
-        return []
-    load = model_load(world, target)
-    return [] if load in world.loading or load in world.failures else [load]
+def _model_loads(world: World, manifest: Manifest, target: ModelEntry) -> list[Action]:
+    """Load the target, then the candidate: what is only tried never takes the room of what serves."""
+    candidate = manifest.candidate(world.template)
+    settled = target.revision in world.models or model_load(world, target) in world.failures
+    wanted = [target, candidate] if candidate is not None and settled else [target]
+    return [model_load(world, entry) for entry in wanted if _is_loadable(world, entry)]
+
+
+def _is_loadable(world: World, entry: ModelEntry) -> bool:
+    if entry.revision in world.models or _artifact(world, entry.source).phase is not ArtifactPhase.COMPLETE:
+        return False
+    load = model_load(world, entry)
+    return load not in world.loading and load not in world.failures
 
 
 def _adapter_loads(world: World, manifest: Manifest, model: str) -> list[Action]:
@@ -206,10 +237,9 @@ def _preferred_load(world: World, manifest: Manifest, model: str, entries: list[
     return None
 
 
-def _drops(world: World, manifest: Manifest, target: ModelEntry, served: Served) -> list[Action]:
+def _drops(world: World, manifest: Manifest, in_use: list[str]) -> list[Action]:
     """Drop what neither answers nor is about to."""
-    models = _models_in_use(target, served)
-    drops: list[Action] = [DropModel(revision) for revision in sorted(world.models) if revision not in models]
-    kept = {(model, *adapter) for model in models for adapter in _next_adapters(world, manifest, model).items()}
+    drops: list[Action] = [DropModel(revision) for revision in sorted(world.models) if revision not in in_use]
+    kept = {(model, *adapter) for model in in_use for adapter in _next_adapters(world, manifest, model).items()}
     drops += [DropAdapter(*adapter) for adapter in sorted(world.adapters - kept)]
     return drops

@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,9 +11,10 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from reranker_worker.backlog import Backlog, PendingScore
+from reranker_worker.capture import captured, pinnable
 from reranker_worker.device import resolve_device, use_available_cpus
 from reranker_worker.device_thread import DeviceThread
-from reranker_worker.errors import DeadlineExceeded, InvalidRequest, NotFound, NotReady, Overloaded, WorkerError
+from reranker_worker.errors import DeadlineExceeded, NotReady, Overloaded, WorkerError
 from reranker_worker.metrics import Metrics
 from reranker_worker.preparing import prepare_adapter, prepare_model
 from reranker_worker.serving import (
@@ -31,6 +33,7 @@ _DOCUMENTS_PER_TURN = 64
 # A request longer than this share of the queue is fed piece by piece, so that it never shuts out the others.
 _QUEUE_SHARE = 4
 _LONGEST_RETRY_S = 60.0
+_MOST_REMEMBERED = 1000
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -44,10 +47,14 @@ class Engine:
         self._device_name = device
         self._metrics = metrics or Metrics()
         self._serving = Serving()
+        # What clients could have, in the order in which it came: of too many, the oldest is forgotten.
+        self._had: dict[str, None] = {}
         self._backlog = Backlog()
         self._device = DeviceThread(self._backlog, lambda: self._limits.max_batch_tokens, self._metrics)
         # One thread: a fast tokenizer spreads a batch over the CPUs by itself.
         self._tokenisation = ThreadPoolExecutor(max_workers=1, thread_name_prefix="tokenisation")
+        # Clients and the operator's trials come on two event loops.
+        self._counting = threading.Lock()
         self._in_flight = 0
         self._metrics.queue_pairs.set_function(lambda: self._backlog.pairs)
         self._metrics.queue_tokens.set_function(lambda: self._backlog.tokens)
@@ -72,6 +79,9 @@ class Engine:
 
     def serve(self, serving: Serving) -> None:
         """Swap what answers; requests admitted before keep what they were admitted with."""
+        self._had |= dict.fromkeys(pinnable(serving))
+        for revision in list(self._had)[:-_MOST_REMEMBERED]:
+            del self._had[revision]
         self._serving = serving
         self._metrics.show_serving(serving)
 
@@ -100,29 +110,21 @@ class Engine:
 
     async def score(self, request: ScoreRequest) -> ScoreResult:
         """Score a request; raises a RequestError. Cancelling it drops what still waits."""
-        model, adapter = self._captured(request)
-        self._in_flight += 1
+        if self.fatal is not None:
+            raise NotReady("the device is lost; this worker is being replaced", retry_after_s=1.0)
+        model, adapter = captured(self._serving, request, self._had)
+        self._count(1)
         try:
             async with asyncio.timeout(_remaining_s(request.deadline_s)):
                 return await self._scored(request, model, adapter)
         except TimeoutError as error:
             raise DeadlineExceeded("the request's deadline passed before all documents were scored") from error
         finally:
-            self._in_flight -= 1
+            self._count(-1)
 
-    def _captured(self, request: ScoreRequest) -> tuple[LoadedModel, LoadedAdapter | None]:
-        """Return what scores the request, whatever is swapped meanwhile."""
-        serving = self._serving
-        if serving.model is None or self.fatal is not None:
-            raise NotReady("no model is ready to score", retry_after_s=1.0)
-        if not request.documents:
-            raise InvalidRequest("documents is empty; at least one is needed", param="documents")
-        if request.adapter is None:
-            return serving.model, None
-        adapter = serving.adapters.get(request.adapter)
-        if adapter is None:
-            raise NotFound("no adapter by that name is served here", param="adapter")
-        return serving.model, adapter
+    def _count(self, requests: int) -> None:
+        with self._counting:
+            self._in_flight += requests
 
     async def _scored(self, request: ScoreRequest, model: LoadedModel, adapter: LoadedAdapter | None) -> ScoreResult:
         parts = list(_parts(request, model.max_length, max(1, self._limits.max_queue_tokens // _QUEUE_SHARE)))

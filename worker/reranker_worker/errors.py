@@ -11,6 +11,8 @@ WorkerError                 reason (CamelCase), message
     ├── Unauthorized        401
     ├── NotFound            404  a model or adapter by that name isn't served here
     ├── BodyTooSlow         408
+    ├── RevisionUnknown     409  the pinned revision has never been served here
+    ├── RevisionGone        410  the pinned revision isn't served here any more
     ├── TooLarge            413
     ├── Overloaded          429  retry_after_s
     ├── LoadFailed          502  the model's files can't be served; waiting doesn't help
@@ -84,6 +86,18 @@ class BodyTooSlow(RequestError):
     """The body didn't arrive in time."""
 
     status = 408
+
+
+class RevisionUnknown(RequestError):
+    """The client pins a revision that has never been served here."""
+
+    status = 409
+
+
+class RevisionGone(RequestError):
+    """The client pins a revision that isn't served here any more."""
+
+    status = 410
 
 
 class TooLarge(RequestError):

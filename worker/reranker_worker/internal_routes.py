@@ -1,14 +1,23 @@
-"""The internal port's routes: the probes that count, /state and /metrics."""
+"""The internal port's routes: the probes that count, /state, /metrics, and the operator's trial of a revision."""
 
 from dataclasses import dataclass
 
 import orjson
 from fastapi import APIRouter, Request, Response
 from prometheus_client.exposition import choose_encoder
+from pydantic import ValidationError
 
+from reranker_worker.dialects.calls import Bounds, Reply, invalid_body, json_reply
+from reranker_worker.dialects.rerank import RERANK
+from reranker_worker.disconnects import unless_client_gone
+from reranker_worker.errors import RequestError
+from reranker_worker.schemas import TrialBody
+from reranker_worker.serving import ScoreRequest, ScoreResult
+from reranker_worker.settings import HttpLimits
 from reranker_worker.worker import Worker
 
 _JSON = "application/json"
+_CLIENT_GONE = Reply(499, b"")  # nobody reads it
 
 
 @dataclass(frozen=True)
@@ -16,6 +25,7 @@ class InternalRoutes:
     """Tells the kubelet, the operator and Prometheus how the worker is."""
 
     worker: Worker
+    limits: HttpLimits
 
     def router(self) -> APIRouter:
         """Return the routes."""
@@ -24,6 +34,7 @@ class InternalRoutes:
         router.add_api_route("/readyz", self.readyz, methods=["GET"])
         router.add_api_route("/state", self.state, methods=["GET"])
         router.add_api_route("/metrics", self.metrics, methods=["GET"])
+        router.add_api_route("/score", self.score, methods=["POST"])
         return router
 
     async def livez(self) -> Response:
@@ -44,3 +55,44 @@ class InternalRoutes:
         """Answer Prometheus, in the format that it accepts."""
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
         return Response(encode(self.worker.metrics.registry), headers={"content-type": content_type})
+
+    async def score(self, request: Request) -> Response:
+        """Score documents with any revision in memory: the gate's look at a candidate that clients can't reach."""
+        try:
+            trial = _trial(await request.body(), Bounds(self.limits.max_documents, self.limits.max_characters))
+            result = await unless_client_gone(request, self._tried(trial))
+            reply = _CLIENT_GONE if result is None else json_reply(200, _trial_document(result))
+        except RequestError as error:
+            reply = RERANK.render_error(error, error.message)
+        return Response(reply.body, reply.status, dict(reply.headers), reply.media_type)
+
+    async def _tried(self, trial: TrialBody) -> ScoreResult:
+        return await self.worker.scorer.score(
+            ScoreRequest(
+                query=trial.query,
+                documents=trial.documents,
+                adapter=trial.adapter,
+                deadline_s=self.worker.clock() + self.limits.request_timeout_s,
+                revision=trial.revision,
+                trial=True,
+            )
+        )
+
+
+def _trial(body: bytes, bounds: Bounds) -> TrialBody:
+    try:
+        trial = TrialBody.model_validate_json(body)
+    except ValidationError as error:
+        raise invalid_body(error) from error
+    bounds.check(trial.query, trial.documents, param="documents")
+    return trial
+
+
+def _trial_document(result: ScoreResult) -> dict[str, object]:
+    # Without the wait: how long other requests keep the device says nothing about this revision.
+    return {
+        "revision": result.revision,
+        "adapterRevision": result.adapter_revision,
+        "scores": result.scores,
+        "milliseconds": result.tokenization_ms + result.inference_ms,
+    }

@@ -34,7 +34,9 @@ def serve(settings: ServeSettings) -> int:
     reconciler, fetcher = _parts(settings, engine)
     worker = Worker(engine, reconciler, metrics, pod=settings.pod_name)
     clients = server_config(client_app(worker, settings), settings.host, settings.port, settings.keep_alive_s)
-    internal = server_config(internal_app(worker), settings.host, settings.internal_port, settings.keep_alive_s)
+    internal = server_config(
+        internal_app(worker, settings), settings.host, settings.internal_port, settings.keep_alive_s
+    )
     listener, internal_listener = clients.bind_socket(), internal.bind_socket()
     internal_server = uvicorn.Server(internal)
 

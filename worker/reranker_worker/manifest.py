@@ -53,10 +53,18 @@ class Manifest:
     max_rank: int
     limits: Limits
     drain_s: float
+    candidates: tuple[tuple[str, str], ...] = ()
 
     def target(self, template: str) -> ModelEntry | None:
         """Return the entry that pods of this template serve, or None where the manifest doesn't know the template."""
-        revision = dict(self.serve).get(template)
+        return self._entry(dict(self.serve).get(template))
+
+    def candidate(self, template: str) -> ModelEntry | None:
+        """Return the entry that pods of this template load beside what they serve, or None."""
+        candidate = self._entry(dict(self.candidates).get(template))
+        return candidate if candidate != self.target(template) else None
+
+    def _entry(self, revision: str | None) -> ModelEntry | None:
         return next((entry for entry in self.models if entry.revision == revision), None)
 
 
@@ -70,10 +78,13 @@ def parse_manifest(text: str | bytes) -> Manifest:
         raise ManifestError("InvalidManifest", f"serving manifest: {where}: {first['msg']}") from error
     manifest = document.manifest()
     revisions = {entry.revision for entry in manifest.models}
-    for template, revision in manifest.serve:
-        if revision not in revisions:
-            message = f"serving manifest: serve.{template} names {revision}, which isn't one of models[].revision"
-            raise ManifestError("InvalidManifest", message)
+    for member, named in (("serve", manifest.serve), ("candidates", manifest.candidates)):
+        for template, revision in named:
+            if revision not in revisions:
+                message = (
+                    f"serving manifest: {member}.{template} names {revision}, which isn't one of models[].revision"
+                )
+                raise ManifestError("InvalidManifest", message)
     return manifest
 
 
@@ -147,6 +158,7 @@ class _Document(_Member):
     served_name: _Text
     models: Annotated[list[_Model], Field(min_length=1, max_length=64)]
     serve: Annotated[dict[_Name, _Name], Field(max_length=64)]
+    candidates: Annotated[dict[_Name, _Name], Field(max_length=64)] = {}
     admitted: Annotated[list[_Name], Field(max_length=64)] = []
     adapters: Annotated[list[_Adapter], Field(max_length=2048)] = []
     adapter_policy: _AdapterPolicy = _AdapterPolicy()
@@ -165,4 +177,5 @@ class _Document(_Member):
             max_rank=self.adapter_policy.max_rank,
             limits=Limits(max_batch_tokens=self.limits.max_batch_tokens, max_queue_tokens=self.limits.max_queue_tokens),
             drain_s=self.drain_seconds,
+            candidates=tuple(sorted(self.candidates.items())),
         )

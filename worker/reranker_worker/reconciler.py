@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol
@@ -29,7 +29,7 @@ from reranker_worker.decisions import (
 from reranker_worker.errors import WorkerError
 from reranker_worker.manifest import Manifest, Source
 from reranker_worker.manifest_files import ManifestReader, Reading
-from reranker_worker.serving import EngineSettings, Limits, LoadedAdapter, LoadedModel, Serving
+from reranker_worker.serving import EngineSettings, Held, Limits, LoadedAdapter, LoadedModel, Serving
 from reranker_worker.state import Observation
 
 _TICK_S = 0.05
@@ -205,16 +205,24 @@ class Reconciler:
                 raise TypeError(f"{load} returned {type(loaded).__name__}")
 
     def _serve(self, served: Served) -> None:
-        model = self._models[served.model] if served.model is not None else None
-        adapters = {
-            name: self._adapters[served.model, name, revision]
-            for name, revision in served.adapters.items()
-            if served.model is not None
-        }
-        self.loader.serve(Serving(model, MappingProxyType(adapters), served.generation))
+        serving = Serving(generation=served.generation, others=MappingProxyType(self._others(served)))
+        if served.model is not None:
+            adapters = self._loaded_adapters(served.model, served.adapters)
+            serving = replace(serving, model=self._models[served.model], adapters=adapters)
+        self.loader.serve(serving)
         if (served.model, served.adapters) != (self._served.model, self._served.adapters):
             log.info("serving", model=served.model, adapters=dict(served.adapters), generation=served.generation)
         self._served = served
+
+    def _others(self, served: Served) -> dict[str, Held]:
+        return {
+            revision: Held(self._models[revision], self._loaded_adapters(revision, beside.adapters), beside.admitted)
+            for revision, beside in served.others.items()
+        }
+
+    def _loaded_adapters(self, model: str, adapters: Mapping[str, str]) -> Mapping[str, LoadedAdapter]:
+        loaded = {name: self._adapters[model, name, revision] for name, revision in adapters.items()}
+        return MappingProxyType(loaded)
 
 
 def _is_listed(load: Load, manifest: Manifest) -> bool:

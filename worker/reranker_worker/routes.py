@@ -1,18 +1,26 @@
 """The clients' HTTP routes: scoring in each dialect, the models, and health."""
 
-import asyncio
-from collections.abc import Coroutine
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
 from reranker_worker.catalog import models_document, resolve, sie_model
 from reranker_worker.dialects import SCORE_PATH
-from reranker_worker.dialects.calls import Bounds, Dialect, Incoming, Reply, ScoreCall, Scored, json_reply, ranked
+from reranker_worker.dialects.calls import (
+    REVISION_HEADER,
+    Bounds,
+    Dialect,
+    Incoming,
+    Reply,
+    ScoreCall,
+    Scored,
+    json_reply,
+    ranked,
+)
 from reranker_worker.dialects.rerank import RERANK
 from reranker_worker.dialects.sie import SIE
+from reranker_worker.disconnects import unless_client_gone
 from reranker_worker.errors import NotFound, NotReady, RequestError
 from reranker_worker.serving import ScoreRequest, ScoreResult
 from reranker_worker.settings import HttpLimits
@@ -99,7 +107,8 @@ class ClientRoutes:
         started_s = self.worker.clock()
         try:
             call = dialect.parse(await _incoming(request, path_model), self._bounds())
-            scored = await _unless_client_gone(request, self._scored(call, started_s))
+            pin = request.headers.get(REVISION_HEADER)
+            scored = await unless_client_gone(request, self._scored(call, pin, started_s))
             reply = dialect.render(call, scored) if scored is not None else _CLIENT_GONE
         except RequestError as error:
             reply = dialect.render_error(error, error.message)
@@ -107,8 +116,8 @@ class ClientRoutes:
         self._measure(dialect, reply, started_s)
         return _response(reply)
 
-    async def _scored(self, call: ScoreCall, started_s: float) -> Scored:
-        resolved = resolve(self.worker.observation.world, call.model, call.adapter)
+    async def _scored(self, call: ScoreCall, pin: str | None, started_s: float) -> Scored:
+        resolved = resolve(self.worker.observation.world, call.model, call.adapter, pin)
         result: ScoreResult = await self.worker.scorer.score(
             ScoreRequest(
                 query=call.query,
@@ -116,6 +125,7 @@ class ClientRoutes:
                 adapter=resolved.adapter,
                 raw_scores=call.raw_scores,
                 deadline_s=started_s + self.limits.request_timeout_s,
+                revision=pin,
             )
         )
         total_ms = (self.worker.clock() - started_s) * 1000
@@ -139,23 +149,6 @@ async def _incoming(request: Request, path_model: str | None) -> Incoming:
         content_type=request.headers.get("content-type", "application/json"),
         accept=request.headers.get("accept", "*/*"),
     )
-
-
-async def _unless_client_gone(request: Request, work: Coroutine[Any, Any, Scored]) -> Scored | None:
-    """Return what `work` returns; cancel it and return None once the client has gone away."""
-    working = asyncio.ensure_future(work)
-    gone = asyncio.ensure_future(_disconnect(request))
-    try:
-        await asyncio.wait({working, gone}, return_when=asyncio.FIRST_COMPLETED)
-        return working.result() if working.done() else None
-    finally:
-        gone.cancel()
-        working.cancel()
-
-
-async def _disconnect(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        continue
 
 
 def _not_ready(message: str) -> Reply:

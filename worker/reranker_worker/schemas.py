@@ -26,6 +26,15 @@ class RerankBody(_Body):
     raw_scores: bool = False
 
 
+class TrialBody(_Body):
+    """`POST /score` of the internal port: the operator tries a revision before clients may have it."""
+
+    revision: Annotated[str, Field(min_length=1, max_length=256)]
+    query: Annotated[str, Field(min_length=1)]
+    documents: list[str]
+    adapter: _Id | None = None
+
+
 class ScoreText(_Body):
     """A query or an item of the SIE SDK."""
 

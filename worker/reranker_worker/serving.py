@@ -101,7 +101,7 @@ class PairTokenizer(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
 class LoadedModel:
     """A model in memory, warmed up by a real scoring pass with finite scores."""
 
@@ -115,23 +115,49 @@ class LoadedModel:
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """A model in memory with its adapters by name; clients may have it once it is admitted."""
+
+    model: LoadedModel
+    adapters: Mapping[str, LoadedAdapter]
+    admitted: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Serving:
-    """What answers right now; the engine swaps the whole of it between two batches."""
+    """What answers right now; the engine swaps the whole of it between two batches.
+
+    others: what is in memory beside the model that answers, by revision.
+    """
 
     model: LoadedModel | None = None
     adapters: Mapping[str, LoadedAdapter] = field(default_factory=lambda: MappingProxyType({}))
     generation: int = 0
+    others: Mapping[str, Held] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def held(self) -> dict[str, Held]:
+        """Return everything in memory by revision, the model that answers first."""
+        if self.model is None:
+            return dict(self.others)
+        return {self.model.revision: Held(self.model, self.adapters, admitted=True), **self.others}
 
 
 @dataclass(frozen=True, slots=True)
 class ScoreRequest:
-    """One query against documents; `deadline_s` is a point of `time.monotonic()`."""
+    """One query against documents; `deadline_s` is a point of `time.monotonic()`.
+
+    revision: what must score it; without one, what answers now does.
+    trial: whether it is the operator's own, which alone may be scored by a revision that isn't admitted.
+    """
 
     query: str
     documents: Sequence[str]
     adapter: str | None = None
     raw_scores: bool = False
     deadline_s: float | None = None
+    revision: str | None = None
+    trial: bool = False
 
 
 @dataclass(frozen=True, slots=True)

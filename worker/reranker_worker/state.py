@@ -5,7 +5,15 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from reranker_worker.artifacts import ArtifactPhase, ArtifactStatus
-from reranker_worker.decisions import Load, World, adapter_entries, adapter_load, missing_adapters, model_load
+from reranker_worker.decisions import (
+    Load,
+    World,
+    adapter_entries,
+    adapter_load,
+    missing_adapters,
+    model_load,
+    models_in_use,
+)
 from reranker_worker.manifest import AdapterEntry, Manifest, ModelEntry
 from reranker_worker.manifest_files import Reading
 
@@ -40,20 +48,21 @@ class ItemState:
 
 
 @dataclass(frozen=True)
-class ModelState(ItemState):
-    """A model revision as /state tells it."""
-
-    revision: str = ""
-    admitted: bool = False
-    serving: bool = False
-
-
-@dataclass(frozen=True)
 class AdapterState(ItemState):
     """An adapter revision as /state tells it."""
 
     name: str = ""
     revision: str = ""
+
+
+@dataclass(frozen=True)
+class ModelState(ItemState):
+    """A model revision as /state tells it, with the adapters on it."""
+
+    revision: str = ""
+    admitted: bool = False
+    serving: bool = False
+    adapters: tuple[AdapterState, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -94,7 +103,7 @@ def worker_state(
     reading, world = observation.reading, observation.world
     models = tuple(model_states(world))
     hindrance = fatal or ("draining" if draining else _hindrance(world))
-    reason, message = _headline(reading, models, hindrance)
+    reason, message = _headline(reading, world, hindrance)
     return WorkerState(
         observed_generation=reading.observed.generation if reading.observed else 0,
         ready=not hindrance,
@@ -127,20 +136,28 @@ def _hindrance(world: World) -> str:
     return ""
 
 
-def _headline(reading: Reading, models: tuple[ModelState, ...], hindrance: str) -> tuple[str, str]:
+def _headline(reading: Reading, world: World, hindrance: str) -> tuple[str, str]:
     if reading.problem:
         return "InvalidManifest", reading.problem
-    failed = next((model for model in models if model.phase == "Failed"), None)
+    failed = failed_target(world)
     return (failed.reason, failed.message) if failed else ("", hindrance)
 
 
+def failed_target(world: World) -> ModelState | None:
+    """Return the model that this worker is to serve if it can't; a candidate's failure troubles nobody but itself."""
+    if world.manifest is None or (target := world.manifest.target(world.template)) is None:
+        return None
+    state = _model_state(world, world.manifest, target)
+    return state if state.phase == "Failed" else None
+
+
 def model_states(world: World) -> Iterator[ModelState]:
-    """Tell the model that this worker is to serve, and the one that it serves where that is another."""
+    """Tell the models that this worker should have: what it serves, what it is to serve, and the candidate."""
     if world.manifest is None:
         return
-    target = world.manifest.target(world.template)
+    in_use = models_in_use(world.manifest, world.template, world.served.model)
     for entry in world.manifest.models:
-        if entry == target or entry.revision == world.served.model:
+        if entry.revision in in_use:
             yield _model_state(world, world.manifest, entry)
 
 
@@ -152,21 +169,25 @@ def _model_state(world: World, manifest: Manifest, entry: ModelEntry) -> ModelSt
         revision=entry.revision,
         admitted=entry.revision in manifest.admitted,
         serving=entry.revision == world.served.model,
+        adapters=tuple(_adapters_on(world, manifest, entry.revision)),
     )
 
 
 def adapter_states(world: World) -> Iterator[AdapterState]:
+    """Tell the adapters on the model that answers, or that is to answer."""
+    if world.manifest is not None and (target := world.manifest.target(world.template)) is not None:
+        yield from _adapters_on(world, world.manifest, world.served.model or target.revision)
+
+
+def _adapters_on(world: World, manifest: Manifest, model: str) -> Iterator[AdapterState]:
     """Tell the entries of each name up to the one that is loaded: those after it aren't wanted."""
-    if world.manifest is None or (target := world.manifest.target(world.template)) is None:
-        return
-    model = world.served.model or target.revision
-    within = adapter_entries(world.manifest)
+    within = adapter_entries(manifest)
     settled: set[str] = set()
-    for entry in world.manifest.adapters:
+    for entry in manifest.adapters:
         if entry.name not in within:
-            yield _too_many(world.manifest, entry)
+            yield _too_many(manifest, entry)
         elif entry.name not in settled:
-            state = _adapter_state(world, world.manifest, model, entry)
+            state = _adapter_state(world, manifest, model, entry)
             if state.phase == "Loaded":
                 settled.add(entry.name)
             yield state

@@ -437,7 +437,7 @@ async def test_with_keys_every_route_wants_one_and_rotation_needs_no_restart(wor
 
 @pytest.fixture
 async def internal(worker: Worker) -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(internal_app(worker))
+    transport = httpx.ASGITransport(internal_app(worker, ServeSettings(**SETTINGS)))
     async with httpx.AsyncClient(transport=transport, base_url="http://worker") as client:
         yield client
 

@@ -8,6 +8,7 @@ import pytest
 from reranker_worker.artifacts import ArtifactPhase, ArtifactStatus
 from reranker_worker.decisions import (
     AdapterLoad,
+    Beside,
     DropAdapter,
     DropModel,
     Failure,
@@ -18,7 +19,7 @@ from reranker_worker.decisions import (
     decide,
     missing_adapters,
 )
-from reranker_worker.manifest import Manifest, Source
+from reranker_worker.manifest import Manifest, ModelEntry, Source
 from tests.fixtures.manifests import adapter, manifest, model
 
 COMPLETE = ArtifactStatus(ArtifactPhase.COMPLETE, digest="sha256:d")
@@ -35,6 +36,10 @@ def world(wanted: Manifest, *, missing: tuple[str, ...] = (), **members: Any) ->
 
 def load_of(revision: str, name: str = "legal", onto: str = "m-1") -> AdapterLoad:
     return AdapterLoad(onto, name, revision, Source(f"pvc://models/{revision}"), "sha256:d", max_rank=64)
+
+
+def model_entry(revision: str) -> ModelEntry:
+    return manifest(models=[model(revision)], serve={"t1": revision}).models[0]
 
 
 def test_a_model_is_loaded_once_its_artifact_is_complete() -> None:
@@ -64,9 +69,9 @@ def test_a_failed_model_is_tried_again_when_something_in_it_changed(change: dict
     assert ModelLoad(edited.models[0], "sha256:d") in decide(world(edited, failures=failures))
 
 
-def test_a_model_that_is_not_admitted_answers_nobody() -> None:
+def test_a_model_that_is_not_admitted_is_held_and_answers_nobody() -> None:
     actions = decide(world(manifest(admitted=[]), models={"m-1"}, served=Served(generation=1)))
-    assert actions == []
+    assert actions == [Serve(Served(None, {}, 1, {"m-1": Beside(admitted=False)}))]
 
 
 def test_an_admitted_model_answers_as_soon_as_it_is_loaded() -> None:
@@ -75,7 +80,7 @@ def test_an_admitted_model_answers_as_soon_as_it_is_loaded() -> None:
 
 def test_a_model_whose_admission_is_withdrawn_stops_answering() -> None:
     actions = decide(world(manifest(2, admitted=[]), models={"m-1"}, served=Served("m-1", {}, 1)))
-    assert actions == [Serve(Served(None, {}, 2))]
+    assert actions == [Serve(Served(None, {}, 2, {"m-1": Beside(admitted=False)}))]
 
 
 def test_a_manifest_without_the_template_changes_nothing() -> None:
@@ -99,7 +104,7 @@ SWAP: dict[str, Any] = {"models": [model("m-1"), model("m-2")], "serve": {"t1": 
         pytest.param(
             manifest(2, **SWAP, admitted=["m-1"]),
             {"m-1", "m-2"},
-            [Serve(Served("m-1", {}, 2))],
+            [Serve(Served("m-1", {}, 2, {"m-2": Beside(admitted=False)}))],
             id="until it is admitted the model before it answers",
         ),
         pytest.param(
@@ -111,7 +116,7 @@ SWAP: dict[str, Any] = {"models": [model("m-1"), model("m-2")], "serve": {"t1": 
         pytest.param(
             manifest(2, **SWAP, admitted=["m-2"]),
             {"m-1"},
-            [Serve(Served(None, {}, 2)), ModelLoad(manifest(**SWAP).models[1], "sha256:d"), DropModel("m-1")],
+            [Serve(Served(None, {}, 2)), DropModel("m-1"), ModelLoad(manifest(**SWAP).models[1], "sha256:d")],
             id="a model that isn't admitted any more doesn't bridge the gap",
         ),
     ],
@@ -127,7 +132,7 @@ def test_a_swap_in_place_waits_for_the_adapters_that_the_fleet_has() -> None:
         wanted,
         models={"m-1", "m-2"},
         adapters={("m-1", "legal", "legal-1")},
-        served=Served("m-1", {"legal": "legal-1"}, 2),
+        served=Served("m-1", {"legal": "legal-1"}, 2, {"m-2": Beside(admitted=True)}),
     )
     assert decide(before) == [load_of("legal-1", onto="m-2")]
     after = replace(before, adapters={("m-1", "legal", "legal-1"), ("m-2", "legal", "legal-1")})
@@ -136,6 +141,111 @@ def test_a_swap_in_place_waits_for_the_adapters_that_the_fleet_has() -> None:
         DropModel("m-1"),
         DropAdapter("m-1", "legal", "legal-1"),
     ]
+
+
+BOTH: dict[str, Any] = {"models": [model("m-1"), model("m-2")], "candidates": {"t1": "m-2"}}
+FIRST, SECOND = (ModelLoad(entry, "sha256:d") for entry in manifest(**BOTH).models)
+UNADMITTED = {"m-2": Beside(admitted=False)}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "members", "expected"),
+    [
+        pytest.param(manifest(**BOTH), {}, [FIRST], id="what serves is loaded first"),
+        pytest.param(manifest(**BOTH), {"missing": ("m-1",)}, [], id="even if the candidate arrives before it"),
+        pytest.param(manifest(**BOTH), {"loading": {FIRST}}, [], id="its load isn't raced for memory"),
+        pytest.param(
+            manifest(**BOTH),
+            {"models": {"m-1"}},
+            [Serve(Served("m-1", {}, 1)), SECOND],
+            id="then it answers and the candidate is loaded beside",
+        ),
+        pytest.param(
+            manifest(**BOTH),
+            {"failures": {FIRST: Failure("MissingHead", "")}},
+            [SECOND],
+            id="what can't be loaded takes no room",
+        ),
+        pytest.param(
+            manifest(**BOTH),
+            {"models": {"m-1"}, "served": Served("m-1", {}, 1), "failures": {SECOND: Failure("OutOfMemory", "")}},
+            [],
+            id="a candidate without room is tried once",
+        ),
+        pytest.param(
+            manifest(**BOTH),
+            {"models": {"m-1", "m-2"}, "served": Served("m-1", {}, 1)},
+            [Serve(Served("m-1", {}, 1, UNADMITTED))],
+            id="a loaded candidate is held and answers nobody",
+        ),
+        pytest.param(
+            manifest(2, **BOTH, admitted=["m-1", "m-2"]),
+            {"models": {"m-1", "m-2"}, "served": Served("m-1", {}, 1, UNADMITTED)},
+            [Serve(Served("m-1", {}, 2, {"m-2": Beside(admitted=True)}))],
+            id="admitted it may be pinned, and still doesn't answer the others",
+        ),
+        pytest.param(
+            manifest(3, models=BOTH["models"], serve={"t1": "m-2"}, candidates={"t1": "m-1"}, admitted=["m-1", "m-2"]),
+            {"models": {"m-1", "m-2"}, "served": Served("m-1", {}, 2, {"m-2": Beside(admitted=True)})},
+            [Serve(Served("m-2", {}, 3, {"m-1": Beside(admitted=True)}))],
+            id="the swap is one flip, and the way back stays open while it is listed",
+        ),
+        pytest.param(
+            manifest(4, models=[model("m-2")], serve={"t1": "m-2"}, admitted=["m-2"]),
+            {"models": {"m-1", "m-2"}, "served": Served("m-2", {}, 3, {"m-1": Beside(admitted=True)})},
+            [Serve(Served("m-2", {}, 4)), DropModel("m-1")],
+            id="then the old one goes",
+        ),
+        pytest.param(
+            manifest(2),
+            {"models": {"m-1", "m-2"}, "served": Served("m-1", {}, 1, UNADMITTED)},
+            [Serve(Served("m-1", {}, 2)), DropModel("m-2")],
+            id="a rejected candidate goes",
+        ),
+        pytest.param(
+            manifest(
+                2,
+                models=[model("m-1"), model("m-2"), model("m-3")],
+                candidates={"t1": "m-3"},
+            ),
+            {"models": {"m-1", "m-2"}, "served": Served("m-1", {}, 1, UNADMITTED)},
+            [Serve(Served("m-1", {}, 2)), DropModel("m-2"), ModelLoad(model_entry("m-3"), "sha256:d")],
+            id="one candidate makes room for the next",
+        ),
+        pytest.param(
+            manifest(**BOTH | {"candidates": {"t2": "m-2"}}),
+            {"models": {"m-1"}, "served": Served("m-1", {}, 1)},
+            [],
+            id="another template's candidate isn't loaded",
+        ),
+        pytest.param(
+            manifest(**BOTH | {"candidates": {"t1": "m-1"}}),
+            {"models": {"m-1"}, "served": Served("m-1", {}, 1)},
+            [],
+            id="what serves is no candidate",
+        ),
+    ],
+)
+def test_a_candidate(wanted: Manifest, members: dict[str, Any], expected: list[Any]) -> None:
+    base: dict[str, Any] = {"served": Served(None, {}, wanted.generation)}
+    assert decide(world(wanted, **base | members)) == expected
+
+
+def test_adapters_are_loaded_onto_the_candidate_too_and_the_flip_takes_them_along() -> None:
+    legal = adapter("legal", "legal-1", required=True)
+    loaded = Served("m-1", {"legal": "legal-1"}, 1, UNADMITTED)
+    before = world(
+        manifest(**BOTH, adapters=[legal]),
+        models={"m-1", "m-2"},
+        adapters={("m-1", "legal", "legal-1")},
+        served=loaded,
+    )
+    assert decide(before) == [load_of("legal-1", onto="m-2")]
+    after = replace(before, adapters={("m-1", "legal", "legal-1"), ("m-2", "legal", "legal-1")})
+    held = Served("m-1", {"legal": "legal-1"}, 1, {"m-2": Beside({"legal": "legal-1"}, admitted=False)})
+    assert decide(after) == [Serve(held)]
+    flipped = manifest(2, models=BOTH["models"], serve={"t1": "m-2"}, admitted=["m-1", "m-2"], adapters=[legal])
+    assert decide(replace(after, manifest=flipped, served=held))[0] == Serve(Served("m-2", {"legal": "legal-1"}, 2))
 
 
 NEW_AND_OLD = [adapter("legal", "legal-2"), adapter("legal", "legal-1")]

@@ -13,11 +13,11 @@ from reranker_worker.errors import SourceError
 from reranker_worker.fetching.download import Origins
 from reranker_worker.fetching.fetcher import Fetcher
 from reranker_worker.fetching.hub import Hub
-from reranker_worker.fetching.schedule import Setback, Turn, next_turn, setback
+from reranker_worker.fetching.schedule import Setback, Turn, next_turn, setback, wanted_sources
 from reranker_worker.manifest import Source
 from reranker_worker.manifest_files import ManifestFiles
 from tests.fixtures.artifacts import artifact_folder
-from tests.fixtures.manifests import adapter, document, write_manifest
+from tests.fixtures.manifests import adapter, document, manifest, model, write_manifest
 
 
 @pytest.fixture
@@ -102,6 +102,11 @@ def test_an_artifact_that_an_earlier_process_brought_is_kept(cache: ArtifactCach
     second.tick()
     second.tick()
     assert (cache.artifact(source("m-1")) / "COMPLETE").stat().st_ino == written
+
+
+def test_what_serves_is_wanted_first_then_adapters_and_the_candidate_last() -> None:
+    wanted = manifest(models=[model("m-2"), model("m-1")], candidates={"t1": "m-2"}, adapters=[adapter("a", "a-1")])
+    assert wanted_sources(wanted, "t1") == (source("m-1"), source("a-1"), source("m-2"))
 
 
 A, B = source("a"), source("b")

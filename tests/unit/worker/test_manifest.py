@@ -18,8 +18,10 @@ def test_the_document_of_the_contract_is_read_whole() -> None:
     {"generation": 7, "servedName": "BAAI/bge-reranker-v2-m3",
      "models": [{"revision": "bge-v2-m3-5f2c9a1e",
                  "source": {"uri": "hf://BAAI/bge-reranker-v2-m3", "revision": "953dc6f6"},
-                 "engine": {"dtype": "auto", "maxLength": 512, "scores": "sigmoid"}}],
+                 "engine": {"dtype": "auto", "maxLength": 512, "scores": "sigmoid"}},
+                {"revision": "bge-v2-m3-0a1b2c3d", "source": {"uri": "pvc://models/tuned"}}],
      "serve": {"t-91b0d3c7": "bge-v2-m3-5f2c9a1e"},
+     "candidates": {"t-91b0d3c7": "bge-v2-m3-0a1b2c3d"},
      "admitted": ["bge-v2-m3-5f2c9a1e"],
      "adapters": [{"name": "legal", "revision": "legal-0c11d2aa",
                    "source": {"uri": "pvc://models/legal"}, "required": true}],
@@ -35,6 +37,9 @@ def test_the_document_of_the_contract_is_read_whole() -> None:
         "953dc6f6",
         512,
     )
+    candidate = read.candidate("t-91b0d3c7")
+    assert candidate is not None
+    assert candidate.revision == "bge-v2-m3-0a1b2c3d"
     assert read.adapters[0].required
     assert (read.limits.max_batch_tokens, read.max_rank, read.drain_s) == (16384, 64, 30)
     assert read.target("t-other") is None
@@ -46,6 +51,7 @@ def test_the_document_of_the_contract_is_read_whole() -> None:
         pytest.param({"generation": -1}, "generation", id="negative generation"),
         pytest.param({"models": []}, "models", id="no models"),
         pytest.param({"serve": {"t1": "m-9"}}, "m-9, which isn't one of models", id="unknown revision served"),
+        pytest.param({"candidates": {"t1": "m-9"}}, "candidates.t1 names m-9", id="unknown candidate"),
         pytest.param({"models": [model("m-1", maxLength=0)]}, "models.0.engine.maxLength", id="length of 0"),
         pytest.param({"models": [model("m-1", scores="softmax")]}, "models.0.engine.scores", id="unknown activation"),
         pytest.param({"adapters": [adapter("../x", "x-1")]}, "adapters.0.name", id="a name with slashes"),

@@ -12,6 +12,8 @@ from reranker_worker.errors import InvalidRequest, RequestError, RetryableReques
 from reranker_worker.serving import ScoreResult
 
 JSON = "application/json"
+# On a response it says what scored it; on a request it pins what must.
+REVISION_HEADER = "x-reranker-revision"
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ def json_reply(status: int, content: Mapping[str, Any], headers: Mapping[str, st
 
 def revision_headers(result: ScoreResult) -> dict[str, str]:
     """Return the headers that say what scored a response."""
-    headers = {"x-reranker-revision": result.revision}
+    headers = {REVISION_HEADER: result.revision}
     if result.adapter_revision is not None:
         headers["x-reranker-adapter"] = result.adapter_revision
     return headers

@@ -26,6 +26,8 @@ _ERROR_TYPES = {
     400: "invalid_request_error",
     401: "authentication_error",
     404: "not_found_error",
+    409: "conflict_error",
+    410: "not_found_error",
     413: "invalid_request_error",
     429: "rate_limit_error",
     503: "service_unavailable_error",

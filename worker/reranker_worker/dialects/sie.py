@@ -31,6 +31,8 @@ _CODES: Mapping[str, tuple[int, str]] = {
     "TooLarge": (400, "INVALID_INPUT"),
     "Unauthorized": (401, "UNAUTHORIZED"),
     "NotFound": (404, "MODEL_NOT_FOUND"),
+    "RevisionUnknown": (409, "REVISION_UNKNOWN"),
+    "RevisionGone": (410, "REVISION_GONE"),
     "Overloaded": (503, "QUEUE_FULL"),
     "NotReady": (503, "MODEL_LOADING"),
     "LoadFailed": (502, "MODEL_LOAD_FAILED"),

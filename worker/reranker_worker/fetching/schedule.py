@@ -29,11 +29,13 @@ class Turn:
 
 
 def wanted_sources(manifest: Manifest, template: str) -> tuple[Source, ...]:
-    """Return the sources of the template's model and of all adapters, the model first, each once."""
+    """Return the sources of the template's model, of all adapters and of its candidate, in this order, each once."""
     target = manifest.target(template)
     if target is None:
         return ()
-    return tuple(dict.fromkeys([target.source, *(adapter.source for adapter in manifest.adapters)]))
+    candidate = manifest.candidate(template)
+    beside = [candidate.source] if candidate is not None else []
+    return tuple(dict.fromkeys([target.source, *(adapter.source for adapter in manifest.adapters), *beside]))
 
 
 def next_turn(
