@@ -69,6 +69,7 @@ class World:
     """Everything that a decision depends on.
 
     models: revisions in memory. adapters: (model revision, adapter name, adapter revision) in memory.
+    leaving: revisions that were dropped and still take room, since a request is being scored by them.
     """
 
     template: str
@@ -76,6 +77,7 @@ class World:
     artifacts: Mapping[Source, ArtifactStatus] = field(default_factory=dict)
     models: AbstractSet[str] = frozenset()
     adapters: AbstractSet[tuple[str, str, str]] = frozenset()
+    leaving: AbstractSet[str] = frozenset()
     loading: AbstractSet[Load] = frozenset()
     failures: Mapping[Load, Failure] = field(default_factory=dict)
     served: Served = field(default_factory=Served)
@@ -108,7 +110,7 @@ Action = Load | Serve | DropModel | DropAdapter
 
 
 def decide(world: World) -> list[Action]:
-    """Return the next actions: flips first, since they cost nothing, then what can go, then loads, which need room."""
+    """Return the next actions: flips first, since they cost nothing, then what can go, and loads once all of it has."""
     if world.manifest is None or (target := world.manifest.target(world.template)) is None:
         return []
     served = _next_served(world, world.manifest, target)
@@ -116,7 +118,8 @@ def decide(world: World) -> list[Action]:
     actions: list[Action] = []
     if served != world.served:
         actions.append(Serve(served))
-    actions += _drops(world, world.manifest, in_use)
+    if drops := _drops(world, world.manifest, in_use):
+        return [*actions, *drops]
     actions += _model_loads(world, world.manifest, target)
     for model in in_use:
         if model in world.models:
@@ -203,7 +206,12 @@ def _next_adapters(world: World, manifest: Manifest, model: str) -> dict[str, st
 
 
 def _model_loads(world: World, manifest: Manifest, target: ModelEntry) -> list[Action]:
-    """Load the target, then the candidate: what is only tried never takes the room of what serves."""
+    """Load the target, then the candidate: what is only tried never takes the room of what serves.
+
+    Nothing is loaded while a model leaves: there may be no room yet, and a load that failed isn't tried again.
+    """
+    if world.leaving:
+        return []
     candidate = manifest.candidate(world.template)
     settled = target.revision in world.models or model_load(world, target) in world.failures
     wanted = [target, candidate] if candidate is not None and settled else [target]

@@ -71,7 +71,11 @@ class Engine:
 
     def load_model(self, path: Path, revision: str, settings: EngineSettings) -> LoadedModel:
         """Load a checkpoint and warm it up; blocks, on any thread. Raises CheckpointError."""
-        return prepare_model(path, revision, settings, resolve_device(self._device_name), self._metrics)
+        # The first model may use all that there is; one beside it must leave what the largest batch of those takes.
+        batches = [held.model.runner.max_batch_tokens for held in self._serving.held.values()]
+        spare_tokens = min(max(batches, default=0), self._limits.max_batch_tokens)
+        device = resolve_device(self._device_name)
+        return prepare_model(path, revision, settings, device, self._metrics, spare_tokens=spare_tokens)
 
     def load_adapter(self, model: LoadedModel, path: Path, name: str, revision: str, max_rank: int) -> LoadedAdapter:
         """Load an adapter and probe it on the model; blocks, on any thread. Raises AdapterError."""

@@ -31,11 +31,17 @@ _DOCUMENTS = (
 
 
 def prepare_model(
-    path: Path, revision: str, settings: EngineSettings, device: torch.device, metrics: Metrics
+    path: Path,
+    revision: str,
+    settings: EngineSettings,
+    device: torch.device,
+    metrics: Metrics,
+    *,
+    spare_tokens: int = 0,
 ) -> LoadedModel:
-    """Return a model that has scored; raises CheckpointError."""
+    """Return a model that has scored, and that leaves room for a batch of `spare_tokens`; raises CheckpointError."""
     with metrics.loading("model"):
-        network = load_network(path, resolve_dtype(settings.dtype, device), device)
+        network = load_network(path, resolve_dtype(settings.dtype, device), device, spare_tokens=spare_tokens)
         max_length = min(settings.max_length, network.positions)
         tokenizer, runner = _parts(path, network, max_length)
         model = LoadedModel(

@@ -2,6 +2,7 @@
 
 import threading
 import time
+import weakref
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -33,6 +34,8 @@ from reranker_worker.serving import EngineSettings, Held, Limits, LoadedAdapter,
 from reranker_worker.state import Observation
 
 _TICK_S = 0.05
+# Twice what a request may take by default: whatever holds a model for longer, loads don't wait for it.
+_LONGEST_LEAVE_S = 120.0
 
 log = structlog.get_logger("reconciler")
 
@@ -67,6 +70,9 @@ class Reconciler:
     loader: Loader
     observation: Observation = field(init=False)
     _models: dict[str, LoadedModel] = field(init=False, default_factory=dict)
+    _leaving: "weakref.WeakKeyDictionary[LoadedModel, float]" = field(
+        init=False, default_factory=weakref.WeakKeyDictionary
+    )
     _adapters: dict[tuple[str, str, str], LoadedAdapter] = field(init=False, default_factory=dict)
     _loading: dict[Load, Future[LoadedModel] | Future[LoadedAdapter]] = field(init=False, default_factory=dict)
     _failures: dict[Load, Failure] = field(init=False, default_factory=dict)
@@ -123,10 +129,15 @@ class Reconciler:
             artifacts=self._artifacts(manifest),
             models=frozenset(self._models),
             adapters=frozenset(self._adapters),
+            leaving=frozenset(self._still_leaving()),
             loading=frozenset(self._loading),
             failures=dict(self._failures),
             served=self._served,
         )
+
+    def _still_leaving(self) -> list[str]:
+        now_s = time.monotonic()
+        return [model.revision for model, since_s in self._leaving.items() if now_s - since_s < _LONGEST_LEAVE_S]
 
     def _follow(self, manifest: Manifest) -> None:
         if manifest.limits != self._limits:
@@ -156,7 +167,7 @@ class Reconciler:
                 self._serve(served)
             case DropModel(revision):
                 log.info("model dropped", revision=revision)
-                del self._models[revision]
+                self._leaving[self._models.pop(revision)] = time.monotonic()
             case DropAdapter(model, name, revision):
                 log.info("adapter dropped", name=name, revision=revision, model=model)
                 del self._adapters[model, name, revision]

@@ -116,7 +116,7 @@ SWAP: dict[str, Any] = {"models": [model("m-1"), model("m-2")], "serve": {"t1": 
         pytest.param(
             manifest(2, **SWAP, admitted=["m-2"]),
             {"m-1"},
-            [Serve(Served(None, {}, 2)), DropModel("m-1"), ModelLoad(manifest(**SWAP).models[1], "sha256:d")],
+            [Serve(Served(None, {}, 2)), DropModel("m-1")],
             id="a model that isn't admitted any more doesn't bridge the gap",
         ),
     ],
@@ -209,8 +209,20 @@ UNADMITTED = {"m-2": Beside(admitted=False)}
                 candidates={"t1": "m-3"},
             ),
             {"models": {"m-1", "m-2"}, "served": Served("m-1", {}, 1, UNADMITTED)},
-            [Serve(Served("m-1", {}, 2)), DropModel("m-2"), ModelLoad(model_entry("m-3"), "sha256:d")],
+            [Serve(Served("m-1", {}, 2)), DropModel("m-2")],
             id="one candidate makes room for the next",
+        ),
+        pytest.param(
+            manifest(2, models=[model("m-1"), model("m-3")], candidates={"t1": "m-3"}),
+            {"models": {"m-1"}, "served": Served("m-1", {}, 2)},
+            [ModelLoad(model_entry("m-3"), "sha256:d")],
+            id="which is loaded then",
+        ),
+        pytest.param(
+            manifest(**BOTH),
+            {"models": {"m-1"}, "served": Served("m-1", {}, 1), "leaving": {"m-0"}},
+            [],
+            id="nothing is loaded before the last one has left",
         ),
         pytest.param(
             manifest(**BOTH | {"candidates": {"t2": "m-2"}}),

@@ -180,3 +180,27 @@ def test_limits_take_effect_without_a_load(
     manifests.manifest = manifest(2, limits={"maxBatchTokens": 999, "maxQueueTokens": 9999})
     eventually(lambda: loader.limits == Limits(999, 9999))
     assert loader.loads == ["m-1"]
+
+
+def test_a_load_waits_for_the_room_of_a_model_that_a_request_still_holds(
+    reconciler: Reconciler, loader: HeldLoader, manifests: EditedManifest
+) -> None:
+    eventually(lambda: loader.serving.model is not None)
+    held = loader.serving.model
+    manifests.manifest = manifest(2, models=[model("m-2")], serve={"t1": "m-2"}, admitted=["m-2"])
+    eventually(lambda: loader.serving.model is None and reconciler.observation.world.leaving == {"m-1"})
+    time.sleep(0.2)  # several ticks
+    assert loader.loads == ["m-1"]
+    del held
+    eventually(lambda: loader.serving.model is not None and loader.serving.model.revision == "m-2")
+    assert reconciler.observation.world.leaving == frozenset()
+
+
+def test_a_candidate_that_fails_is_told_in_its_own_entry_alone(
+    reconciler: Reconciler, loader: HeldLoader, manifests: EditedManifest
+) -> None:
+    loader.errors["m-2"] = CheckpointError("OutOfMemory", "m-2: no room")
+    manifests.manifest = manifest(2, models=[model("m-2"), model("m-1")], candidates={"t1": "m-2"})
+    eventually(lambda: [entry.reason for entry in state(reconciler).models] == ["OutOfMemory", ""])
+    assert (state(reconciler).ready, state(reconciler).reason) == (True, "")
+    assert loader.loads == ["m-1", "m-2"]

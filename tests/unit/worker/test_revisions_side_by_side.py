@@ -8,7 +8,9 @@ from typing import Any
 
 import httpx
 import pytest
+from safetensors.torch import load_file
 
+from reranker_worker import loading
 from reranker_worker.model_runner import ModelRunner
 from reranker_worker.serving import ScoreRequest
 from tests.fixtures.checkpoints import bert_checkpoint, lora_adapter
@@ -180,3 +182,18 @@ async def test_the_flip_is_between_two_requests_and_the_old_model_goes_with_its_
     del long
     await rerank(pod)  # the device thread has turned to something else
     assert module() is None
+
+
+async def test_a_candidate_without_room_is_refused_before_it_is_read(
+    claim: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with worker_threads(tmp_path, claim, manifest()) as pod:
+        weights = sum(tensor.nbytes for tensor in load_file(claim / "m-2" / "model.safetensors").values())
+        monkeypatch.setattr(loading, "free_bytes", lambda _: weights + 1000)  # room for the weights, none for a batch
+        monkeypatch.setattr(loading, "_read_tensors", None)
+        await edit(pod, 2)
+        first, second = pod.state()["models"]
+        assert (first["phase"], second["phase"], second["reason"]) == ("Loaded", "Failed", "OutOfMemory")
+        assert f"the weights need {weights} bytes and a batch" in second["message"]
+        assert pod.state()["ready"]
+        assert (await rerank(pod)).headers["x-reranker-revision"] == "m-1"
