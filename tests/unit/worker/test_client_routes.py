@@ -24,7 +24,7 @@ from reranker_worker.serving import ScoreRequest, ScoreResult
 from reranker_worker.settings import ServeSettings
 from reranker_worker.state import Observation
 from reranker_worker.worker import Worker
-from tests.fixtures.manifests import adapter, manifest
+from tests.fixtures.manifests import adapter, manifest, model
 
 ADAPTERS = [adapter("legal", "legal-1"), adapter("late", "late-1"), adapter("bad", "bad-1")]
 MANIFEST = manifest(7, adapters=ADAPTERS)
@@ -338,6 +338,22 @@ async def test_a_model_that_failed_to_load_is_not_worth_waiting_for(client: http
     response = await client.post("/v1/score/m", json=SIE_BODY)
     assert (response.status_code, response.headers["x-sie-error-code"]) == (502, "MODEL_LOAD_FAILED")
     assert "retry-after" not in response.headers
+
+
+async def test_a_candidate_that_failed_does_not_make_clients_give_up(client: httpx.AsyncClient, worker: Worker) -> None:
+    both = manifest(7, models=[model("m-2"), model("m-1")], candidates={"t1": "m-2"})
+    candidate = both.models[0]
+    worker.reconciler.observation = observation(
+        manifest=both,
+        models=set(),
+        served=Served(None, {}, 7),
+        artifacts={candidate.source: ArtifactStatus(ArtifactPhase.COMPLETE, digest="sha256:m")},
+        failures={ModelLoad(candidate, "sha256:m"): Failure("MissingHead", "m-2: no head")},
+    )
+    response = await client.post("/rerank", json=BODY)
+    assert (response.status_code, "retry-after" in response.headers) == (503, True)
+    (sie,) = (await client.get("/v1/models")).json()["models"]
+    assert (sie["state"], sie["last_error"]) == ("loading", None)
 
 
 async def test_models_are_listed_for_openai_and_for_sie(client: httpx.AsyncClient) -> None:

@@ -132,6 +132,26 @@ def test_a_model_is_swapped_in_place_under_load_without_a_failure(pod: WorkerPro
     assert {adapter for _, _, adapter in history} == {"legal-2", None}
 
 
+def test_a_candidate_is_tried_under_load_and_flipped_to_without_a_failure(pod: WorkerProcess, edit: Edit) -> None:
+    members: dict[str, Any] = {"models": [model("m-1"), model("m-2")], "adapters": [adapter("legal", "legal-2")]}
+    load = Load(pod, adapter="legal")
+    edit(**members, serve={"t1": "m-2"}, candidates={"t1": "m-1"}, admitted=["m-2"])
+    pod.wait(lambda state: phases(state, "models") == {"m-1": "Loaded", "m-2": "Loaded"})
+    pod.wait(lambda state: [item["phase"] for item in state["models"][0]["adapters"]] == ["Loaded"])
+    tried = [pod.try_out(revision) for revision in ("m-1", "m-2") for _ in range(5)]
+    assert {answer.status_code for answer in tried} == {200}
+    assert tried[0].json()["scores"] != tried[-1].json()["scores"]
+    assert pod.try_out("m-1", adapter="legal").json()["adapterRevision"] == "legal-2"
+    edit(**members, serve={"t1": "m-1"}, candidates={"t1": "m-2"}, admitted=["m-1", "m-2"])
+    pod.wait(lambda state: [entry["serving"] for entry in state["models"]] == [True, False], within_s=5)
+    edit(**members, serve={"t1": "m-2"}, candidates={}, admitted=["m-2"])
+    pod.wait(lambda state: phases(state, "models") == {"m-2": "Loaded"}, within_s=5)
+    history = load.stop()
+    assert {status for status, _, _ in history} == {200}
+    assert {revision for _, revision, _ in history} == {"m-1", "m-2"}
+    assert {adapter for _, _, adapter in history} == {"legal-2", None}
+
+
 def test_a_removed_adapter_is_unknown(pod: WorkerProcess, edit: Edit) -> None:
     edit(models=[model("m-2")], serve={"t1": "m-2"}, admitted=["m-2"])
     pod.wait(lambda state: state["adapters"] == [] and state["observedGeneration"] == edit.generation, within_s=5)
