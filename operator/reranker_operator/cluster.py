@@ -68,6 +68,12 @@ class Cluster:
         found = (pods.worker_pod(live, key.name) for live in listed["items"])
         return tuple(pod for pod in found if pod is not None)
 
+    async def config_text(self, namespace: str, name: str, key: str) -> str | None:
+        """The value of a ConfigMap's key; None where either is missing."""
+        live = await self._get("configmaps", f"/api/v1/namespaces/{namespace}/configmaps/{name}")
+        text = ((live or {}).get("data") or {}).get(key)
+        return None if text is None else str(text)
+
     async def execute(self, key: Key, actions: Sequence[Action]) -> None:
         """Act: the manifest first, so that no pod is told or made for what the ConfigMap doesn't say yet."""
         for action in actions:

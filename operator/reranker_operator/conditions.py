@@ -7,10 +7,11 @@ from datetime import datetime
 from typing import Literal
 
 from reranker_operator import names, progress
+from reranker_operator.gate import shown
 from reranker_operator.names import Document
 from reranker_operator.progress import FAILED, LOADED
 from reranker_operator.rollout import ready_pods, wanted_adapter
-from reranker_operator.state import Problem, Target, World
+from reranker_operator.state import Figures, Passed, Problem, Refused, Target, Undecided, World
 from reranker_operator.v1alpha1 import (
     Adapter,
     AdapterStatus,
@@ -160,19 +161,49 @@ def _serving(world: World, target: Target, before: Revisions) -> str:
 
 
 def _candidate(world: World, target: Target, before: RevisionStatus | None, now: str) -> RevisionStatus:
-    pods = progress.new_pods(world, target)
-    reports = [entry for r in map(world.report, pods) if r is not None and (entry := r.model(target.revision))]
-    failed = next((entry for entry in reports if entry.phase == FAILED), None)
-    if failed is not None:
-        phase = FAILED
-    elif target.revision in target.manifest.admitted:
-        phase = "Admitted"
-    else:
-        phase = max((entry.phase for entry in reports if entry.phase in PHASES), key=PHASES.index, default=PHASES[0])
-    unchanged = before is not None and (before.name, before.phase) == (target.revision, phase)
+    phase, message = _stage(world, target)
+    if before is not None and before.name != target.revision:
+        before = None
     return RevisionStatus(
         name=target.revision,
         phase=phase,
-        since=before.since if before is not None and unchanged else now,
-        message=failed.message if failed else None,
+        since=before.since if before is not None and before.phase == phase else now,
+        message=message,
+        **_figures(world, before),
     )
+
+
+def _stage(world: World, target: Target) -> tuple[str, str | None]:
+    """How far the candidate has come, and in words why no farther."""
+    reports = [r for pod in progress.new_pods(world, target) if (r := world.report(pod)) is not None]
+    entries = [entry for report in reports if (entry := report.model(target.revision))]
+    failed = next((entry for entry in entries if entry.phase == FAILED), None)
+    if failed is not None:
+        return FAILED, failed.message
+    if target.revision in target.manifest.admitted:
+        return "Admitted", None
+    match world.judgement:
+        case Refused(_, message):
+            return "Refused", message
+        case Undecided(problem):
+            return "Gating", problem.message if problem is not None else None
+    return max((entry.phase for entry in entries if entry.phase in PHASES), key=PHASES.index, default=PHASES[0]), None
+
+
+def _figures(world: World, before: RevisionStatus | None) -> dict[str, str | None]:
+    """The gate's figures as the status shows them; they stay once the candidate is admitted."""
+    if isinstance(world.judgement, Passed | Refused):
+        return shown_figures(world.judgement.figures)
+    if before is None:
+        return {}
+    return before.model_dump(include={"ndcg", "rank_correlation", "p95_milliseconds"})
+
+
+def shown_figures(figures: Figures) -> dict[str, str | None]:
+    """Members of a RevisionStatus."""
+    p95 = figures.p95_ms
+    return {
+        "ndcg": shown(figures.ndcg) if figures.ndcg is not None else None,
+        "rank_correlation": shown(figures.rank_correlation) if figures.rank_correlation is not None else None,
+        "p95_milliseconds": f"{p95:.1f}" if p95 is not None else None,
+    }

@@ -1,4 +1,4 @@
-"""What can go wrong between the operator and the API server.
+"""What can go wrong between the operator and the API server, or a worker.
 
     OperatorError
     ├── NoCluster         neither a service account nor a kubeconfig; ends the process at its start
@@ -8,9 +8,11 @@
     │   ├── Conflict      409: somebody wrote in between
     │   └── Invalid       422: the object as it would become isn't valid
     ├── Stale             our own reading is older than what an operator has already acted on
-    └── UnreadableSpec    a stored spec that this version can't parse (an older or newer CRD)
+    ├── UnreadableSpec    a stored spec that this version can't parse (an older or newer CRD)
+    └── NoScores          a worker didn't score; its code and message, for the gate to tell what that means
 
-Each is raised where it is known. The worker that takes keys from the queue meets all but the first: it retries.
+Each is raised where it is known. The loop that takes keys from the queue meets all but the first and the last: it
+retries.
 """
 
 from typing import Any
@@ -65,3 +67,11 @@ class UnreadableSpec(OperatorError):
         super().__init__(message)
         self.live = live
         self.message = message
+
+
+class NoScores(OperatorError):
+    """A worker gave no scores; `code` is its own reason, "" where it didn't answer or not as a worker does."""
+
+    def __init__(self, message: str, code: str = "") -> None:
+        super().__init__(message)
+        self.code = code

@@ -15,6 +15,7 @@ from reranker_operator.api import Api
 from reranker_operator.cluster import Cluster
 from reranker_operator.errors import Conflict, NotFound, OperatorError, Stale
 from reranker_operator.health import Health, HealthServer
+from reranker_operator.judge import Judge
 from reranker_operator.metrics import Metrics
 from reranker_operator.reconcile import Reconciler
 from reranker_operator.settings import Settings
@@ -38,8 +39,9 @@ class Operator:
         self._metrics = metrics
         self._cluster = Cluster(connection, identity=os.environ.get("POD_NAME") or socket.gethostname())
         self._workers = WorkerClient()
-        self._reconciler = Reconciler(self._cluster, self._workers, settings, time.monotonic)
         self._queue: WorkQueue[Key] = WorkQueue(time.monotonic)
+        self._judge = Judge(self._cluster, self._workers, time.monotonic, self._queue.add)
+        self._reconciler = Reconciler(self._cluster, self._workers, self._judge, settings, time.monotonic)
         self._health = Health(time.monotonic, settings.resync_seconds)
         self._server = HealthServer((settings.health_address, settings.health_port), self._health, metrics.registry)
         self._outage = asyncio.Event()
@@ -64,6 +66,7 @@ class Operator:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await self._judge.close()
             await self._workers.close()
             self._server.close()
 

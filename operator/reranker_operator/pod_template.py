@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 from reranker_operator import names
 from reranker_operator.names import Document
+from reranker_operator.rollout_policy import MAX_DRAIN_SECONDS
 from reranker_operator.settings import Settings
 from reranker_operator.state import Model
-from reranker_operator.v1alpha1 import MAX_DRAIN_SECONDS, RerankerModelSpec
+from reranker_operator.v1alpha1 import RerankerModelSpec
 
 UID = 65532
 #: Beyond the longest drain: the last batch, closing the device, ending the sidecar.

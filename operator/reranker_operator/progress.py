@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from reranker_operator import ownership
 from reranker_operator.names import INTERNAL_PORT
 from reranker_operator.rollout import deployed_template
-from reranker_operator.state import Kind, ManifestAdapter, Pod, Problem, Target, WorkerReport, World
+from reranker_operator.state import Kind, ManifestAdapter, Pod, Problem, Refused, Target, Undecided, WorkerReport, World
 
 LOADED, FAILED = "Loaded", "Failed"
 
@@ -40,6 +40,7 @@ def _problems(world: World, target: Target) -> Iterator[Problem]:
         yield obstacle
     yield from _failures(world, target)
     yield from (pod.problem for pod in new_pods(world, target) if pod.problem is not None)
+    yield from _gate_problems(world, target)
     yield from _deployment_problems(world, target)
     yield from _numbers(world, target)
     for pod in new_pods(world, target):
@@ -69,6 +70,17 @@ def _failures(world: World, target: Target) -> Iterator[Problem]:
             if adapter is not None and adapter.phase == FAILED:
                 message = f"adapter {wanted.name} ({wanted.revision}) on pod {pod.name}: {adapter.message}"
                 yield Problem(adapter.reason or FAILED, message)
+
+
+def _gate_problems(world: World, target: Target) -> Iterator[Problem]:
+    """What the gate says of a revision that has loaded."""
+    match world.judgement:
+        case Refused(reason, message):
+            yield Problem(reason, f"{target.revision} answers no client: {message}")
+        case Undecided(problem) if problem is not None:
+            yield problem
+        case Undecided():
+            yield _waiting("Gating", f"{target.revision} is being tried on the golden set")
 
 
 def _deployment_problems(world: World, target: Target) -> Iterator[Problem]:

@@ -6,9 +6,10 @@ from datetime import UTC, datetime
 
 import structlog
 
-from reranker_operator import conditions, ownership
+from reranker_operator import conditions, gate, ownership
 from reranker_operator.cluster import Cluster
 from reranker_operator.errors import OperatorError, Stale, UnreadableSpec
+from reranker_operator.judge import Judge
 from reranker_operator.merge_patch import merge_patch
 from reranker_operator.names import Document
 from reranker_operator.plan import plan
@@ -46,9 +47,12 @@ class Memory:
 class Reconciler:
     """Brings one model at a time to what its spec asks for."""
 
-    def __init__(self, cluster: Cluster, workers: WorkerClient, settings: Settings, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, cluster: Cluster, workers: WorkerClient, judge: Judge, settings: Settings, clock: Callable[[], float]
+    ) -> None:
         self._cluster = cluster
         self._workers = workers
+        self._judge = judge
         self._settings = settings
         self._clock = clock
         self._memory: dict[Key, Memory] = {}
@@ -61,6 +65,7 @@ class Reconciler:
             return await self._report_unreadable(key, error)
         if world is None:
             self._memory.pop(key, None)
+            self._judge.forget(key)
             return Outcome()
         newer = ownership.stale(world)
         if newer is not None:
@@ -82,6 +87,9 @@ class Reconciler:
 
     async def _converge(self, observed: World) -> Outcome:
         world = replace(observed, reports=await self._workers.reports(observed.pods))
+        trial = gate.trial(world)
+        if trial is not None:
+            world = replace(world, judgement=self._judge.judgement(trial))
         goal = target(world, self._settings)
         actions = plan(world, goal)
         await self._cluster.execute(world.model.key, actions)

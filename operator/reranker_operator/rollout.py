@@ -1,7 +1,7 @@
 """How a fleet gets from the revision that serves to the wanted one: the serving manifest's content. No I/O.
 
 The manifest names every revision that a living pod serves and the wanted one. A revision is admitted when a pod has
-loaded it, so one that was overtaken by the next edit before that never answers.
+loaded it and the gate has let it pass, so one that was overtaken by the next edit before that never answers.
 """
 
 from collections.abc import Iterable, Iterator
@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from reranker_operator import names
 from reranker_operator.names import Document
-from reranker_operator.state import Kind, Manifest, ManifestAdapter, ManifestModel, Model, Pod, World
+from reranker_operator.state import Kind, Manifest, ManifestAdapter, ManifestModel, Model, Passed, Pod, World
 from reranker_operator.v1alpha1 import Adapter, ArtifactSource, RerankerModelSpec
 
 PVC = "pvc://"
@@ -80,7 +80,7 @@ def manifest(world: World, wanted: ManifestModel, template: str) -> Manifest:
         served_name=served_name(world.model.key.name, spec),
         models=models,
         serve={key: revision for key, revision in serve.items() if any(m.revision == revision for m in models)},
-        admitted=_admitted(world, previous, models, wanted.revision),
+        admitted=_admitted(world, models, wanted.revision),
         adapters=_adapters(world, previous),
         adapter_policy={"maxLoaded": spec.adapter_policy.max_loaded, "maxRank": spec.adapter_policy.max_rank},
         limits={"maxBatchTokens": spec.engine.max_batch_tokens, "maxQueueTokens": spec.engine.max_queue_tokens},
@@ -125,12 +125,9 @@ def _models(serve: dict[str, str], known: tuple[Manifest, ...], wanted: Manifest
     return (*(model for revision, model in sources.items() if revision in living), wanted)
 
 
-def _admitted(
-    world: World, previous: Manifest | None, models: tuple[ManifestModel, ...], wanted: str
-) -> tuple[str, ...]:
+def _admitted(world: World, models: tuple[ManifestModel, ...], wanted: str) -> tuple[str, ...]:
     """Revisions that may answer: those that could before, and the wanted one once it passes admission."""
-    before = set(previous.admitted) if previous is not None else set()
-    before |= {m.revision for report in world.reports.values() for m in report.models if m.admitted and m.serving}
+    before = admitted_before(world)
     return tuple(
         model.revision
         for model in models
@@ -138,11 +135,30 @@ def _admitted(
     )
 
 
+def admitted_before(world: World) -> frozenset[str]:
+    """Revisions that clients may be answered by already."""
+    previous = next(_known_manifests(world), None)
+    told = previous.admitted if previous is not None else ()
+    answering = (m.revision for report in world.reports.values() for m in report.models if m.admitted and m.serving)
+    return frozenset((*told, *answering))
+
+
 def admission(world: World, revision: str) -> bool:
-    """Whether a revision that never answered may: a pod has it in memory and scored a pair with it."""
-    reports = [world.report(pod) for pod in world.pods if not pod.terminating]
-    entries = [report.model(revision) for report in reports if report is not None]
-    return any(entry is not None and entry.phase == "Loaded" for entry in entries)
+    """Whether a revision that never answered may: a pod has it in memory and scored a pair, and it passed the gate."""
+    gated = world.model.spec.rollout.gate is not None
+    return bool(loaded_pods(world, revision)) and (not gated or isinstance(world.judgement, Passed))
+
+
+def loaded_pods(world: World, revision: str) -> tuple[Pod, ...]:
+    """Pods that stay and have the revision in memory."""
+    return tuple(
+        pod
+        for pod in world.pods
+        if not pod.terminating
+        and (report := world.report(pod)) is not None
+        and (entry := report.model(revision)) is not None
+        and entry.phase == "Loaded"
+    )
 
 
 def _adapters(world: World, previous: Manifest | None) -> tuple[ManifestAdapter, ...]:

@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from reranker_operator import names
 from reranker_operator.names import Document
+from reranker_operator.rollout_policy import Gate
 from reranker_operator.v1alpha1 import RerankerModelSpec
 
 
@@ -150,14 +151,84 @@ class WorkerReport:
 
 
 @dataclass(frozen=True)
+class Seat:
+    """A revision in the memory of a pod, where it can be asked for scores."""
+
+    pod: str
+    ip: str
+    revision: str
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What the gate is to try: a candidate, compared with what serves where something does."""
+
+    key: Key
+    uid: str
+    gate: Gate
+    gate_hash: str
+    candidate: Seat
+    serving: Seat | None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A worker's scores for one question, in the order of its documents, and how long they took."""
+
+    scores: tuple[float, ...]
+    milliseconds: float
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What a trial measured; None where there was nothing to measure."""
+
+    finite: bool = True
+    ndcg: float | None = None
+    rank_correlation: float | None = None
+    p95_ms: float | None = None
+
+
+@dataclass(frozen=True)
+class Passed:
+    """The candidate may answer."""
+
+    figures: Figures
+
+
+@dataclass(frozen=True)
+class Refused:
+    """The candidate may not answer."""
+
+    reason: str
+    message: str
+    figures: Figures
+
+
+@dataclass(frozen=True)
+class Undecided:
+    """The trial goes on, or waits for what `problem` says."""
+
+    problem: Problem | None = None
+
+
+Judgement = Passed | Refused | Undecided
+
+
+@dataclass(frozen=True)
 class World:
-    """All that one reconcile saw. `manifest` is the ConfigMap's, None where that is absent or unreadable."""
+    """All that one reconcile saw.
+
+    manifest: the ConfigMap's, None where that is absent or unreadable.
+    judgement: the gate's of the wanted revision; None where there is nothing to judge, or not yet.
+    """
 
     model: Model
     children: Mapping[Kind, Document]
     manifest: Manifest | None = None
     pods: tuple[Pod, ...] = ()
     reports: Mapping[str, WorkerReport] = field(default_factory=dict)
+    judgement: Judgement | None = None
 
     def report(self, pod: Pod) -> WorkerReport | None:
         return self.reports.get(pod.name)

@@ -24,12 +24,18 @@ def _revision_events(before: Document, after: Document) -> Iterator[Event]:
         yield Event(NORMAL, "RolloutStarted", f"{name} is on its way to the pods")
     if phase != old.get("phase") or name != old.get("name"):
         if phase == "Admitted":
-            yield Event(NORMAL, "RevisionAdmitted", f"{name} is loaded and may answer clients")
+            yield Event(NORMAL, "RevisionAdmitted", f"{name} is loaded and may answer clients{_measured(new)}")
         if phase == "Failed":
             yield Event(WARNING, "ModelFailed", f"{name}: {new.get('message', '')}")
     serving = _revision(after, "serving").get("name")
     if serving and serving != _revision(before, "serving").get("name"):
         yield Event(NORMAL, "RolloutFinished", f"{serving} answers clients on every ready pod")
+
+
+def _measured(revision: Document) -> str:
+    words = (("ndcg", "nDCG"), ("rankCorrelation", "rank correlation"), ("p95Milliseconds", "p95 in ms"))
+    figures = ", ".join(f"{word} {revision[member]}" for member, word in words if member in revision)
+    return f" ({figures})" if figures else ""
 
 
 def _adapter_events(before: Document, after: Document) -> Iterator[Event]:

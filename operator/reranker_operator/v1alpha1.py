@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 
 from reranker_operator.placement import NodeSelector, Resources, Tolerations
+from reranker_operator.rollout_policy import Rollout
 from reranker_operator.schema import Message, Schema, list_map, rule, rules, text
 
 GROUP = "reranker.dev"
@@ -19,10 +20,6 @@ PLURAL = "rerankermodels"
 
 #: The longest name of a model: its revisions (`<model>-<8 digits>`) and children (`<model>-serving`) stay DNS labels.
 MAX_NAME = 50
-
-#: The largest `rollout.drainSeconds`; pods get this and a margin as their termination grace period, so that the value
-#: can change without a new pod template.
-MAX_DRAIN_SECONDS = 300
 
 HF_URI = "^hf://[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*$"
 #: The claim's name makes a volume's name, `pvc-<claim>`, which is a DNS label.
@@ -161,28 +158,6 @@ class AdapterPolicy(Schema):
     max_rank: Annotated[int, Field(ge=1, le=512, description="Largest LoRA rank that is accepted.")] = 64
 
 
-class Rollout(Schema):
-    """How a new model revision or pod template replaces the one that serves."""
-
-    model_config = ConfigDict(
-        json_schema_extra=rules(
-            rule(
-                "self.maxSurge > 0 || self.maxUnavailable > 0",
-                "maxSurge and maxUnavailable can't both be 0: set maxSurge to 1 or more to replace pods without a gap",
-            )
-        )
-    )
-
-    max_surge: Annotated[int, Field(ge=0, le=100, description="Pods above `replicas` during a roll.")] = 1
-    max_unavailable: Annotated[int, Field(ge=0, le=100, description="Pods below `replicas` during a roll.")] = 0
-    progress_deadline_seconds: Annotated[
-        int, Field(ge=30, le=86400, description="A roll without progress for so long is Stalled.")
-    ] = 900
-    drain_seconds: Annotated[
-        int, Field(ge=0, le=MAX_DRAIN_SECONDS, description="Longest wait for requests in flight when a pod ends.")
-    ] = 30
-
-
 class Cache(Schema):
     """Where downloads are kept: an emptyDir of the pod."""
 
@@ -238,6 +213,7 @@ class RerankerModelSpec(Schema):
 
 
 Timestamp = Annotated[str, Field(max_length=64, json_schema_extra={"format": "date-time"})]
+Figure = Annotated[str, Field(max_length=20)]
 Reason = Annotated[str, Field(max_length=1024, description="CamelCase reason.")]
 
 
@@ -248,6 +224,11 @@ class RevisionStatus(Schema):
     phase: Annotated[str | None, Field(max_length=63, description="How far it has come.")] = None
     since: Annotated[Timestamp | None, Field(description="When it came there.")] = None
     message: Annotated[Message | None, Field(description="What holds it up.")] = None
+    ndcg: Annotated[Figure | None, Field(description="nDCG@k that the gate measured.")] = None
+    rank_correlation: Annotated[
+        Figure | None, Field(description="Rank correlation with the serving revision that the gate measured.")
+    ] = None
+    p95_milliseconds: Annotated[Figure | None, Field(description="95th percentile that the gate measured.")] = None
 
 
 class Revisions(Schema):

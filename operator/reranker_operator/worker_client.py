@@ -1,30 +1,37 @@
-"""Asks workers for their state. Read only: nothing on the network changes what a worker serves."""
+"""Asks workers for their state and for scores. Nothing on the network changes what a worker serves."""
 
 import asyncio
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import aiohttp
 import structlog
 
-from reranker_operator.names import INTERNAL_PORT
-from reranker_operator.state import AdapterReport, ModelReport, Pod, WorkerReport
+from reranker_operator.errors import NoScores
+from reranker_operator.names import INTERNAL_PORT, Document
+from reranker_operator.state import AdapterReport, Answer, ModelReport, Pod, Seat, WorkerReport
 
 log = structlog.get_logger(__name__)
 
 TIMEOUT_S = 2.0
+#: A question waits its turn behind the clients'.
+SCORE_TIMEOUT_S = 60.0
 MAX_BYTES = 1 << 20
 MAX_AT_ONCE = 100
 
 
 def state_url(ip: str) -> str:
+    return f"{_internal_url(ip)}/state"
+
+
+def _internal_url(ip: str) -> str:
     host = f"[{ip}]" if ":" in ip else ip
-    return f"http://{host}:{INTERNAL_PORT}/state"
+    return f"http://{host}:{INTERNAL_PORT}"
 
 
 class WorkerClient:
-    """Reads /state of many workers at once."""
+    """Reads /state of many workers at once; has one score."""
 
     def __init__(self) -> None:
         # One connection per question: a pod's address soon belongs to another pod.
@@ -51,6 +58,41 @@ class WorkerClient:
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             log.debug("no state from a worker", url=url, error=str(error) or type(error).__name__)
             return None
+
+    async def score(self, seat: Seat, query: str, documents: Sequence[str]) -> Answer:
+        """Score with a revision that a pod has in memory, admitted or not; raises NoScores."""
+        url = f"{_internal_url(seat.ip)}/score"
+        body = {"revision": seat.revision, "query": query, "documents": list(documents)}
+        timeout = aiohttp.ClientTimeout(total=SCORE_TIMEOUT_S)
+        try:
+            async with self._session.post(url, json=body, timeout=timeout, allow_redirects=False) as response:
+                status, content = response.status, await response.content.read(MAX_BYTES)
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise NoScores(f"pod {seat.pod}: {url}: {error or type(error).__name__}") from error
+        if status != 200:
+            raise _refusal(seat, status, content)
+        return _answer(seat, content, len(documents))
+
+
+def _refusal(seat: Seat, status: int, content: bytes) -> NoScores:
+    """The worker's own words, where it is a worker that answers."""
+    try:
+        error: Document = json.loads(content)["error"]
+        return NoScores(f"pod {seat.pod}: {error['message']}", str(error["code"]))
+    except (ValueError, KeyError, TypeError):
+        return NoScores(f"pod {seat.pod} answers {status}: {content[:200].decode(errors='replace')}")
+
+
+def _answer(seat: Seat, content: bytes, documents: int) -> Answer:
+    try:
+        said = json.loads(content)
+        answer = Answer(tuple(float(score) for score in said["scores"]), float(said["milliseconds"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise NoScores(f"pod {seat.pod} answers no scores: {error!r}") from error
+    if said.get("revision") != seat.revision or len(answer.scores) != documents:
+        message = f"{len(answer.scores)} scores of {said.get('revision')} for {documents} documents of {seat.revision}"
+        raise NoScores(f"pod {seat.pod} answers {message}")
+    return answer
 
 
 def worker_report(document: Any) -> WorkerReport:

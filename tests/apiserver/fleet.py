@@ -1,13 +1,15 @@
-"""Stands in for the node: pods that start, read the serving manifest as the kubelet brings it, and answer /state.
+"""Stands in for the node: pods that start, read the serving manifest as the kubelet brings it, and answer the operator.
 
 Each pod gets a loopback address of its own, on which a worker by the contract's rules answers on the internal port.
-Loading takes a moment and fails where a test says so; everything else comes from the documents alone.
+Loading takes a moment and fails where a test says so, and scores are what it says; everything else comes from the
+documents alone.
 """
 
 import asyncio
 import contextlib
 import itertools
 import json
+import math
 import socket
 import time
 from dataclasses import dataclass, field
@@ -46,6 +48,7 @@ class Worker:
     ip: str
     load_s: float
     fails: dict[str, tuple[str, str]]
+    scores: dict[str, list[float]]
     manifest: Json = field(default_factory=lambda: {"generation": 0, "models": [], "adapters": [], "serve": {}})
     loading_since: dict[str, float] = field(default_factory=dict)
     draining: bool = False
@@ -54,6 +57,7 @@ class Worker:
     async def start(self) -> None:
         app = web.Application()
         app.router.add_get("/state", self._state)
+        app.router.add_post("/score", self._score)
         self.runner = web.AppRunner(app, access_log=None)
         await self.runner.setup()
         await web.TCPSite(self.runner, self.ip, INTERNAL_PORT).start()
@@ -130,6 +134,26 @@ class Worker:
     async def _state(self, _: web.Request) -> web.Response:
         return web.json_response(self.state())
 
+    async def _score(self, request: web.Request) -> web.Response:
+        asked = await request.json()
+        held = {m["revision"]: m for m in self.in_memory()}
+        if asked["revision"] not in held:
+            message = f"{asked['revision']} isn't in memory; {', '.join(held)} are"
+            return web.json_response({"error": {"code": "NotFound", "message": message}}, status=404)
+        uri, number = held[asked["revision"]]["source"]["uri"], len(asked["documents"])
+        # As a rule a model ranks the documents as they are listed.
+        scores = self.scores.get(uri, [1.0 - place / 100 for place in range(number)])[:number]
+        if not all(map(math.isfinite, scores)):
+            error = {"code": "ScoringFailed", "message": "a score isn't finite"}
+            return web.json_response({"error": error}, status=500)
+        said = {"revision": asked["revision"], "adapterRevision": None, "scores": scores, "milliseconds": 5.0}
+        return web.json_response(said)
+
+    def in_memory(self) -> list[Json]:
+        """Entries of the models that are loaded."""
+        own = self.own()
+        return [own] if own is not None and self.outcome(own)["phase"] == "Loaded" else []
+
 
 class Fleet:
     """Runs every pod of a namespace until closed."""
@@ -138,6 +162,7 @@ class Fleet:
         self.kube = kube
         self.load_s, self.drain_s = load_s, drain_s
         self.fails: dict[str, tuple[str, str]] = {}
+        self.scores: dict[str, list[float]] = {}
         self.workers: dict[str, Worker] = {}
         self.answered: set[str] = set()
         self.least_ready: int | None = None
@@ -221,7 +246,7 @@ class Fleet:
         await self.kube.request(
             "POST", self.kube.path("pods", name) + "/binding", body={"metadata": {"name": name}, "target": target}
         )
-        worker = Worker(name, template, next(ADDRESSES), self.load_s, self.fails)
+        worker = Worker(name, template, next(ADDRESSES), self.load_s, self.fails, self.scores)
         await worker.start()
         worker.read(config["data"]["manifest.json"])
         self.workers[name] = worker

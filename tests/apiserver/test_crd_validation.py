@@ -59,6 +59,10 @@ def toleration(**fields: Any) -> Json:
     return {"spec.tolerations": [fields]}
 
 
+def gate(**thresholds: Any) -> Json:
+    return {"spec.rollout.gate": {"goldenSet": {"configMapRef": {"name": "golden"}}, **thresholds}}
+
+
 VALID: dict[str, Json] = {
     "a model of the hub at a commit": {},
     "a branch with a slash as revision": {"spec.source.revision": "refs/pr/12"},
@@ -91,6 +95,8 @@ VALID: dict[str, Json] = {
     },
     "no replicas": {"spec.replicas": 0},
     "a roll that takes a pod away first": {"spec.rollout": {"maxSurge": 0, "maxUnavailable": 1}},
+    "a gate with a golden set alone": {"spec.rollout.gate": {"goldenSet": {"configMapRef": {"name": "golden"}}}},
+    "a gate with every threshold": gate(k=5, minNDCG="0.62", minRankCorrelation="1", maxP95Milliseconds=80),
     "no drain": {"spec.rollout": {"drainSeconds": 0}},
     "a small cache": {"spec.cache": {"size": "500Mi"}},
     "a GPU as a string": resources({"nvidia.com/gpu": "1"}),
@@ -179,6 +185,9 @@ INVALID: dict[str, tuple[Json, str]] = {
     "a roll in percent": ({"spec.rollout.maxSurge": "25%"}, 'must be of type integer: "string"'),
     "a drain longer than the grace period": ({"spec.rollout.drainSeconds": 301}, "less than or equal to 300"),
     "a deadline of a second": ({"spec.rollout.progressDeadlineSeconds": 1}, "greater than or equal to 30"),
+    "a gate without a golden set": ({"spec.rollout.gate": {"minNDCG": "0.62"}}, "goldenSet: Required value"),
+    "a threshold that isn't a string": (gate(minNDCG=0.62), 'must be of type string: "number"'),
+    "a threshold in percent": (gate(minNDCG="62"), 'must be a decimal from 0 to 1 in quotes, such as "0.62"'),
     "a cache without a unit": ({"spec.cache.size": "10"}, "with the unit Mi, Gi, Ti, M, G or T, such as 10Gi"),
     "a resource that isn't a quantity": (resources({"memory": "16 GB"}), "must be a quantity such as 500m, 2 or 16Gi"),
     "a negative amount": (resources({"cpu": -1}), "greater than or equal to 0"),

@@ -11,6 +11,7 @@ from reranker_operator import api
 from reranker_operator.api import Api
 from reranker_operator.cluster import Cluster
 from reranker_operator.errors import Conflict
+from reranker_operator.judge import Judge
 from reranker_operator.metrics import Metrics
 from reranker_operator.plan import plan
 from reranker_operator.reconcile import Reconciler
@@ -78,7 +79,9 @@ async def test_an_operator_with_old_news_loses(kube: Kube, fleet: Fleet, in_clus
             await stale.write_status(key, old.model.resource_version, {"replicas": 9})
         assert await manifest(kube) == written
     workers = WorkerClient()
-    reconciler = Reconciler(stale, workers, settings, time.monotonic)
+    reconciler = Reconciler(
+        stale, workers, Judge(stale, workers, time.monotonic, lambda _: None), settings, time.monotonic
+    )
     await reconciler.reconcile(key)
     await workers.close()
     await connection.close()

@@ -94,6 +94,11 @@ def edited(world: World, wanted: Model) -> World:
     return replace(world, model=replace(wanted, generation=world.model.generation + 1, status=world.model.status))
 
 
+def golden_gate(**thresholds: Any) -> dict[str, Any]:
+    """A spec's rollout with a gate."""
+    return {"rollout": {"gate": {"goldenSet": {"configMapRef": {"name": "golden"}}, **thresholds}}}
+
+
 def without_manifest(world: World) -> World:
     """The ConfigMap deleted; the pods keep the annotation that told them."""
     children = dict(world.children)

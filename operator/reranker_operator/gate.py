@@ -1,0 +1,102 @@
+"""Whether a candidate may answer: what is tried on which pods, what it measured, and the verdict. No I/O."""
+
+import math
+from collections.abc import Sequence
+from decimal import Decimal
+
+from reranker_operator import names, ranking
+from reranker_operator.golden import Question
+from reranker_operator.rollout import admitted_before, loaded_pods, ready_pods, wanted_model
+from reranker_operator.rollout_policy import Gate
+from reranker_operator.state import Answer, Figures, Passed, Refused, Seat, Trial, World
+
+P95 = 0.95
+
+
+def trial(world: World) -> Trial | None:
+    """What the gate should try now: the wanted revision once a pod has it in memory; None while there is nothing to.
+
+    While pods answer clients it waits for one of them to compare with. A fleet of which none answers has nothing left
+    to compare with, and must not hold back what would replace it.
+    """
+    gate = world.model.spec.rollout.gate
+    wanted = wanted_model(world.model).revision
+    if gate is None or wanted in admitted_before(world):
+        return None
+    candidate = next((Seat(pod.name, pod.ip, wanted) for pod in loaded_pods(world, wanted)), None)
+    serving = next(iter(_serving_seats(world, wanted)), None)
+    if candidate is None or (serving is None and ready_pods(world)):
+        return None
+    return Trial(world.model.key, world.model.uid, gate, gate_hash(gate), candidate, serving)
+
+
+def gate_hash(gate: Gate | None) -> str:
+    """What tells one gate from another, thresholds and golden set's name."""
+    return names.hash8(gate.model_dump(by_alias=True, exclude_none=True) if gate is not None else {})
+
+
+def _serving_seats(world: World, wanted: str) -> list[Seat]:
+    return [
+        Seat(pod.name, pod.ip, model.revision)
+        for pod in ready_pods(world)
+        if (report := world.report(pod)) is not None
+        for model in report.models
+        if model.serving and model.admitted and model.revision != wanted
+    ]
+
+
+def figures(
+    gate: Gate, questions: Sequence[Question], candidate: Sequence[Answer], serving: Sequence[Answer] | None
+) -> Figures:
+    """The measures of a candidate's answers, one for each question; compared with those of what serves, if any."""
+    finite = all(math.isfinite(score) for answer in candidate for score in answer.scores)
+    if not finite:
+        return Figures(finite=False)
+    gains = [
+        ranking.ndcg_at_k(question.relevance, answer.scores, gate.k)
+        for question, answer in zip(questions, candidate, strict=True)
+    ]
+    taus = [
+        tau
+        for old, new in zip(serving or (), candidate if serving else (), strict=True)
+        if (tau := ranking.tau_b(old.scores, new.scores)) is not None
+    ]
+    return Figures(
+        ndcg=_mean(gains),
+        rank_correlation=_mean(taus) if taus else None,
+        p95_ms=ranking.percentile([answer.milliseconds for answer in candidate], P95),
+    )
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)
+
+
+def verdict(gate: Gate, measured: Figures) -> Passed | Refused:
+    """Whether the figures suffice; a refusal names every one that doesn't, and what would have."""
+    if not measured.finite:
+        return Refused("NonFiniteScores", "a score of the golden set isn't a finite number", measured)
+    short = [
+        _below(f"nDCG@{gate.k}", measured.ndcg, gate.min_ndcg),
+        _below("rank correlation with the serving revision", measured.rank_correlation, gate.min_rank_correlation),
+        _slow(measured.p95_ms, gate.max_p95_milliseconds),
+    ]
+    words = [found for found in short if found]
+    return Refused("GateFailed", "; ".join(words), measured) if words else Passed(measured)
+
+
+def _below(name: str, value: float | None, least: str | None) -> str:
+    if value is None or least is None or Decimal(shown(value)) >= Decimal(least):
+        return ""
+    return f"{name} is {shown(value)}, at least {least} is asked"
+
+
+def _slow(value: float | None, most: int | None) -> str:
+    if value is None or most is None or value <= most:
+        return ""
+    return f"the 95th percentile is {value:.1f} ms, at most {most} ms are allowed"
+
+
+def shown(value: float) -> str:
+    """A figure as the status shows it, which is also what is compared: no 0.62 that falls short of 0.62."""
+    return f"{value:.4f}"

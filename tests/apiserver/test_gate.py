@@ -1,0 +1,89 @@
+"""The gate on a real API server: no client is answered by a revision before it has shown what it can."""
+
+import json
+
+from tests.apiserver.fleet import Fleet
+from tests.apiserver.kube import Json, Kube, eventually
+from tests.apiserver.models import condition, edit, events, model, until_ready
+from tests.apiserver.operators import MARKS, Running, operator
+
+pytestmark = MARKS
+
+QUESTION = {"query": "q", "documents": ["a", "b", "c"], "relevance": [2, 1, 0]}
+GOOD, BAD = [0.9, 0.5, 0.1], [0.1, 0.5, 0.9]
+
+
+def gate(**thresholds: object) -> Json:
+    return {"gate": {"goldenSet": {"configMapRef": {"name": "golden"}}, "minNDCG": "0.9", **thresholds}}
+
+
+async def golden(kube: Kube, *lines: object) -> None:
+    text = "\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines)
+    await kube.create("configmaps", {"metadata": {"name": "golden"}, "data": {"golden.jsonl": text}})
+
+
+async def stalled(kube: Kube, reason: str) -> Json:
+    async def found() -> Json:
+        live = await kube.get("rerankermodels", "bge")
+        return (live or {}) if condition(live, "Stalled").get("reason") == reason else {}
+
+    return await eventually(found, what=f"Stalled by {reason}")
+
+
+async def test_a_good_revision_passes_and_its_figures_stand_in_the_event(
+    kube: Kube, fleet: Fleet, running: Running
+) -> None:
+    await golden(kube, QUESTION)
+    await kube.create("rerankermodels", model(rollout=gate(minRankCorrelation="0.9", maxP95Milliseconds=50)))
+    await until_ready(kube)
+    fleet.watch_readiness()
+    await edit(kube, source={"uri": "pvc://models/two"})
+    await until_ready(kube)
+    assert fleet.least_ready == 2
+
+    async def told() -> str:
+        notes = [e["note"] for e in await kube.items("events") if e["reason"] == "RevisionAdmitted"]
+        return next((note for note in notes if "rank correlation 1.0000" in note), "")
+
+    assert "nDCG 1.0000" in await eventually(told)
+
+
+async def test_a_first_revision_that_ranks_badly_never_answers(kube: Kube, fleet: Fleet, running: Running) -> None:
+    await golden(kube, QUESTION)
+    fleet.scores["pvc://models/one"] = BAD
+    await kube.create("rerankermodels", model(rollout=gate()))
+    live = await stalled(kube, "GateFailed")
+    assert "nDCG@10 is 0.6199, at least 0.9 is asked" in condition(live, "Stalled")["message"]
+    assert live["status"]["revisions"]["candidate"]["ndcg"] == "0.6199"
+    assert fleet.answered == set()
+    assert "GateFailed" in await events(kube)
+
+
+async def test_a_golden_set_that_is_missing_or_broken_holds_the_candidate_until_it_is_there(
+    kube: Kube, fleet: Fleet, running: Running
+) -> None:
+    await kube.create("rerankermodels", model(replicas=1, rollout=gate()))
+    live = await stalled(kube, "GoldenSetInvalid")
+    assert "ConfigMap golden, key golden.jsonl: there is none" in condition(live, "Stalled")["message"]
+    await golden(kube, QUESTION, '{"query": "q"}')
+
+    async def broken() -> bool:
+        return "line 2" in condition(await kube.get("rerankermodels", "bge"), "Stalled").get("message", "")
+
+    await eventually(broken, what="the broken line's number")
+    assert fleet.answered == set()
+    await kube.patch("configmaps", "golden", {"data": {"golden.jsonl": json.dumps(QUESTION)}})
+    await until_ready(kube)
+
+
+async def test_a_candidate_is_judged_anew_by_an_operator_that_takes_over(
+    kube: Kube, fleet: Fleet, in_cluster: None
+) -> None:
+    fleet.scores["pvc://models/one"] = BAD
+    await golden(kube, QUESTION)
+    async with operator(kube.namespace):
+        await kube.create("rerankermodels", model(replicas=1, rollout=gate()))
+        await stalled(kube, "GateFailed")
+    fleet.scores["pvc://models/one"] = GOOD
+    async with operator(kube.namespace):
+        await until_ready(kube)
