@@ -7,11 +7,11 @@ from datetime import datetime
 from typing import Literal
 
 from reranker_operator import names, progress
-from reranker_operator.gate import shown
+from reranker_operator.gate import shown_figures
 from reranker_operator.names import Document
 from reranker_operator.progress import FAILED, LOADED
 from reranker_operator.rollout import ready_pods, wanted_adapter
-from reranker_operator.state import Figures, Passed, Problem, Refused, Target, Undecided, World
+from reranker_operator.state import Passed, Problem, Refused, Target, Undecided, World
 from reranker_operator.v1alpha1 import (
     Adapter,
     AdapterStatus,
@@ -145,9 +145,9 @@ def _revisions(world: World, target: Target, before: Revisions, now: str) -> Rev
     name = _serving(world, target, before)
     since = before.serving.since if before.serving is not None and before.serving.name == name else now
     serving = RevisionStatus(name=name, since=since) if name else None
-    if name == target.revision:
-        return Revisions(serving=serving)
-    return Revisions(serving=serving, candidate=_candidate(world, target, before.candidate, now))
+    candidate = None if name == target.revision else _candidate(world, target, before.candidate, now)
+    rejected = [each.model_copy(update={"since": each.since or now}) for each in target.rejections]
+    return Revisions(serving=serving, candidate=candidate, rejected=rejected or None)
 
 
 def _serving(world: World, target: Target, before: Revisions) -> str:
@@ -156,7 +156,8 @@ def _serving(world: World, target: Target, before: Revisions) -> str:
     serving = Counter(m.revision for report in reports for m in report.models if m.serving and m.admitted)
     if not serving:
         return before.serving.name if before.serving is not None else ""
-    others = Counter({revision: count for revision, count in serving.items() if revision != target.revision})
+    barred = {target.revision, target.rejected.name if target.rejected is not None else ""}
+    others = Counter({revision: count for revision, count in serving.items() if revision not in barred})
     return (others or serving).most_common(1)[0][0]
 
 
@@ -169,7 +170,7 @@ def _candidate(world: World, target: Target, before: RevisionStatus | None, now:
         phase=phase,
         since=before.since if before is not None and before.phase == phase else now,
         message=message,
-        **_figures(world, before),
+        **_figures(target, before),
     )
 
 
@@ -182,7 +183,7 @@ def _stage(world: World, target: Target) -> tuple[str, str | None]:
         return FAILED, failed.message
     if target.revision in target.manifest.admitted:
         return "Admitted", None
-    match world.judgement:
+    match target.judgement:
         case Refused(_, message):
             return "Refused", message
         case Undecided(problem):
@@ -190,20 +191,10 @@ def _stage(world: World, target: Target) -> tuple[str, str | None]:
     return max((entry.phase for entry in entries if entry.phase in PHASES), key=PHASES.index, default=PHASES[0]), None
 
 
-def _figures(world: World, before: RevisionStatus | None) -> dict[str, str | None]:
+def _figures(target: Target, before: RevisionStatus | None) -> dict[str, str | None]:
     """The gate's figures as the status shows them; they stay once the candidate is admitted."""
-    if isinstance(world.judgement, Passed | Refused):
-        return shown_figures(world.judgement.figures)
+    if isinstance(target.judgement, Passed | Refused):
+        return shown_figures(target.judgement.figures)
     if before is None:
         return {}
     return before.model_dump(include={"ndcg", "rank_correlation", "p95_milliseconds"})
-
-
-def shown_figures(figures: Figures) -> dict[str, str | None]:
-    """Members of a RevisionStatus."""
-    p95 = figures.p95_ms
-    return {
-        "ndcg": shown(figures.ndcg) if figures.ndcg is not None else None,
-        "rank_correlation": shown(figures.rank_correlation) if figures.rank_correlation is not None else None,
-        "p95_milliseconds": f"{p95:.1f}" if p95 is not None else None,
-    }

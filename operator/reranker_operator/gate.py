@@ -97,6 +97,16 @@ def _slow(value: float | None, most: int | None) -> str:
     return f"the 95th percentile is {value:.1f} ms, at most {most} ms are allowed"
 
 
+def shown_figures(figures: Figures) -> dict[str, str | None]:
+    """The members of the status for them."""
+    p95 = figures.p95_ms
+    return {
+        "ndcg": shown(figures.ndcg) if figures.ndcg is not None else None,
+        "rank_correlation": shown(figures.rank_correlation) if figures.rank_correlation is not None else None,
+        "p95_milliseconds": f"{p95:.1f}" if p95 is not None else None,
+    }
+
+
 def shown(value: float) -> str:
     """A figure as the status shows it, which is also what is compared: no 0.62 that falls short of 0.62."""
     return f"{value:.4f}"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from reranker_operator import ownership
 from reranker_operator.names import INTERNAL_PORT
-from reranker_operator.rollout import deployed_template
+from reranker_operator.rollout import deployed_template, observed_conditions
 from reranker_operator.state import Kind, ManifestAdapter, Pod, Problem, Refused, Target, Undecided, WorkerReport, World
 
 LOADED, FAILED = "Loaded", "Failed"
@@ -38,9 +38,12 @@ def _problems(world: World, target: Target) -> Iterator[Problem]:
     obstacle = ownership.obstacle(world)
     if obstacle is not None:
         yield obstacle
+    if target.rejected is not None:
+        words = f"{target.rejected.name} is rejected: {target.rejected.message}; {target.revision} serves in its place"
+        yield Problem(target.rejected.reason, words)
     yield from _failures(world, target)
     yield from (pod.problem for pod in new_pods(world, target) if pod.problem is not None)
-    yield from _gate_problems(world, target)
+    yield from _gate_problems(target)
     yield from _deployment_problems(world, target)
     yield from _numbers(world, target)
     for pod in new_pods(world, target):
@@ -72,11 +75,11 @@ def _failures(world: World, target: Target) -> Iterator[Problem]:
                 yield Problem(adapter.reason or FAILED, message)
 
 
-def _gate_problems(world: World, target: Target) -> Iterator[Problem]:
+def _gate_problems(target: Target) -> Iterator[Problem]:
     """What the gate says of a revision that has loaded."""
-    match world.judgement:
-        case Refused(reason, message):
-            yield Problem(reason, f"{target.revision} answers no client: {message}")
+    match target.judgement:
+        case Refused() as refused:
+            yield Problem(refused.reason, f"{target.revision} answers no client: {refused.message}")
         case Undecided(problem) if problem is not None:
             yield problem
         case Undecided():
@@ -88,13 +91,10 @@ def _deployment_problems(world: World, target: Target) -> Iterator[Problem]:
     live = world.children.get(Kind.DEPLOYMENT)
     if live is None or deployed_template(live) != target.template:
         return
-    status = live.get("status") or {}
-    if status.get("observedGeneration", 0) < live["metadata"].get("generation", 0):
-        return
-    for condition in status.get("conditions") or ():
+    for condition in observed_conditions(live):
         bad = {"ReplicaFailure": "True", "Progressing": "False"}.get(condition["type"])
         if condition["status"] == bad:
-            yield Problem(condition.get("reason", condition["type"]), condition.get("message", ""))
+            yield Problem(str(condition.get("reason", condition["type"])), str(condition.get("message", "")))
 
 
 def _numbers(world: World, target: Target) -> Iterator[Problem]:

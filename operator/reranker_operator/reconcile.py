@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import structlog
 
-from reranker_operator import conditions, gate, ownership
+from reranker_operator import conditions, gate, ownership, rejection
 from reranker_operator.cluster import Cluster
 from reranker_operator.errors import OperatorError, Stale, UnreadableSpec
 from reranker_operator.judge import Judge
@@ -87,9 +87,7 @@ class Reconciler:
 
     async def _converge(self, observed: World) -> Outcome:
         world = replace(observed, reports=await self._workers.reports(observed.pods))
-        trial = gate.trial(world)
-        if trial is not None:
-            world = replace(world, judgement=self._judge.judgement(trial))
+        world = self._judged(world)
         goal = target(world, self._settings)
         actions = plan(world, goal)
         await self._cluster.execute(world.model.key, actions)
@@ -97,6 +95,15 @@ class Reconciler:
         reported = await self._report(world.model, status)
         changed = bool(actions) or reported
         return Outcome(changed, self._poll_s(world.model.key, status, changed=changed))
+
+    def _judged(self, world: World) -> World:
+        """The world with the gate's judgement of the wanted revision, if there is one to judge."""
+        if rejection.replacement(world, rejection.rejections(world)) is not None:
+            # What was rejected isn't tried again, though a pod may still have it in memory.
+            self._judge.forget(world.model.key)
+            return world
+        trial = gate.trial(world)
+        return world if trial is None else replace(world, judgement=self._judge.judgement(trial))
 
     def _poll_s(self, key: Key, status: Document, *, changed: bool) -> float | None:
         if any(c["type"] == "Ready" and c["status"] == "True" for c in status["conditions"]):

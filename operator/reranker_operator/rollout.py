@@ -10,7 +10,7 @@ from dataclasses import replace
 from reranker_operator import names
 from reranker_operator.names import Document
 from reranker_operator.state import Kind, Manifest, ManifestAdapter, ManifestModel, Model, Passed, Pod, World
-from reranker_operator.v1alpha1 import Adapter, ArtifactSource, RerankerModelSpec
+from reranker_operator.v1alpha1 import Adapter, ArtifactSource
 
 PVC = "pvc://"
 HF = "hf://"
@@ -38,34 +38,44 @@ def source_document(source: ArtifactSource) -> Document:
     return {member: value for member, value in document.items() if value is not None}
 
 
-def served_name(name: str, spec: RerankerModelSpec) -> str:
+def served_name(model: Model, uri: str) -> str:
     """What clients call the model: as given, else the hub's repository, else the resource's name."""
-    if spec.served_name:
-        return spec.served_name
-    return spec.source.uri.removeprefix(HF) if spec.source.uri.startswith(HF) else name
+    if model.spec.served_name:
+        return model.spec.served_name
+    return uri.removeprefix(HF) if uri.startswith(HF) else model.key.name
 
 
-def claims(world: World, revision: str) -> tuple[str, ...]:
+def claims(world: World, wanted: ManifestModel) -> tuple[str, ...]:
     """PersistentVolumeClaims that new pods mount.
 
     A claim that the running template mounts stays while its revision is wanted: removing an adapter restarts no pod.
     """
-    spec = world.model.spec
-    wanted = [_claim(source.uri) for source in (spec.source, *(adapter.source for adapter in spec.adapters))]
+    uris = (wanted.source["uri"], *(adapter.source.uri for adapter in world.model.spec.adapters))
     deployment = world.children.get(Kind.DEPLOYMENT)
     mounted: Iterable[str] = ()
-    if deployment is not None and _annotation(deployment, names.REVISION_ANNOTATION) == revision:
+    if deployment is not None and deployed_revision(world) == wanted.revision:
         volumes = deployment["spec"]["template"]["spec"].get("volumes") or ()
         mounted = (v["persistentVolumeClaim"]["claimName"] for v in volumes if "persistentVolumeClaim" in v)
-    return tuple(sorted({claim for claim in (*wanted, *mounted) if claim}))
+    return tuple(sorted({claim for claim in (*map(_claim, uris), *mounted) if claim}))
 
 
 def _claim(uri: str) -> str:
     return uri.removeprefix(PVC).partition("/")[0] if uri.startswith(PVC) else ""
 
 
-def _annotation(live: Document, annotation: str) -> str:
-    return str((live["metadata"].get("annotations") or {}).get(annotation, ""))
+def deployed_revision(world: World) -> str:
+    """The revision that the live Deployment makes pods for; "" where nothing says so."""
+    deployment = world.children.get(Kind.DEPLOYMENT)
+    annotations = deployment["metadata"].get("annotations") if deployment is not None else None
+    return str((annotations or {}).get(names.REVISION_ANNOTATION, ""))
+
+
+def observed_conditions(deployment: Document) -> list[Document]:
+    """What the Deployment's controller says of the present template; nothing while it hasn't looked."""
+    status = deployment.get("status") or {}
+    if status.get("observedGeneration", 0) < deployment["metadata"].get("generation", 0):
+        return []
+    return status.get("conditions") or []
 
 
 def manifest(world: World, wanted: ManifestModel, template: str) -> Manifest:
@@ -73,11 +83,11 @@ def manifest(world: World, wanted: ManifestModel, template: str) -> Manifest:
     known = tuple(_known_manifests(world))
     previous = known[0] if known else None
     serve = _serve(world, known, wanted.revision, template)
-    models = _models(serve, known, wanted)
+    models = _models(serve, known_models(world), wanted)
     spec = world.model.spec
     content = Manifest(
         generation=0,
-        served_name=served_name(world.model.key.name, spec),
+        served_name=served_name(world.model, wanted.source["uri"]),
         models=models,
         serve={key: revision for key, revision in serve.items() if any(m.revision == revision for m in models)},
         admitted=_admitted(world, models, wanted.revision),
@@ -115,12 +125,19 @@ def deployed_template(deployment: Document) -> str:
     return str((deployment["spec"]["template"]["metadata"].get("labels") or {}).get(names.TEMPLATE_LABEL, ""))
 
 
-def _models(serve: dict[str, str], known: tuple[Manifest, ...], wanted: ManifestModel) -> tuple[ManifestModel, ...]:
-    """Old revisions in the order in which they came, each with the source it was made with; the wanted one last."""
+def known_models(world: World) -> dict[str, ManifestModel]:
+    """Revisions with the source they were made with, in the order in which they came."""
     sources: dict[str, ManifestModel] = {}
-    for told in known:  # the newest first: its order stays, else the same content would get a new generation
+    for told in _known_manifests(world):  # the newest first: its order stays, else the content would seem another
         for model in told.models:
             sources.setdefault(model.revision, model)
+    return sources
+
+
+def _models(
+    serve: dict[str, str], sources: dict[str, ManifestModel], wanted: ManifestModel
+) -> tuple[ManifestModel, ...]:
+    """Old revisions, then the wanted one."""
     living = set(serve.values()) - {wanted.revision}
     return (*(model for revision, model in sources.items() if revision in living), wanted)
 

@@ -10,7 +10,7 @@ from enum import StrEnum
 from reranker_operator import names
 from reranker_operator.names import Document
 from reranker_operator.rollout_policy import Gate
-from reranker_operator.v1alpha1 import RerankerModelSpec
+from reranker_operator.v1alpha1 import RejectedRevision, RerankerModelSpec
 
 
 @dataclass(frozen=True, order=True)
@@ -236,12 +236,19 @@ class World:
 
 @dataclass(frozen=True)
 class Target:
-    """What the fleet should be: the wanted revision, the template of new pods, and the objects that say so."""
+    """What the fleet should be: the revision that it is to serve, the template of new pods, the objects that say so.
+
+    rejections: revisions that were tried and may not serve. rejected: the one that the spec asks for, where the fleet
+    is to serve another in its place. judgement: the gate's of `revision`.
+    """
 
     revision: str
     template: str
     manifest: Manifest
     children: Mapping[Kind, Document]
+    rejections: tuple[RejectedRevision, ...] = ()
+    rejected: RejectedRevision | None = None
+    judgement: Judgement | None = None
 
 
 @dataclass(frozen=True)

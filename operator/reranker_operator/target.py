@@ -1,6 +1,6 @@
 """What a model's fleet should be, put together from the rollout's decisions and the builders. No I/O."""
 
-from reranker_operator import manifests, names, rollout
+from reranker_operator import manifests, names, rejection, rollout
 from reranker_operator.names import Document
 from reranker_operator.settings import Settings
 from reranker_operator.state import Kind, Target, World
@@ -9,8 +9,11 @@ from reranker_operator.state import Kind, Target, World
 def target(world: World, settings: Settings) -> Target:
     """Decide what is wanted now, given what pods live and how far they are."""
     model = world.model
-    wanted = rollout.wanted_model(model)
-    claims = rollout.claims(world, wanted.revision)
+    rejections = rejection.rejections(world)
+    replacement = rejection.replacement(world, rejections)
+    asked = rollout.wanted_model(model)
+    wanted = replacement or asked
+    claims = rollout.claims(world, wanted)
     template = manifests.template_key(model, wanted.revision, claims, settings)
     manifest = rollout.manifest(world, wanted, template)
     children = {
@@ -19,7 +22,15 @@ def target(world: World, settings: Settings) -> Target:
         Kind.SERVICE: manifests.service(model),
         Kind.POD_DISRUPTION_BUDGET: manifests.pod_disruption_budget(model),
     }
-    return Target(wanted.revision, template, manifest, {kind: _signed(body) for kind, body in children.items()})
+    return Target(
+        revision=wanted.revision,
+        template=template,
+        manifest=manifest,
+        children={kind: _signed(body) for kind, body in children.items()},
+        rejections=rejections,
+        rejected=next((each for each in rejections if replacement and each.name == asked.revision), None),
+        judgement=world.judgement if replacement is None else None,
+    )
 
 
 def _signed(body: Document) -> Document:

@@ -27,9 +27,21 @@ def _revision_events(before: Document, after: Document) -> Iterator[Event]:
             yield Event(NORMAL, "RevisionAdmitted", f"{name} is loaded and may answer clients{_measured(new)}")
         if phase == "Failed":
             yield Event(WARNING, "ModelFailed", f"{name}: {new.get('message', '')}")
+    for rejected in _new_rejections(before, after):
+        figures = _measured(rejected)
+        yield Event(
+            WARNING, "RevisionRejected", f"{rejected['name']}: {rejected['reason']}: {rejected['message']}{figures}"
+        )
     serving = _revision(after, "serving").get("name")
     if serving and serving != _revision(before, "serving").get("name"):
         yield Event(NORMAL, "RolloutFinished", f"{serving} answers clients on every ready pod")
+
+
+def _new_rejections(before: Document, after: Document) -> list[Document]:
+    earlier = (before.get("revisions") or {}).get("rejected") or ()
+    known = {(each["name"], each["gate"]) for each in earlier}
+    now = (after.get("revisions") or {}).get("rejected") or ()
+    return [each for each in now if (each["name"], each["gate"]) not in known]
 
 
 def _measured(revision: Document) -> str:
@@ -60,9 +72,10 @@ def _ready(adapter: Document) -> bool:
 
 
 def _condition_events(before: Document, after: Document) -> Iterator[Event]:
-    # A failed model or adapter has its own Event, with the same reason in its message.
+    # A failed or rejected model and a failed adapter have their own Events, with the same reason in the message.
     stalled, old = _condition(after, "Stalled"), _condition(before, "Stalled")
-    own = _revision(after, "candidate").get("phase") == "Failed" or any(a.get("reason") for a in after["adapters"])
+    failed = _revision(after, "candidate").get("phase") == "Failed"
+    own = failed or _new_rejections(before, after) or any(a.get("reason") for a in after["adapters"])
     if stalled and stalled["reason"] != old.get("reason") and not own:
         yield Event(WARNING, stalled["reason"], stalled["message"])
     available = _condition(after, "Available").get("status")

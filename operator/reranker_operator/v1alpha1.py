@@ -231,11 +231,30 @@ class RevisionStatus(Schema):
     p95_milliseconds: Annotated[Figure | None, Field(description="95th percentile that the gate measured.")] = None
 
 
+class RejectedRevision(RevisionStatus):
+    """A revision that was tried and may not serve."""
+
+    reason: Reason
+    message: Annotated[Message, Field(description="What was wrong, in words.")]
+    gate: Annotated[
+        str,
+        Field(max_length=8, description="Hash of the gate and the pods' resources that it was tried under."),
+    ]
+
+
 class Revisions(Schema):
-    """Which revision answers, and which one is on its way."""
+    """Which revision answers, which one is on its way, and which were turned away."""
 
     serving: Annotated[RevisionStatus | None, Field(description="The revision that answers clients.")] = None
     candidate: Annotated[RevisionStatus | None, Field(description="The revision that is on its way.")] = None
+    rejected: Annotated[
+        list[RejectedRevision] | None,
+        Field(
+            max_length=10,
+            description="Revisions that failed, the latest last; not tried again under the same gate and resources.",
+            json_schema_extra=list_map("name"),
+        ),
+    ] = None
 
 
 class AdapterStatus(Schema):

@@ -4,7 +4,7 @@ import json
 
 from tests.apiserver.fleet import Fleet
 from tests.apiserver.kube import Json, Kube, eventually
-from tests.apiserver.models import condition, edit, events, model, until_ready
+from tests.apiserver.models import condition, edit, events, manifest, model, until_ready
 from tests.apiserver.operators import MARKS, Running, operator
 
 pytestmark = MARKS
@@ -87,3 +87,66 @@ async def test_a_candidate_is_judged_anew_by_an_operator_that_takes_over(
     fleet.scores["pvc://models/one"] = GOOD
     async with operator(kube.namespace):
         await until_ready(kube)
+
+
+async def rejected(kube: Kube) -> Json:
+    """The model, once it has rejected a revision and only what served before is left."""
+
+    async def found() -> Json:
+        live = await kube.get("rerankermodels", "bge")
+        assert live is not None
+        whole = len((await manifest(kube))["models"]) == 1 and len(await kube.items("pods")) == 2
+        return live if whole and live["status"]["revisions"].get("rejected") else {}
+
+    return await eventually(found, what="a rejected revision and the way back")
+
+
+async def test_a_revision_that_ranks_badly_is_rolled_back_by_itself_and_tried_again_under_another_spec_only(
+    kube: Kube, fleet: Fleet, in_cluster: None
+) -> None:
+    await golden(kube, QUESTION)
+    fleet.scores["pvc://models/two"] = BAD
+    async with operator(kube.namespace):
+        await kube.create("rerankermodels", model(rollout=gate()))
+        old = (await until_ready(kube))["status"]["revisions"]["serving"]["name"]
+        before, deployed = set(fleet.workers), await kube.get("deployments", "bge")
+        fleet.watch_readiness()
+        await edit(kube, source={"uri": "pvc://models/two"})
+        live = await rejected(kube)
+        entry = live["status"]["revisions"]["rejected"][0]
+        assert (entry["reason"], entry["ndcg"]) == ("GateFailed", "0.6199")
+        assert condition(live, "Stalled")["reason"] == condition(live, "Ready")["reason"] == "GateFailed"
+        assert condition(live, "Available")["status"] == "True"
+        assert "RevisionRejected" in await events(kube)
+    # Whoever comes next leaves it at that.
+    async with operator(kube.namespace, resync_seconds=1) as second:
+
+        async def looked() -> bool:
+            return second.requests("GET").get("GET deployments 200", 0) > 3
+
+        await eventually(looked, what="some reconciles")
+        assert second.writes() == 0
+        assert set(fleet.workers) == before
+        after = await kube.get("deployments", "bge")
+        assert after is not None
+        assert deployed is not None
+        assert after["spec"]["template"] == deployed["spec"]["template"]
+        assert fleet.answered == {old}
+        await edit(kube, rollout=gate(minNDCG="0.5"))
+        live = await until_ready(kube)
+    assert fleet.least_ready == 2
+    assert live["status"]["revisions"]["serving"]["name"] == entry["name"]
+    assert "rejected" not in live["status"]["revisions"]
+
+
+async def test_scores_that_are_no_numbers_are_rejected_without_any_threshold(
+    kube: Kube, fleet: Fleet, running: Running
+) -> None:
+    await golden(kube, QUESTION)
+    fleet.scores["pvc://models/two"] = [float("nan")] * 3
+    await kube.create("rerankermodels", model(rollout=gate(minNDCG=None)))
+    await until_ready(kube)
+    await edit(kube, source={"uri": "pvc://models/two"})
+    live = await rejected(kube)
+    assert live["status"]["revisions"]["rejected"][0]["reason"] == "NonFiniteScores"
+    assert len(fleet.answered) == 1

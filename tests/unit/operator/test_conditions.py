@@ -45,6 +45,11 @@ def rolling(**entry: Any) -> World:
     return with_pods(world, goal(world).template, "c", **entry)
 
 
+def first(**entry: Any) -> World:
+    world = applied(empty(model()))
+    return with_pods(world, goal(world).template, "a", **entry)
+
+
 def failing(reason: str, message: str) -> World:
     return rolling(phase="Failed", reason=reason, message=message)
 
@@ -103,7 +108,7 @@ STATUSES: dict[str, tuple[Callable[[], World], str, str, str, str]] = {
         lambda: failing("PickledWeights", "pytorch_model.bin is a pickle"),
         STALLED,
         "PickledWeights",
-        f"{R2} on pod c: pytorch_model.bin is a pickle",
+        f"{R2} is rejected: on pod c: pytorch_model.bin is a pickle; {R1} serves in its place",
         "True",
     ),
     "an image can't be pulled": (
@@ -244,7 +249,13 @@ TRANSITIONS: dict[str, tuple[Callable[[], World], Callable[[], World], list[str]
     "a new revision is on its way": (serving_world, lambda: rolling(phase="Loading"), ["RolloutStarted"]),
     "it is admitted": (lambda: rolling(phase="Loading"), rolling, ["RevisionAdmitted"]),
     "it serves everywhere": (rolling, lambda: serving_world(model(TWO)), ["RolloutFinished"]),
-    "it fails": (lambda: rolling(phase="Loading"), lambda: failing("RemoteCode", "auto_map"), ["ModelFailed"]),
+    "it fails": (lambda: rolling(phase="Loading"), lambda: failing("RemoteCode", "auto_map"), ["RevisionRejected"]),
+    "its files can't be fetched": (
+        lambda: rolling(phase="Loading"),
+        lambda: failing("SourceNotFound", "no such repository"),
+        ["ModelFailed"],
+    ),
+    "the first one ever fails": (lambda: first(phase="Loading"), lambda: first(phase="Failed"), ["ModelFailed"]),
     "an adapter is ready": (
         lambda: edited(serving_world(), model(adapters={"legal": LEGAL})),
         lambda: serving_world(model(adapters={"legal": LEGAL})),

@@ -214,7 +214,7 @@ CLAIMS = {
 
 @pytest.mark.parametrize(("world", "claims"), CLAIMS.values(), ids=CLAIMS.keys())
 def test_pods_mount_the_claims(world: World, claims: tuple[str, ...]) -> None:
-    assert rollout.claims(world, rollout.wanted_model(world.model).revision) == claims
+    assert rollout.claims(world, rollout.wanted_model(world.model)) == claims
 
 
 NAMES: dict[str, tuple[dict[str, Any], str]] = {

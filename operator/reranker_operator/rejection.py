@@ -1,0 +1,111 @@
+"""Which revisions were tried and may not serve, and what serves in place of a wanted one that was rejected. No I/O.
+
+What is rejected stands in the status, so that it is tried again only under another spec, whoever restarts. Only where
+another revision serves is one rejected: the first revision ever has nothing to go back to and stays Stalled.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from reranker_operator import names
+from reranker_operator.gate import shown_figures
+from reranker_operator.rollout import (
+    admitted_before,
+    deployed_revision,
+    known_models,
+    observed_conditions,
+    ready_pods,
+    wanted_model,
+)
+from reranker_operator.state import Kind, ManifestModel, Refused, Undecided, World
+from reranker_operator.v1alpha1 import RejectedRevision, RerankerModelSpec, RerankerModelStatus
+
+#: How many are remembered.
+MOST = 10
+
+#: Reasons of a failed load that the fetcher goes on with; every other one stays as long as the files do.
+MAY_PASS = frozenset({"SourceNotFound", "SourceUnauthorized", "SourceUnreachable", "DiskFull", "DigestMismatch"})
+DEADLINE = "ProgressDeadlineExceeded"
+
+
+def rejections(world: World) -> tuple[RejectedRevision, ...]:
+    """Revisions that were rejected, the last one last; `since` is None for one that is rejected only now."""
+    wanted, now = wanted_model(world.model).revision, attempt(world.model.spec)
+    listed = RerankerModelStatus.model_validate(world.model.status).revisions.rejected or ()
+    kept = [
+        each for each in listed if each.name != wanted or each.gate == now
+    ]  # another try leaves the last one behind
+    if all(each.name != wanted for each in kept) and _fallback(world, wanted, kept, _answering(world)) is not None:
+        kept += _found(world, wanted, now)
+    return tuple(kept[-MOST:])
+
+
+def replacement(world: World, rejected: Iterable[RejectedRevision]) -> ManifestModel | None:
+    """What the fleet goes back to, or stays with, while the wanted revision is rejected; None where that isn't so."""
+    wanted = wanted_model(world.model).revision
+    listed = list(rejected)
+    if all(each.name != wanted for each in listed):
+        return None
+    serving = RerankerModelStatus.model_validate(world.model.status).revisions.serving
+    # What new pods are made for comes first: once the way back has begun, it ends where it leads.
+    order = (deployed_revision(world), *_answering(world), serving.name if serving is not None else "")
+    return _fallback(world, wanted, listed, order)
+
+
+def attempt(spec: RerankerModelSpec) -> str:
+    """What tells one try of a revision from another: the gate, and what its pods are given."""
+    told = spec.model_dump(
+        by_alias=True, exclude_none=True, include={"resources", "node_selector", "tolerations", "cache"}
+    )
+    rollout = spec.rollout.model_dump(by_alias=True, exclude_none=True, include={"gate", "progress_deadline_seconds"})
+    return names.hash8({**told, **rollout, "secretRef": spec.source.secret_ref and spec.source.secret_ref.name})
+
+
+def _answering(world: World) -> list[str]:
+    """Revisions that answer clients on a ready pod, the commonest first."""
+    reports = [report for pod in ready_pods(world) if (report := world.report(pod)) is not None]
+    serving = Counter(m.revision for report in reports for m in report.models if m.serving and m.admitted)
+    return [revision for revision, _ in serving.most_common()]
+
+
+def _fallback(
+    world: World, wanted: str, rejected: Iterable[RejectedRevision], order: Iterable[str]
+) -> ManifestModel | None:
+    barred = {wanted, *(each.name for each in rejected)}
+    known, may_answer = known_models(world), admitted_before(world)
+    possible = (revision for revision in order if revision in known and revision in may_answer - barred)
+    return next((known[revision] for revision in possible), None)
+
+
+def _found(world: World, wanted: str, now: str) -> Iterator[RejectedRevision]:
+    """The first of the reasons against the wanted revision that won't pass by themselves."""
+    if isinstance(world.judgement, Refused):
+        judged = world.judgement
+        figures = shown_figures(judged.figures)
+        yield RejectedRevision(name=wanted, reason=judged.reason, message=judged.message, gate=now, **figures)
+        return
+    reasons = (*_failed_loads(world, wanted), *_missed_deadline(world, wanted))
+    for reason, message in reasons[:1]:
+        yield RejectedRevision(name=wanted, reason=reason, message=message, gate=now)
+
+
+def _failed_loads(world: World, wanted: str) -> Iterator[tuple[str, str]]:
+    """Only of a revision that never answered: where it does, one pod's failure is that pod's."""
+    if wanted in admitted_before(world):
+        return
+    for pod in world.pods:
+        report = world.report(pod)
+        entry = report.model(wanted) if report is not None and not pod.terminating else None
+        if entry is not None and entry.phase == "Failed" and entry.reason not in MAY_PASS:
+            yield entry.reason, f"on pod {pod.name}: {entry.message}"
+
+
+def _missed_deadline(world: World, wanted: str) -> Iterator[tuple[str, str]]:
+    """The Deployment's word on the pods of the wanted revision; while the golden set is amiss, that isn't theirs."""
+    waits = world.judgement.problem if isinstance(world.judgement, Undecided) else None
+    deployment = world.children.get(Kind.DEPLOYMENT)
+    if deployment is None or deployed_revision(world) != wanted or (waits is not None and waits.stalled):
+        return
+    for condition in observed_conditions(deployment):
+        if condition["type"] == "Progressing" and condition.get("reason") == DEADLINE:
+            yield DEADLINE, condition.get("message", "")

@@ -1,0 +1,168 @@
+"""Which revisions are rejected, for how long, and what serves in their place."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from reranker_operator import conditions
+from reranker_operator.plan import plan
+from reranker_operator.state import Figures, Kind, Problem, Refused, Undecided, World
+from tests.unit.operator.worlds import (
+    ONE,
+    THREE,
+    TWO,
+    applied,
+    edited,
+    empty,
+    goal,
+    golden_gate,
+    model,
+    revision,
+    serving_world,
+    with_pods,
+    without_manifest,
+)
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+R1, R2, R3 = revision(ONE), revision(TWO), revision(THREE)
+GATED = golden_gate(minNDCG="0.6")
+REFUSED = Refused("GateFailed", "nDCG@10 is 0.5000, at least 0.6 is asked", Figures(ndcg=0.5, p95_ms=12.34))
+
+
+def rolling(uri: str = TWO, start: World | None = None, **entry: Any) -> World:
+    """Two pods serve R1; one of the next revision has been made."""
+    world = applied(edited(start or serving_world(), model(uri, **GATED)))
+    return with_pods(world, goal(world).template, "c", **entry)
+
+
+def failing(reason: str) -> World:
+    return rolling(phase="Failed", reason=reason, message="as it is")
+
+
+def refused() -> World:
+    return replace(rolling(), judgement=REFUSED)
+
+
+def first() -> World:
+    world = applied(empty(model(**GATED)))
+    return replace(with_pods(world, goal(world).template, "a"), judgement=REFUSED)
+
+
+def late(world: World) -> World:
+    """The Deployment's controller has seen no progress for too long."""
+    deployment = world.children[Kind.DEPLOYMENT]
+    entry = {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded", "message": "timed out"}
+    live = {**deployment, "status": {"observedGeneration": 1, "conditions": [entry]}}
+    return replace(world, children={**world.children, Kind.DEPLOYMENT: live})
+
+
+def silent(world: World) -> World:
+    return replace(world, reports={pod: said for pod, said in world.reports.items() if pod == "c"})
+
+
+FOUND: dict[str, tuple[Callable[[], World], str | None]] = {
+    "it loads": (lambda: rolling(phase="Loading"), None),
+    "it has loaded and isn't judged": (rolling, None),
+    "the gate refuses it": (refused, "GateFailed"),
+    "the gate refuses the first revision ever": (first, None),
+    "it can't be loaded": (lambda: failing("PickledWeights"), "PickledWeights"),
+    "no memory": (lambda: failing("OutOfMemory"), "OutOfMemory"),
+    "its source can't be reached, which may pass": (lambda: failing("SourceUnreachable"), None),
+    "other files than its digest says, which may be put right": (lambda: failing("DigestMismatch"), None),
+    "it can't be loaded, and no pod says that it serves": (lambda: silent(failing("PickledWeights")), None),
+    "its pods don't start in time": (lambda: late(rolling(phase="Loading")), "ProgressDeadlineExceeded"),
+    "its pods wait for the golden set": (
+        lambda: late(replace(rolling(), judgement=Undecided(Problem("GoldenSetInvalid", "line 1")))),
+        None,
+    ),
+    "pods of the same revision don't start in time": (lambda: late(serving_world()), None),
+}
+
+
+@pytest.mark.parametrize(("make", "reason"), FOUND.values(), ids=FOUND.keys())
+def test_is_rejected(make: Callable[[], World], reason: str | None) -> None:
+    found = goal(make())
+    assert [each.reason for each in found.rejections] == ([reason] if reason else [])
+    assert (found.rejected is not None) is (reason is not None)
+
+
+def test_the_fleet_goes_back_to_the_very_template_and_revision_that_serve() -> None:
+    before, after = serving_world(), goal(refused())
+    assert (after.revision, after.template) == (R1, goal(before).template)
+    assert after.manifest.admitted == (R1,)
+    template = after.children[Kind.DEPLOYMENT]["spec"]["template"]
+    assert template == before.children[Kind.DEPLOYMENT]["spec"]["template"]
+
+
+def recorded(world: World) -> World:
+    """The world after the rejection was written and carried out: the candidate's pod is gone."""
+    status = conditions.status(world, goal(world), NOW)
+    later = applied(replace(world, model=replace(world.model, status=status)))
+    pods = tuple(pod for pod in later.pods if pod.name != "c")
+    assert later.manifest is not None
+    generation = later.manifest.generation
+    reports = {pod.name: replace(later.reports[pod.name], observed_generation=generation) for pod in pods}
+    return replace(later, pods=pods, reports=reports, judgement=None)
+
+
+def settled(world: World) -> World:
+    return applied(recorded(world))
+
+
+def respecified(world: World, uri: str = TWO, **spec: Any) -> World:
+    return edited(world, model(uri, **{**GATED, **spec}))
+
+
+LATER: dict[str, tuple[Callable[[], World], str]] = {
+    "the spec stays": (lambda: settled(refused()), R1),
+    "replicas, which don't matter to it": (lambda: respecified(settled(refused()), replicas=3), R1),
+    "no replicas, then some": (lambda: replace(settled(refused()), pods=(), reports={}), R1),
+    "another gate": (lambda: respecified(settled(refused()), **golden_gate(minNDCG="0.4")), R2),
+    "other resources": (lambda: respecified(settled(refused()), resources={"limits": {"memory": "9Gi"}}), R2),
+    "another revision": (lambda: respecified(settled(refused()), THREE), R3),
+    "what serves": (lambda: respecified(settled(refused()), ONE), R1),
+    "the manifest is lost": (lambda: without_manifest(settled(refused())), R1),
+    "a second one fails too": (
+        lambda: replace(rolling(THREE, settled(refused())), judgement=REFUSED),
+        R1,
+    ),
+}
+
+
+@pytest.mark.parametrize(("make", "expected"), LATER.values(), ids=LATER.keys())
+def test_after_a_rejection_the_fleet_serves(make: Callable[[], World], expected: str) -> None:
+    assert goal(make()).revision == expected
+
+
+def test_what_is_rejected_is_told_and_then_costs_no_write() -> None:
+    world = recorded(settled(refused()))
+    assert plan(world, goal(world)) == ()
+    status = conditions.status(world, goal(world), NOW)
+    assert status == world.model.status | {"replicas": 2, "readyReplicas": 2}
+    assert status["revisions"]["serving"]["name"] == R1
+    assert "candidate" not in status["revisions"]
+    entry = status["revisions"]["rejected"][0]
+    assert (entry["name"], entry["reason"], entry["ndcg"], entry["p95Milliseconds"]) == (
+        R2,
+        "GateFailed",
+        "0.5000",
+        "12.3",
+    )
+    stalled = next(c for c in status["conditions"] if c["type"] == "Stalled")
+    assert stalled["message"].startswith(f"{R2} is rejected: nDCG@10 is 0.5000")
+
+
+def test_the_last_ten_are_remembered() -> None:
+    world = serving_world()
+    for number in range(12):
+        uri = f"pvc://models/bad-{number}"
+        world = settled(replace(rolling(uri, world), judgement=REFUSED))
+    names = [each.name for each in goal(world).rejections]
+    assert names == [revision(f"pvc://models/bad-{number}") for number in range(2, 12)]
+
+
+def test_a_revision_that_passes_in_another_try_is_no_longer_listed() -> None:
+    assert goal(respecified(settled(refused()), **golden_gate(minNDCG="0.4"))).rejections == ()
