@@ -65,6 +65,9 @@ class Api:
         query = {"fieldManager": MANAGER}
         return await self._request("PATCH", resource, path, query=query, body=body, content_type=MERGE)
 
+    async def delete(self, resource: str, path: str, body: Document) -> Document:
+        return await self._request("DELETE", resource, path, body=body)
+
     async def _request(
         self,
         method: str,

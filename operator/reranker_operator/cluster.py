@@ -10,8 +10,23 @@ from pydantic import ValidationError
 from reranker_operator import names, pods, serving
 from reranker_operator.api import Api
 from reranker_operator.errors import Invalid, NotFound, UnreadableSpec
+from reranker_operator.history import past
 from reranker_operator.names import Document
-from reranker_operator.state import Action, Announce, Apply, Event, Key, Kind, Model, Pod, World, child_name
+from reranker_operator.state import (
+    Action,
+    Announce,
+    Apply,
+    Event,
+    Forget,
+    Key,
+    Kind,
+    Model,
+    Past,
+    Pod,
+    Record,
+    World,
+    child_name,
+)
 from reranker_operator.v1alpha1 import API_VERSION, GROUP, KIND, PLURAL, VERSION, RerankerModelSpec
 
 log = structlog.get_logger(__name__)
@@ -22,6 +37,7 @@ RESOURCES = {
     Kind.SERVICE: ("/api/v1", "services"),
     Kind.POD_DISRUPTION_BUDGET: ("/apis/policy/v1", "poddisruptionbudgets"),
 }
+REVISIONS = ("/apis/apps/v1", "controllerrevisions")
 MODELS = f"/apis/{GROUP}/{VERSION}"
 MAX_NOTE = 1024  # of an Event, by the API server
 
@@ -46,12 +62,12 @@ class Cluster:
         if live is None or "deletionTimestamp" in live["metadata"]:
             return None
         model = _model(key, live)
-        listed, found = await asyncio.gather(
-            self._pods(key), asyncio.gather(*(self._child(key, kind) for kind in Kind))
+        listed, found, history = await asyncio.gather(
+            self._pods(key), asyncio.gather(*(self._child(key, kind) for kind in Kind)), self._history(model)
         )
         children = {kind: child for kind, child in zip(Kind, found, strict=True) if child is not None}
         written = (children.get(Kind.CONFIG_MAP, {}).get("data") or {}).get(names.MANIFEST_KEY)
-        return World(model, children, serving.manifest(written), listed)
+        return World(model, children, serving.manifest(written), listed, history=history)
 
     async def _get(self, resource: str, path: str) -> Document | None:
         try:
@@ -64,9 +80,14 @@ class Cluster:
 
     async def _pods(self, key: Key) -> tuple[Pod, ...]:
         path = f"/api/v1/namespaces/{key.namespace}/pods"
-        listed = await self._api.get("pods", path, {"labelSelector": names.selector(key.name)})
+        listed = await self._api.get("pods", path, _selector(key))
         found = (pods.worker_pod(live, key.name) for live in listed["items"])
         return tuple(pod for pod in found if pod is not None)
+
+    async def _history(self, model: Model) -> tuple[Past, ...]:
+        listed = await self._api.get(REVISIONS[1], _revision_path(model.key), _selector(model.key))
+        found = (past(live, model.uid) for live in listed["items"])
+        return tuple(each for each in found if each is not None)
 
     async def config_text(self, namespace: str, name: str, key: str) -> str | None:
         """The value of a ConfigMap's key; None where either is missing."""
@@ -86,9 +107,16 @@ class Cluster:
         for apply in applies:
             if apply.kind is not Kind.CONFIG_MAP:
                 await self._apply(key, apply)
+        for action in actions:
+            if isinstance(action, Record):
+                await self._write(REVISIONS[1], _revision_path(key, action.name), action)
+            elif isinstance(action, Forget):
+                await self._forget(key, action)
 
     async def _apply(self, key: Key, action: Apply) -> None:
-        resource, path = RESOURCES[action.kind][1], _child_path(key, action.kind, action.name)
+        await self._write(RESOURCES[action.kind][1], _child_path(key, action.kind, action.name), action)
+
+    async def _write(self, resource: str, path: str, action: Apply | Record) -> None:
         if not action.resource_version:
             await self._api.apply(resource, path, action.body)
             return
@@ -100,6 +128,13 @@ class Cluster:
             # A merge patch replaces lists whole; the members become ours by the apply after it.
             merged = await self._api.merge(resource, path, body)
             await self._api.apply(resource, path, _at_version(action.body, merged["metadata"]["resourceVersion"]))
+
+    async def _forget(self, key: Key, action: Forget) -> None:
+        only = {"preconditions": {"uid": action.uid, "resourceVersion": action.resource_version}}
+        try:
+            await self._api.delete(REVISIONS[1], _revision_path(key, action.name), only)
+        except NotFound:
+            log.debug("the revision went meanwhile", model=str(key), revision=action.name)
 
     async def _announce(self, key: Key, action: Announce) -> None:
         patch = {"metadata": {"annotations": {names.MANIFEST_ANNOTATION: action.manifest}}}
@@ -145,6 +180,15 @@ def _at_version(body: Document, resource_version: str) -> Document:
 
 def _model_path(key: Key) -> str:
     return f"{MODELS}/namespaces/{key.namespace}/{PLURAL}/{key.name}"
+
+
+def _revision_path(key: Key, name: str = "") -> str:
+    prefix, plural = REVISIONS
+    return f"{prefix}/namespaces/{key.namespace}/{plural}" + (f"/{name}" if name else "")
+
+
+def _selector(key: Key) -> dict[str, str]:
+    return {"labelSelector": names.selector(key.name)}
 
 
 def _child_path(key: Key, kind: Kind, name: str) -> str:

@@ -19,6 +19,7 @@ OWNED = (
     ("", "v1", "pods"),
     ("", "v1", "services"),
     ("apps", "v1", "deployments"),
+    ("apps", "v1", "controllerrevisions"),
     ("policy", "v1", "poddisruptionbudgets"),
 )
 

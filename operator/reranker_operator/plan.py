@@ -1,6 +1,6 @@
 """Which writes lead from the world as it is to the target; none when it is there. No I/O."""
 
-from reranker_operator import drift, names, ownership, serving
+from reranker_operator import drift, history, names, ownership, serving
 from reranker_operator.names import Document
 from reranker_operator.state import Action, Announce, Apply, Kind, Model, Pod, Target, World, child_name
 
@@ -11,7 +11,11 @@ def plan(world: World, target: Target) -> tuple[Action, ...]:
         return ()
     applies = (_apply(world, kind, target.children[kind]) for kind in Kind)
     announcements = (_announce(world, target, pod) for pod in world.pods)
-    return (*(a for a in applies if a is not None), *(a for a in announcements if a is not None))
+    return (
+        *(a for a in applies if a is not None),
+        *(a for a in announcements if a is not None),
+        *history.changes(world, target),
+    )
 
 
 def _apply(world: World, kind: Kind, desired: Document) -> Apply | None:

@@ -114,10 +114,17 @@ def _serve(world: World, known: tuple[Manifest, ...], wanted: str, template: str
     deployment = world.children.get(Kind.DEPLOYMENT)
     deployed = [deployed_template(deployment)] if deployment is not None else []
     for key in dict.fromkeys([*deployed, *sorted(pod.template for pod in world.pods)]):
-        revision = next((m.serve[key] for m in known if key in m.serve), None)
+        told = (m.serve[key] for m in known if key in m.serve)
+        revision = next(told, None) or _answers(world, key)
         if revision is not None:
             serve[key] = revision
     return {**serve, template: wanted}
+
+
+def _answers(world: World, template: str) -> str | None:
+    """What a pod of the template says that it answers with: known even where every manifest is lost."""
+    reports = [report for pod in world.pods if pod.template == template and (report := world.report(pod)) is not None]
+    return next((model.revision for report in reports for model in report.models if model.serving), None)
 
 
 def deployed_template(deployment: Document) -> str:
@@ -131,6 +138,8 @@ def known_models(world: World) -> dict[str, ManifestModel]:
     for told in _known_manifests(world):  # the newest first: its order stays, else the content would seem another
         for model in told.models:
             sources.setdefault(model.revision, model)
+    for past in sorted(world.history, key=lambda each: each.number):
+        sources.setdefault(past.model.revision, past.model)
     return sources
 
 

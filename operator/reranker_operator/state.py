@@ -216,6 +216,15 @@ Judgement = Passed | Refused | Undecided
 
 
 @dataclass(frozen=True)
+class Past:
+    """A revision that is kept as a ControllerRevision; a higher number was wanted later."""
+
+    model: ManifestModel
+    number: int
+    live: Document
+
+
+@dataclass(frozen=True)
 class World:
     """All that one reconcile saw.
 
@@ -229,6 +238,7 @@ class World:
     pods: tuple[Pod, ...] = ()
     reports: Mapping[str, WorkerReport] = field(default_factory=dict)
     judgement: Judgement | None = None
+    history: tuple[Past, ...] = ()
 
     def report(self, pod: Pod) -> WorkerReport | None:
         return self.reports.get(pod.name)
@@ -271,7 +281,27 @@ class Announce:
     detail: str
 
 
-Action = Apply | Announce
+@dataclass(frozen=True)
+class Record:
+    """Server-side apply a ControllerRevision; `resource_version` as of Apply."""
+
+    name: str
+    body: Document
+    resource_version: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Forget:
+    """Delete the very ControllerRevision that was seen."""
+
+    name: str
+    uid: str
+    resource_version: str
+    detail: str
+
+
+Action = Apply | Announce | Record | Forget
 
 
 @dataclass(frozen=True)

@@ -206,6 +206,9 @@ class RerankerModelSpec(Schema):
     adapter_policy: AdapterPolicy = AdapterPolicy()
     replicas: Annotated[int, Field(ge=0, le=1000, description="How many pods serve.")] = 1
     rollout: Rollout = Rollout()
+    revision_history_limit: Annotated[
+        int, Field(ge=0, le=100, description="Old revisions that are kept as ControllerRevisions.")
+    ] = 10
     cache: Cache = Cache()
     resources: Resources = Resources()
     node_selector: NodeSelector = {}

@@ -15,6 +15,7 @@ Json = dict[str, Any]
 
 PREFIXES = {
     "configmaps": "/api/v1",
+    "controllerrevisions": "/apis/apps/v1",
     "deployments": "/apis/apps/v1",
     "events": "/apis/events.k8s.io/v1",
     "poddisruptionbudgets": "/apis/policy/v1",

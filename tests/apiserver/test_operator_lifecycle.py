@@ -190,3 +190,25 @@ async def test_another_image_or_placement_rolls_the_pods_and_keeps_the_revision(
     deployment = await kube.get("deployments", "bge")
     assert deployment is not None
     assert "nodeSelector" not in deployment["spec"]["template"]["spec"]
+
+
+async def test_revisions_are_kept_up_to_the_limit_and_put_back_when_deleted(
+    kube: Kube, fleet: Fleet, running: Running
+) -> None:
+    await kube.create("rerankermodels", model(replicas=1, revisionHistoryLimit=1))
+    served = []
+    for folder in ("one", "two", "three"):
+        await edit(kube, source={"uri": f"pvc://models/{folder}"})
+        served.append((await until_ready(kube))["status"]["revisions"]["serving"]["name"])
+
+    async def kept() -> dict[str, str]:
+        return {r["metadata"]["name"]: r["data"]["source"]["uri"] for r in await kube.items("controllerrevisions")}
+
+    wanted = {served[1]: "pvc://models/two", served[2]: "pvc://models/three"}
+
+    async def settled() -> bool:
+        return await kept() == wanted
+
+    await eventually(settled, what="the wanted revision and one before it")
+    await kube.delete("controllerrevisions", served[2])
+    await eventually(settled, within_s=3, what="the deleted one again")

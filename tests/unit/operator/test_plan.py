@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from reranker_operator.plan import plan
-from reranker_operator.state import Action, Announce, Apply, Kind, World
+from reranker_operator.state import Action, Announce, Apply, Kind, Record, World
 from tests.unit.operator.worlds import (
     LEGAL,
     TWO,
@@ -35,7 +35,7 @@ def told(world: World) -> list[str]:
 def test_everything_is_made_for_a_new_model() -> None:
     found = actions(empty(model()))
     assert [a.kind for a in found if isinstance(a, Apply)] == list(Kind)
-    assert all(isinstance(a, Apply) and not a.resource_version for a in found)
+    assert all(isinstance(a, Apply | Record) and not a.resource_version for a in found)
 
 
 def test_nothing_is_written_where_nothing_differs() -> None:

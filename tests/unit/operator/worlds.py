@@ -3,17 +3,19 @@
 from dataclasses import replace
 from typing import Any
 
-from reranker_operator import names, serving
+from reranker_operator import history, names, serving
 from reranker_operator.names import Document
 from reranker_operator.rollout import wanted_adapter, wanted_model
 from reranker_operator.settings import Settings
 from reranker_operator.state import (
     AdapterReport,
+    Forget,
     Key,
     Kind,
     Manifest,
     Model,
     ModelReport,
+    Past,
     Pod,
     Target,
     WorkerReport,
@@ -54,7 +56,24 @@ def applied(world: World) -> World:
     """The world after the target was written, as the API server would give it back; the pods as they were."""
     wanted = goal(world)
     children = {kind: _live(body, world.model.generation) for kind, body in wanted.children.items()}
-    return replace(world, children=children, manifest=wanted.manifest)
+    return replace(world, children=children, manifest=wanted.manifest, history=_kept(world, wanted))
+
+
+def _kept(world: World, wanted: Target) -> tuple[Past, ...]:
+    """The ControllerRevisions after the changes that the target calls for."""
+    kept = {each.model.revision: each for each in world.history}
+    for change in history.changes(world, wanted):
+        if isinstance(change, Forget):
+            del kept[change.name]
+        else:
+            metadata = {**change.body["metadata"], "resourceVersion": "7", "uid": f"uid-{change.name}"}
+            found = history.past(
+                {"metadata": metadata, "data": change.body["data"], "revision": change.body["revision"]},
+                world.model.uid,
+            )
+            assert found is not None
+            kept[change.name] = found
+    return tuple(kept.values())
 
 
 def _live(body: Document, generation: int) -> Document:
