@@ -170,8 +170,15 @@ def _candidate(world: World, target: Target, before: RevisionStatus | None, now:
         phase=phase,
         since=before.since if before is not None and before.phase == phase else now,
         message=message,
+        strategy=_strategy(target, before),
         **_figures(target, before),
     )
+
+
+def _strategy(target: Target, before: RevisionStatus | None) -> str:
+    if target.revision in target.manifest.candidates.values():
+        return "InPlace"
+    return before.strategy if before is not None and before.strategy else "RollingUpdate"
 
 
 def _stage(world: World, target: Target) -> tuple[str, str | None]:

@@ -3,19 +3,14 @@
 Only members that are meant stand in them, so server-side apply owns no more than that.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 from reranker_operator import names, serving
 from reranker_operator.names import Document
 from reranker_operator.ownership import owner_reference
 from reranker_operator.pod_template import pod_template
 from reranker_operator.settings import Settings
-from reranker_operator.state import Kind, Manifest, Model, child_name
-
-
-def template_key(model: Model, revision: str, claims: Sequence[str], settings: Settings) -> str:
-    """Key of the pod template that serves `revision`; it changes with everything that a pod is made of."""
-    return names.template_key(pod_template(model, "", claims, settings), revision)
+from reranker_operator.state import Kind, Manifest, Model, PodTemplate, child_name
 
 
 def config_map(model: Model, manifest: Manifest) -> Document:
@@ -28,11 +23,16 @@ def config_map(model: Model, manifest: Manifest) -> Document:
     }
 
 
-def deployment(model: Model, template: str, revision: str, claims: Sequence[str], settings: Settings) -> Document:
-    """The worker pods; `template` and `revision` are those that new pods are made for."""
+def deployment(
+    model: Model, template: PodTemplate, revision: str, inputs: Mapping[str, str], settings: Settings
+) -> Document:
+    """The worker pods. revision: what new pods serve. inputs: of the templates in use, by key."""
     rollout = model.spec.rollout
     metadata = _metadata(model, Kind.DEPLOYMENT)
-    metadata["annotations"] = {names.REVISION_ANNOTATION: revision}
+    metadata["annotations"] = {
+        names.REVISION_ANNOTATION: revision,
+        names.INPUTS_ANNOTATION: names.canonical(inputs),
+    }
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -46,7 +46,7 @@ def deployment(model: Model, template: str, revision: str, claims: Sequence[str]
                 "type": "RollingUpdate",
                 "rollingUpdate": {"maxSurge": rollout.max_surge, "maxUnavailable": rollout.max_unavailable},
             },
-            "template": pod_template(model, template, claims, settings),
+            "template": pod_template(model, template.key, template.claims, settings),
         },
     }
 

@@ -15,6 +15,7 @@ MODEL_LABEL = "reranker.dev/model"
 TEMPLATE_LABEL = "reranker.dev/template"
 MANIFEST_ANNOTATION = "reranker.dev/serving-manifest"
 REVISION_ANNOTATION = "reranker.dev/revision"
+INPUTS_ANNOTATION = "reranker.dev/template-inputs"
 APPLIED_ANNOTATION = "reranker.dev/applied"
 GENERATION_ANNOTATION = "reranker.dev/model-generation"
 
@@ -51,9 +52,12 @@ def adapter_revision(adapter: str, source: Document) -> str:
     return f"{adapter}-{hash8(source)}"
 
 
-def template_key(template: Document, revision: str) -> str:
-    """Key of a pod template made for a model revision; the template holds no key of its own when this is taken."""
-    return f"t-{hash8({'template': template, 'revision': revision})}"
+def template_key(inputs: str, revision: str, turn: int = 0) -> str:
+    """Key of a pod template, by the hash of all that it is made of but the key, and the revision that it is made for.
+
+    `turn` tells a later template from an earlier one that was made of the same.
+    """
+    return f"t-{hash8({'inputs': inputs, 'revision': revision, 'turn': turn or None})}"
 
 
 def serving_configmap(model: str) -> str:

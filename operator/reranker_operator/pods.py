@@ -1,9 +1,11 @@
 """What a live Pod object says, as a state.Pod. No I/O."""
 
 from collections.abc import Iterator
+from datetime import datetime
 
 from reranker_operator import names, serving
 from reranker_operator.names import Document
+from reranker_operator.rollout import claims_of
 from reranker_operator.state import Pod, Problem
 
 ENDED = ("Succeeded", "Failed")
@@ -36,6 +38,8 @@ def worker_pod(live: Document, model: str) -> Pod | None:
         terminating="deletionTimestamp" in metadata,
         manifest=serving.manifest((metadata.get("annotations") or {}).get(names.MANIFEST_ANNOTATION)),
         problem=next(_problems(metadata["name"], status), None),
+        claims=claims_of(live.get("spec") or {}),
+        unschedulable_since=_unschedulable_since(status),
     )
 
 
@@ -47,6 +51,14 @@ def _made_by(metadata: Document, model: str) -> bool:
 
 def _condition(status: Document, name: str) -> Document:
     return next((c for c in status.get("conditions") or () if c["type"] == name), {})
+
+
+def _unschedulable_since(status: Document) -> datetime | None:
+    scheduled = _condition(status, "PodScheduled")
+    if scheduled.get("status") != "False" or scheduled.get("reason") != "Unschedulable":
+        return None
+    since = scheduled.get("lastTransitionTime")
+    return datetime.fromisoformat(since) if since else None
 
 
 def _problems(pod: str, status: Document) -> Iterator[Problem]:

@@ -125,6 +125,8 @@ def _model_waits(report: WorkerReport, pod: Pod, target: Target) -> Iterator[Pro
     if model is None or model.phase != LOADED:
         phase = "unknown to it" if model is None else model.phase
         yield _waiting("LoadingModel", f"{target.revision} on pod {pod.name}: {phase}")
+    elif not model.serving and report.ready and pod.ready:
+        yield _waiting("Swapping", f"pod {pod.name} has {target.revision} in memory and doesn't answer with it yet")
     elif not (model.serving and model.admitted and report.ready and pod.ready):
         why = report.message or "its readiness probe hasn't passed"
         yield _waiting("StartingPods", f"pod {pod.name} has {target.revision} but isn't ready: {why}")

@@ -86,7 +86,8 @@ class Reconciler:
         return 0.0
 
     async def _converge(self, observed: World) -> Outcome:
-        world = replace(observed, reports=await self._workers.reports(observed.pods))
+        reports = await self._workers.reports(observed.pods)
+        world = replace(observed, reports=reports, now=datetime.now(UTC))
         world = self._judged(world)
         goal = target(world, self._settings)
         actions = plan(world, goal)

@@ -6,18 +6,22 @@ another revision serves is one rejected: the first revision ever has nothing to 
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
 
 from reranker_operator import names
 from reranker_operator.gate import shown_figures
 from reranker_operator.rollout import (
     admitted_before,
     deployed_revision,
+    known_manifests,
     known_models,
+    missing,
+    no_room,
     observed_conditions,
     ready_pods,
     wanted_model,
 )
-from reranker_operator.state import Kind, ManifestModel, Refused, Undecided, World
+from reranker_operator.state import Kind, ManifestModel, ModelReport, Pod, Refused, Undecided, World
 from reranker_operator.v1alpha1 import RejectedRevision, RerankerModelSpec, RerankerModelStatus
 
 #: How many are remembered.
@@ -84,7 +88,7 @@ def _found(world: World, wanted: str, now: str) -> Iterator[RejectedRevision]:
         figures = shown_figures(judged.figures)
         yield RejectedRevision(name=wanted, reason=judged.reason, message=judged.message, gate=now, **figures)
         return
-    reasons = (*_failed_loads(world, wanted), *_missed_deadline(world, wanted))
+    reasons = (*_failed_loads(world, wanted), *_missed_deadline(world, wanted), *_no_room(world, wanted))
     for reason, message in reasons[:1]:
         yield RejectedRevision(name=wanted, reason=reason, message=message, gate=now)
 
@@ -98,14 +102,49 @@ def _failed_loads(world: World, wanted: str) -> Iterator[tuple[str, str]]:
         entry = report.model(wanted) if report is not None and not pod.terminating else None
         if entry is not None and entry.phase == "Failed" and entry.reason not in MAY_PASS:
             yield entry.reason, f"on pod {pod.name}: {entry.message}"
+        elif entry is not None and _in_place(world, wanted):
+            yield from _failed_adapters(world, pod, entry)
+
+
+def _failed_adapters(world: World, pod: Pod, entry: ModelReport) -> Iterator[tuple[str, str]]:
+    """Adapters that the fleet relies on and that can't be had with the candidate."""
+    name = missing(world, world.manifest, pod, entry.revision)
+    for adapter in entry.adapters:
+        if adapter.name == name and adapter.phase == "Failed" and adapter.reason not in MAY_PASS:
+            yield adapter.reason, f"adapter {adapter.name} on pod {pod.name}: {adapter.message}"
+
+
+def _in_place(world: World, wanted: str) -> bool:
+    previous = next(known_manifests(world), None)
+    return previous is not None and wanted in previous.candidates.values()
 
 
 def _missed_deadline(world: World, wanted: str) -> Iterator[tuple[str, str]]:
     """The Deployment's word on the pods of the wanted revision; while the golden set is amiss, that isn't theirs."""
     waits = world.judgement.problem if isinstance(world.judgement, Undecided) else None
+    if _in_place(world, wanted) and not (waits is not None and waits.stalled):
+        yield from _no_progress(world, wanted)
     deployment = world.children.get(Kind.DEPLOYMENT)
     if deployment is None or deployed_revision(world) != wanted or (waits is not None and waits.stalled):
         return
     for condition in observed_conditions(deployment):
         if condition["type"] == "Progressing" and condition.get("reason") == DEADLINE:
             yield DEADLINE, condition.get("message", "")
+
+
+def _no_progress(world: World, wanted: str) -> Iterator[tuple[str, str]]:
+    """A candidate that stays at one phase for too long; no Deployment watches over a swap in place."""
+    candidate = RerankerModelStatus.model_validate(world.model.status).revisions.candidate
+    if candidate is None or candidate.name != wanted or candidate.since is None or wanted in admitted_before(world):
+        return
+    deadline_s = world.model.spec.rollout.progress_deadline_seconds
+    if world.now - datetime.fromisoformat(candidate.since) >= timedelta(seconds=deadline_s):
+        words = f": {candidate.message}" if candidate.message else ""
+        yield DEADLINE, f"{candidate.phase} for {deadline_s} s{words}"
+
+
+def _no_room(world: World, wanted: str) -> Iterator[tuple[str, str]]:
+    rule = world.model.spec.rollout.on_unschedulable
+    if rule.action == "Abort" and no_room(world, wanted):
+        words = next((pod.problem.message for pod in world.pods if pod.unschedulable_since and pod.problem), "")
+        yield "Unschedulable", f"no node has had room for {rule.after_seconds} s: {words}"

@@ -1,6 +1,6 @@
 """What a RerankerModel may say of its rollouts: pace, drain, and the gate before a revision's first answer. No I/O."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -70,6 +70,19 @@ class Gate(Schema):
     ] = None
 
 
+class OnUnschedulable(Schema):
+    """What to do where no node has room for a pod of a new revision."""
+
+    after_seconds: Annotated[int, Field(ge=1, le=86400, description="How long such a pod may wait for room.")] = 120
+    action: Annotated[
+        Literal["InPlace", "Wait", "Abort"],
+        Field(
+            description="InPlace: load the revision beside the one that serves, in the pods that there are. "
+            "Wait: for room. Abort: reject the revision."
+        ),
+    ] = "Wait"
+
+
 class Rollout(Schema):
     """How a new model revision or pod template replaces the one that serves."""
 
@@ -82,6 +95,13 @@ class Rollout(Schema):
         )
     )
 
+    strategy: Annotated[
+        Literal["RollingUpdate", "InPlace"],
+        Field(
+            description="How a model revision is replaced. RollingUpdate: by new pods. InPlace: the new one is loaded "
+            "beside the one that serves and takes over in every pod, where nothing else of the pods changes."
+        ),
+    ] = "RollingUpdate"
     max_surge: Annotated[int, Field(ge=0, le=100, description="Pods above `replicas` during a roll.")] = 1
     max_unavailable: Annotated[int, Field(ge=0, le=100, description="Pods below `replicas` during a roll.")] = 0
     progress_deadline_seconds: Annotated[
@@ -90,6 +110,7 @@ class Rollout(Schema):
     drain_seconds: Annotated[
         int, Field(ge=0, le=MAX_DRAIN_SECONDS, description="Longest wait for requests in flight when a pod ends.")
     ] = 30
+    on_unschedulable: OnUnschedulable = OnUnschedulable()
     gate: Annotated[
         Gate | None,
         Field(description="Trial of a revision before it answers; without it, one that loads and scores is admitted."),

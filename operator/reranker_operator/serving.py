@@ -16,6 +16,7 @@ def document(manifest: Manifest) -> Document:
             {"revision": model.revision, "source": model.source, "engine": model.engine} for model in manifest.models
         ],
         "serve": dict(manifest.serve),
+        **({"candidates": dict(manifest.candidates)} if manifest.candidates else {}),
         "admitted": list(manifest.admitted),
         "adapters": [
             {
@@ -57,6 +58,7 @@ def manifest(content: str | None) -> Manifest | None:
             adapter_policy=dict(raw["adapterPolicy"]),
             limits=dict(raw["limits"]),
             drain_seconds=int(raw["drainSeconds"]),
+            candidates={str(template): str(revision) for template, revision in raw.get("candidates", {}).items()},
         )
     except (ValueError, TypeError, KeyError, AttributeError):
         return None

@@ -5,6 +5,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from enum import StrEnum
 
 from reranker_operator import names
@@ -81,6 +82,7 @@ class Manifest:
     adapter_policy: Document
     limits: Document
     drain_seconds: int
+    candidates: Mapping[str, str] = field(default_factory=dict)
 
     def same_content(self, other: "Manifest") -> bool:
         return replace(self, generation=0) == replace(other, generation=0)
@@ -106,6 +108,8 @@ class Pod:
     terminating: bool = False
     manifest: Manifest | None = None
     problem: Problem | None = None
+    claims: tuple[str, ...] = ()
+    unschedulable_since: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -118,6 +122,7 @@ class ModelReport:
     serving: bool = False
     reason: str = ""
     message: str = ""
+    adapters: "tuple[AdapterReport, ...]" = ()
 
 
 @dataclass(frozen=True)
@@ -224,6 +229,10 @@ class Past:
     live: Document
 
 
+#: Before anything that a world may hold.
+LONG_AGO = datetime.min.replace(tzinfo=UTC)
+
+
 @dataclass(frozen=True)
 class World:
     """All that one reconcile saw.
@@ -239,9 +248,19 @@ class World:
     reports: Mapping[str, WorkerReport] = field(default_factory=dict)
     judgement: Judgement | None = None
     history: tuple[Past, ...] = ()
+    now: datetime = LONG_AGO
 
     def report(self, pod: Pod) -> WorkerReport | None:
         return self.reports.get(pod.name)
+
+
+@dataclass(frozen=True)
+class PodTemplate:
+    """What pods are made from: its key, the claims that it mounts, and the hash of all that it is made of."""
+
+    key: str
+    claims: tuple[str, ...]
+    inputs: str
 
 
 @dataclass(frozen=True)

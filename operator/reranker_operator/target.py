@@ -1,6 +1,6 @@
 """What a model's fleet should be, put together from the rollout's decisions and the builders. No I/O."""
 
-from reranker_operator import manifests, names, rejection, rollout
+from reranker_operator import manifests, names, rejection, rollout, templates
 from reranker_operator.names import Document
 from reranker_operator.settings import Settings
 from reranker_operator.state import Kind, Target, World
@@ -13,18 +13,18 @@ def target(world: World, settings: Settings) -> Target:
     replacement = rejection.replacement(world, rejections)
     asked = rollout.wanted_model(model)
     wanted = replacement or asked
-    claims = rollout.claims(world, wanted)
-    template = manifests.template_key(model, wanted.revision, claims, settings)
-    manifest = rollout.manifest(world, wanted, template)
+    template = templates.template(world, wanted, settings)
+    manifest = rollout.manifest(world, wanted, template.key)
+    inputs = templates.inputs_in_use(world, template)
     children = {
         Kind.CONFIG_MAP: manifests.config_map(model, manifest),
-        Kind.DEPLOYMENT: manifests.deployment(model, template, wanted.revision, claims, settings),
+        Kind.DEPLOYMENT: manifests.deployment(model, template, manifest.serve[template.key], inputs, settings),
         Kind.SERVICE: manifests.service(model),
         Kind.POD_DISRUPTION_BUDGET: manifests.pod_disruption_budget(model),
     }
     return Target(
         revision=wanted.revision,
-        template=template,
+        template=template.key,
         manifest=manifest,
         children={kind: _signed(body) for kind, body in children.items()},
         rejections=rejections,

@@ -27,6 +27,8 @@ def _revision_events(before: Document, after: Document) -> Iterator[Event]:
             yield Event(NORMAL, "RevisionAdmitted", f"{name} is loaded and may answer clients{_measured(new)}")
         if phase == "Failed":
             yield Event(WARNING, "ModelFailed", f"{name}: {new.get('message', '')}")
+    if name == old.get("name") and (old.get("strategy"), new.get("strategy")) == ("RollingUpdate", "InPlace"):
+        yield Event(WARNING, "NoRoomForPod", f"no node has room for another pod: {name} is swapped in place")
     for rejected in _new_rejections(before, after):
         figures = _measured(rejected)
         yield Event(

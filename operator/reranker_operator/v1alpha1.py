@@ -226,6 +226,7 @@ class RevisionStatus(Schema):
     name: Annotated[str, Field(max_length=63, description="<model>-<hash of what makes the scores>.")]
     phase: Annotated[str | None, Field(max_length=63, description="How far it has come.")] = None
     since: Annotated[Timestamp | None, Field(description="When it came there.")] = None
+    strategy: Annotated[str | None, Field(max_length=63, description="How it gets to the pods.")] = None
     message: Annotated[Message | None, Field(description="What holds it up.")] = None
     ndcg: Annotated[Figure | None, Field(description="nDCG@k that the gate measured.")] = None
     rank_correlation: Annotated[

@@ -119,6 +119,7 @@ def _model(entry: Any) -> ModelReport:
         serving=bool(entry["serving"]),
         reason=str(entry.get("reason", "")),
         message=str(entry.get("message", "")),
+        adapters=tuple(_adapter(adapter) for adapter in entry.get("adapters", ())),
     )
 
 

@@ -51,6 +51,7 @@ class Worker:
     scores: dict[str, list[float]]
     manifest: Json = field(default_factory=lambda: {"generation": 0, "models": [], "adapters": [], "serve": {}})
     loading_since: dict[str, float] = field(default_factory=dict)
+    served: str | None = None
     draining: bool = False
     runner: web.AppRunner | None = None
 
@@ -71,8 +72,24 @@ class Worker:
         for content in contents:
             if content and (document := json.loads(content))["generation"] > self.manifest["generation"]:
                 self.manifest = document
-        for entry in (*self.manifest["models"], *self.manifest["adapters"]):
-            self.loading_since.setdefault(entry["revision"], time.monotonic())
+        in_use = {entry["revision"] for entry in (*self.models(), *self.manifest["adapters"])}
+        known = self.loading_since
+        self.loading_since = {revision: known.get(revision, time.monotonic()) for revision in in_use}
+        self.flip()
+
+    def models(self) -> list[Json]:
+        """What this worker should have: what answers, what is to answer, and the candidate."""
+        serve, candidates = self.manifest["serve"], self.manifest.get("candidates", {})
+        in_use = {self.served, serve.get(self.template), candidates.get(self.template)}
+        return [entry for entry in self.manifest["models"] if entry["revision"] in in_use]
+
+    def flip(self) -> None:
+        """Answer with what is wanted once it may and is loaded, until then with what answered before while it may."""
+        own, admitted = self.own(), self.manifest.get("admitted", [])
+        if own is not None and own["revision"] in admitted and self.outcome(own)["phase"] == "Loaded":
+            self.served = own["revision"]
+        elif self.served not in admitted:
+            self.served = None
 
     def outcome(self, entry: Json) -> dict[str, str]:
         uri = entry["source"]["uri"]
@@ -88,10 +105,8 @@ class Worker:
 
     def answers(self) -> str | None:
         """The revision that a client would be answered by."""
-        own = self.own()
-        if own is None or own["revision"] not in self.manifest["admitted"]:
-            return None
-        return own["revision"] if self.outcome(own)["phase"] == "Loaded" else None
+        self.flip()
+        return self.served
 
     def ready(self) -> bool:
         required = [a for a in self.manifest["adapters"] if a.get("required")]
@@ -99,24 +114,20 @@ class Worker:
         return self.answers() is not None and not self.draining and all(a["name"] in loaded for a in required)
 
     def state(self) -> Json:
-        own = self.own()
-        admitted = own is not None and own["revision"] in self.manifest["admitted"]
-        models = (
-            []
-            if own is None
-            else [
-                {
-                    "revision": own["revision"],
-                    "digest": "",
-                    "admitted": admitted,
-                    "serving": self.answers() == own["revision"],
-                    **self.outcome(own),
-                }
-            ]
-        )
         adapters = [
             {"name": a["name"], "revision": a["revision"], "digest": "", **self.outcome(a)}
             for a in self.manifest["adapters"]
+        ]
+        models = [
+            {
+                "revision": entry["revision"],
+                "digest": "",
+                "admitted": entry["revision"] in self.manifest["admitted"],
+                "serving": self.answers() == entry["revision"],
+                "adapters": adapters,
+                **self.outcome(entry),
+            }
+            for entry in self.models()
         ]
         return {
             "bootId": self.ip,
@@ -151,8 +162,7 @@ class Worker:
 
     def in_memory(self) -> list[Json]:
         """Entries of the models that are loaded."""
-        own = self.own()
-        return [own] if own is not None and self.outcome(own)["phase"] == "Loaded" else []
+        return [entry for entry in self.models() if self.outcome(entry)["phase"] == "Loaded"]
 
 
 class Fleet:
@@ -163,6 +173,7 @@ class Fleet:
         self.load_s, self.drain_s = load_s, drain_s
         self.fails: dict[str, tuple[str, str]] = {}
         self.scores: dict[str, list[float]] = {}
+        self.room: int | None = None
         self.workers: dict[str, Worker] = {}
         self.answered: set[str] = set()
         self.least_ready: int | None = None
@@ -242,6 +253,9 @@ class Fleet:
         if config is None or "deletionTimestamp" in pod["metadata"] or "args" not in container:
             return None
         template = next(a for a in container["args"] if a.startswith("--template=")).partition("=")[2]
+        if self.room is not None and len(self.workers) >= self.room:
+            await self._refuse(pod)
+            return None
         target = {"apiVersion": "v1", "kind": "Node", "name": NODE}
         await self.kube.request(
             "POST", self.kube.path("pods", name) + "/binding", body={"metadata": {"name": name}, "target": target}
@@ -251,6 +265,15 @@ class Fleet:
         worker.read(config["data"]["manifest.json"])
         self.workers[name] = worker
         return worker
+
+    async def _refuse(self, pod: Json) -> None:
+        """Say what a scheduler says of a pod that fits nowhere."""
+        if (pod.get("status") or {}).get("conditions"):
+            return
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        refused = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "lastTransitionTime": now}
+        status = {"conditions": [{**refused, "message": "0/1 nodes are available: 1 Insufficient nvidia.com/gpu."}]}
+        await self.kube.patch("pods", pod["metadata"]["name"], {"status": status}, "status")
 
     async def _report(self, worker: Worker, pod: Json) -> None:
         if "deletionTimestamp" in pod["metadata"]:

@@ -7,9 +7,9 @@ import pytest
 import yaml
 
 from hack.check import chart
-from reranker_operator import manifests
+from reranker_operator import history, manifests
 from reranker_operator.settings import Settings
-from reranker_operator.state import Key, Model
+from reranker_operator.state import Key, ManifestModel, Model, PodTemplate
 from reranker_operator.v1alpha1 import RerankerModelSpec
 
 Json = dict[str, Any]
@@ -63,8 +63,11 @@ def test_a_resource_that_does_not_conform_is_found(bad: Json, named: str) -> Non
 def test_the_operator_s_objects_conform() -> None:
     model = Model(Key("default", "bge"), "uid", 1, "1", RerankerModelSpec.model_validate(SPEC), {})
     settings = Settings(worker_image_pull_secrets="registry", hf_endpoint="https://hub.example.com")
+    template = PodTemplate("t-91b0d3c7", ("models",), "0c11d2aa")
+    revision = ManifestModel("bge-5f2c9a1e", {"uri": "pvc://models/bge"}, {"dtype": "auto"})
     objects = [
-        manifests.deployment(model, "t-91b0d3c7", "bge-5f2c9a1e", ["models"], settings),
+        manifests.deployment(model, template, revision.revision, {template.key: template.inputs}, settings),
+        history.controller_revision(model, revision, 1),
         manifests.service(model),
         manifests.pod_disruption_budget(model),
     ]

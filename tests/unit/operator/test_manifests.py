@@ -7,7 +7,7 @@ import pytest
 from reranker_operator import manifests, names
 from reranker_operator.pod_template import pod_template
 from reranker_operator.settings import Settings
-from reranker_operator.state import Kind
+from reranker_operator.state import Kind, PodTemplate
 from tests.unit.operator.worlds import SETTINGS, empty, goal, model
 
 REVISION = "bge-1436b70b"
@@ -85,7 +85,7 @@ def test_the_template_key_changes_with_all_that_a_pod_is_made_of(change: dict[st
     def key(
         settings: Settings = SETTINGS, claims: tuple[str, ...] = ("models",), revision: str = REVISION, **spec: Any
     ) -> str:
-        return manifests.template_key(model(**spec), revision, claims, settings)
+        return names.template_key(names.hash8(pod_template(model(**spec), "", claims, settings)), revision)
 
     assert key(**change) != key()
 
@@ -165,7 +165,11 @@ def test_members_that_are_not_given_do_not_stand_in_the_template() -> None:
 
 def test_the_strategy_is_the_rollouts() -> None:
     wanted = manifests.deployment(
-        model(rollout={"maxSurge": 2, "maxUnavailable": 1, "progressDeadlineSeconds": 60}), "t", REVISION, (), SETTINGS
+        model(rollout={"maxSurge": 2, "maxUnavailable": 1, "progressDeadlineSeconds": 60}),
+        PodTemplate("t", (), "0"),
+        REVISION,
+        {"t": "0"},
+        SETTINGS,
     )
     assert wanted["spec"]["strategy"]["rollingUpdate"] == {"maxSurge": 2, "maxUnavailable": 1}
     assert (wanted["spec"]["progressDeadlineSeconds"], wanted["spec"]["revisionHistoryLimit"]) == (60, 2)

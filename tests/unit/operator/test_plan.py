@@ -120,7 +120,8 @@ def test_the_roll_ends_with_nothing_left_to_write() -> None:
     world = applied(edited(serving_world(), model(TWO)))
     world = applied(with_pods(world, goal(world).template, "c"))
     world = with_pods(replace(world, pods=(), reports={}), goal(world).template, "c", "d")
-    assert applies(world) == [Kind.CONFIG_MAP]  # the old revision leaves the manifest
+    # The old revision leaves the manifest, and the old template the Deployment's notes.
+    assert applies(world) == [Kind.CONFIG_MAP, Kind.DEPLOYMENT]
     world = applied(world)
     world = with_pods(replace(world, pods=(), reports={}), goal(world).template, "c", "d")
     assert actions(world) == ()

@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
-from reranker_operator import rollout
+from reranker_operator import rollout, templates
 from reranker_operator.state import AdapterReport, Manifest, World
 from tests.unit.operator.worlds import (
     LEGAL,
     LEGAL_TWO,
     ONE,
+    SETTINGS,
     THREE,
     TWO,
     adapter_revision,
@@ -214,7 +215,7 @@ CLAIMS = {
 
 @pytest.mark.parametrize(("world", "claims"), CLAIMS.values(), ids=CLAIMS.keys())
 def test_pods_mount_the_claims(world: World, claims: tuple[str, ...]) -> None:
-    assert rollout.claims(world, rollout.wanted_model(world.model)) == claims
+    assert templates.template(world, rollout.wanted_model(world.model), SETTINGS).claims == claims
 
 
 NAMES: dict[str, tuple[dict[str, Any], str]] = {

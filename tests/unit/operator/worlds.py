@@ -5,7 +5,7 @@ from typing import Any
 
 from reranker_operator import history, names, serving
 from reranker_operator.names import Document
-from reranker_operator.rollout import wanted_adapter, wanted_model
+from reranker_operator.rollout import claims_of, wanted_adapter, wanted_model
 from reranker_operator.settings import Settings
 from reranker_operator.state import (
     AdapterReport,
@@ -95,7 +95,10 @@ def with_pods(world: World, template: str, *pod_names: str, **entry: Any) -> Wor
     """More pods of a template, which have read the manifest; ready when their revision is admitted."""
     assert world.manifest is not None
     said = report(world.manifest, template, **entry)
-    pods = tuple(Pod(name, template, ip=f"10.0.0.{i}", ready=said.ready) for i, name in enumerate(pod_names, 1))
+    claims = claims_of(world.children[Kind.DEPLOYMENT]["spec"]["template"]["spec"])
+    pods = tuple(
+        Pod(name, template, ip=f"10.0.0.{i}", ready=said.ready, claims=claims) for i, name in enumerate(pod_names, 1)
+    )
     return replace(world, pods=(*world.pods, *pods), reports={**world.reports, **dict.fromkeys(pod_names, said)})
 
 

@@ -1,0 +1,97 @@
+"""Which pod template the fleet's pods are made from: one that runs already, which restarts none, or a new one. No I/O.
+
+A template's key tells its inputs and the revision that it was made for from others. A swap in place keeps the key and
+changes what it serves, so what a key's inputs were is kept beside it, in an annotation of the Deployment.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+
+from reranker_operator import names
+from reranker_operator.pod_template import pod_template
+from reranker_operator.rollout import (
+    admitted_before,
+    claims_of,
+    deployed_revision,
+    deployed_template,
+    known_manifests,
+    no_room,
+    ready_pods,
+    wanted_claims,
+)
+from reranker_operator.settings import Settings
+from reranker_operator.state import Kind, ManifestModel, PodTemplate, World
+
+
+def template(world: World, wanted: ManifestModel, settings: Settings) -> PodTemplate:
+    """The template to make pods from, for a fleet that is to serve `wanted`."""
+    needed = wanted_claims(world.model, wanted)
+    for key, claims in _candidates(world, wanted):
+        inputs = _inputs(world, claims, settings)
+        if needed <= set(claims) and inputs_by_template(world).get(key) == inputs:
+            return PodTemplate(key, claims, inputs)
+    deployment = world.children.get(Kind.DEPLOYMENT)
+    if deployment is not None and deployed_revision(world) == wanted.revision:
+        needed |= set(claims_of(deployment["spec"]["template"]["spec"]))
+    claims = tuple(sorted(needed))
+    inputs = _inputs(world, claims, settings)
+    return PodTemplate(_new_key(_serve(world), inputs, wanted.revision), claims, inputs)
+
+
+def inputs_by_template(world: World) -> Mapping[str, str]:
+    """What the keys in use were made of, as the Deployment keeps it; empty where it doesn't say."""
+    deployment = world.children.get(Kind.DEPLOYMENT)
+    annotations = (deployment["metadata"].get("annotations") if deployment is not None else None) or {}
+    try:
+        kept = json.loads(annotations.get(names.INPUTS_ANNOTATION, "{}"))
+    except ValueError:
+        return {}
+    return {str(key): str(inputs) for key, inputs in kept.items()} if isinstance(kept, dict) else {}
+
+
+def inputs_in_use(world: World, chosen: PodTemplate) -> dict[str, str]:
+    """What is to be kept of it: the template of new pods and those that pods still have."""
+    living = {pod.template for pod in world.pods}
+    kept = {key: inputs for key, inputs in inputs_by_template(world).items() if key in living}
+    return {**kept, chosen.key: chosen.inputs}
+
+
+def _candidates(world: World, wanted: ManifestModel) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Templates that could serve the revision without a new pod, each with the claims that its pods mount."""
+    mounted = {pod.template: pod.claims for pod in world.pods if not pod.terminating}
+    previous = next(known_manifests(world), None)
+    begun = [key for key, revision in (previous.candidates if previous else {}).items() if revision == wanted.revision]
+    yield from ((key, mounted[key]) for key in begun if key in mounted)
+    if no_room(world, wanted.revision) and world.model.spec.rollout.on_unschedulable.action == "InPlace":
+        yield from ((key, mounted[key]) for key in dict.fromkeys(pod.template for pod in ready_pods(world)))
+    deployment, serve = world.children.get(Kind.DEPLOYMENT), _serve(world)
+    if deployment is None:
+        return
+    deployed = deployed_template(deployment), claims_of(deployment["spec"]["template"]["spec"])
+    revision = serve.get(deployed[0])
+    if revision == wanted.revision:
+        yield deployed
+    yield from ((pod.template, pod.claims) for pod in ready_pods(world) if serve.get(pod.template) == wanted.revision)
+    swaps = world.model.spec.rollout.strategy == "InPlace" and world.model.spec.replicas > 0
+    if swaps and revision in admitted_before(world):
+        yield deployed
+
+
+def _inputs(world: World, claims: Iterable[str], settings: Settings) -> str:
+    return names.hash8(pod_template(world.model, "", tuple(claims), settings))
+
+
+def _serve(world: World) -> dict[str, str]:
+    serve: dict[str, str] = {}
+    for manifest in known_manifests(world):
+        serve = {**manifest.serve, **serve}
+    return serve
+
+
+def _new_key(serve: Mapping[str, str], inputs: str, revision: str) -> str:
+    """A key that serves nothing else: one that was made for this revision may serve another since a swap in place."""
+    turn, key = 0, names.template_key(inputs, revision)
+    while serve.get(key, revision) != revision:
+        turn += 1
+        key = names.template_key(inputs, revision, turn)
+    return key
