@@ -7,10 +7,11 @@ from datetime import datetime
 from typing import Literal
 
 from reranker_operator import names, progress
+from reranker_operator.fleet import ready_pods
 from reranker_operator.gate import shown_figures
 from reranker_operator.names import Document
 from reranker_operator.progress import FAILED, LOADED
-from reranker_operator.rollout import ready_pods, wanted_adapter
+from reranker_operator.rollout import wanted_adapter
 from reranker_operator.state import Passed, Problem, Refused, Target, Undecided, World
 from reranker_operator.v1alpha1 import (
     Adapter,

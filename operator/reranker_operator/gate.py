@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from reranker_operator import names, ranking
+from reranker_operator.fleet import admitted_before, loaded_pods, ready_pods
 from reranker_operator.golden import Question
-from reranker_operator.rollout import admitted_before, loaded_pods, ready_pods, wanted_model
+from reranker_operator.rollout import wanted_model
 from reranker_operator.rollout_policy import Gate
 from reranker_operator.state import Answer, Figures, Passed, Refused, Seat, Trial, World
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from reranker_operator import names, serving
+from reranker_operator.fleet import claims_of
 from reranker_operator.names import Document
-from reranker_operator.rollout import claims_of
 from reranker_operator.state import Pod, Problem
 
 ENDED = ("Succeeded", "Failed")

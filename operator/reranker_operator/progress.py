@@ -6,8 +6,8 @@ Checks stand in the order in which a person would ask; one that won't pass by it
 from collections.abc import Iterator
 
 from reranker_operator import ownership
+from reranker_operator.fleet import deployed_template, observed_conditions
 from reranker_operator.names import INTERNAL_PORT
-from reranker_operator.rollout import deployed_template, observed_conditions
 from reranker_operator.state import Kind, ManifestAdapter, Pod, Problem, Refused, Target, Undecided, WorkerReport, World
 
 LOADED, FAILED = "Loaded", "Failed"

@@ -9,8 +9,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 
 from reranker_operator import names
-from reranker_operator.gate import shown_figures
-from reranker_operator.rollout import (
+from reranker_operator.fleet import (
     admitted_before,
     deployed_revision,
     known_manifests,
@@ -19,8 +18,9 @@ from reranker_operator.rollout import (
     no_room,
     observed_conditions,
     ready_pods,
-    wanted_model,
 )
+from reranker_operator.gate import shown_figures
+from reranker_operator.rollout import wanted_model
 from reranker_operator.state import Kind, ManifestModel, ModelReport, Pod, Refused, Undecided, World
 from reranker_operator.v1alpha1 import RejectedRevision, RerankerModelSpec, RerankerModelStatus
 

@@ -4,11 +4,19 @@ The manifest names every revision that a living pod serves and the wanted one. A
 loaded it and the gate has let it pass, so one that was overtaken by the next edit before that never answers.
 """
 
-from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
 
 from reranker_operator import names
+from reranker_operator.fleet import (
+    admitted_before,
+    answering,
+    answers,
+    deployed_template,
+    known_manifests,
+    known_models,
+    loaded_pods,
+    ready_pods,
+)
 from reranker_operator.names import Document
 from reranker_operator.state import (
     Kind,
@@ -16,9 +24,7 @@ from reranker_operator.state import (
     ManifestAdapter,
     ManifestModel,
     Model,
-    ModelReport,
     Passed,
-    Pod,
     World,
 )
 from reranker_operator.v1alpha1 import Adapter, ArtifactSource
@@ -62,29 +68,8 @@ def wanted_claims(model: Model, wanted: ManifestModel) -> set[str]:
     return {claim for claim in map(_claim, uris) if claim}
 
 
-def claims_of(pod_spec: Document) -> tuple[str, ...]:
-    """PersistentVolumeClaims that a pod mounts."""
-    volumes = pod_spec.get("volumes") or ()
-    return tuple(sorted(v["persistentVolumeClaim"]["claimName"] for v in volumes if "persistentVolumeClaim" in v))
-
-
 def _claim(uri: str) -> str:
     return uri.removeprefix(PVC).partition("/")[0] if uri.startswith(PVC) else ""
-
-
-def deployed_revision(world: World) -> str:
-    """The revision that the live Deployment makes pods for; "" where nothing says so."""
-    deployment = world.children.get(Kind.DEPLOYMENT)
-    annotations = deployment["metadata"].get("annotations") if deployment is not None else None
-    return str((annotations or {}).get(names.REVISION_ANNOTATION, ""))
-
-
-def observed_conditions(deployment: Document) -> list[Document]:
-    """What the Deployment's controller says of the present template; nothing while it hasn't looked."""
-    status = deployment.get("status") or {}
-    if status.get("observedGeneration", 0) < deployment["metadata"].get("generation", 0):
-        return []
-    return status.get("conditions") or []
 
 
 def manifest(world: World, wanted: ManifestModel, template: str) -> Manifest:
@@ -94,7 +79,7 @@ def manifest(world: World, wanted: ManifestModel, template: str) -> Manifest:
     living = _serve(world, known, template)
     candidates = _candidates(world, living, wanted.revision, template)
     serve = living if candidates else {**living, template: wanted.revision}
-    models = _models({*serve.values(), *_answering(world)}, known_models(world), wanted)
+    models = _models({*serve.values(), *answering(world)}, known_models(world), wanted)
     spec = world.model.spec
     content = Manifest(
         generation=0,
@@ -109,15 +94,6 @@ def manifest(world: World, wanted: ManifestModel, template: str) -> Manifest:
         candidates=candidates,
     )
     return replace(content, generation=_generation(world, previous, content))
-
-
-def known_manifests(world: World) -> Iterator[Manifest]:
-    """What the fleet was told, the most trustworthy first."""
-    # The ConfigMap is the truth; where it was deleted, the pods still carry what they were told last.
-    if world.manifest is not None:
-        yield world.manifest
-    told = [pod.manifest for pod in world.pods if pod.manifest is not None]
-    yield from sorted(told, key=lambda told_manifest: told_manifest.generation, reverse=True)
 
 
 def _candidates(world: World, living: dict[str, str], wanted: str, template: str) -> dict[str, str]:
@@ -142,37 +118,10 @@ def _serve(world: World, known: tuple[Manifest, ...], template: str) -> dict[str
     deployed = [deployed_template(deployment)] if deployment is not None else []
     for key in dict.fromkeys([*deployed, *sorted(pod.template for pod in world.pods), template]):
         told = (m.serve[key] for m in known if key in m.serve)
-        revision = next(told, None) or _answers(world, key)
+        revision = next(told, None) or answers(world, key)
         if revision is not None:
             serve[key] = revision
     return serve
-
-
-def _answering(world: World) -> set[str]:
-    """Revisions that pods answer with: after a swap in place each goes on with the old one until it has flipped."""
-    return {model.revision for report in world.reports.values() for model in report.models if model.serving}
-
-
-def _answers(world: World, template: str) -> str | None:
-    """What a pod of the template says that it answers with: known even where every manifest is lost."""
-    reports = [report for pod in world.pods if pod.template == template and (report := world.report(pod)) is not None]
-    return next((model.revision for report in reports for model in report.models if model.serving), None)
-
-
-def deployed_template(deployment: Document) -> str:
-    """The template key that a live Deployment makes pods for; "" where someone took it away."""
-    return str((deployment["spec"]["template"]["metadata"].get("labels") or {}).get(names.TEMPLATE_LABEL, ""))
-
-
-def known_models(world: World) -> dict[str, ManifestModel]:
-    """Revisions with the source they were made with, in the order in which they came."""
-    sources: dict[str, ManifestModel] = {}
-    for told in known_manifests(world):  # the newest first: its order stays, else the content would seem another
-        for model in told.models:
-            sources.setdefault(model.revision, model)
-    for past in sorted(world.history, key=lambda each: each.number):
-        sources.setdefault(past.model.revision, past.model)
-    return sources
 
 
 def _models(living: set[str], sources: dict[str, ManifestModel], wanted: ManifestModel) -> tuple[ManifestModel, ...]:
@@ -191,62 +140,10 @@ def _admitted(world: World, models: tuple[ManifestModel, ...], wanted: str) -> t
     )
 
 
-def admitted_before(world: World) -> frozenset[str]:
-    """Revisions that clients may be answered by already."""
-    previous = next(known_manifests(world), None)
-    told = previous.admitted if previous is not None else ()
-    answering = (m.revision for report in world.reports.values() for m in report.models if m.admitted and m.serving)
-    return frozenset((*told, *answering))
-
-
 def admission(world: World, revision: str) -> bool:
     """Whether a revision that never answered may: a pod has it in memory and scored a pair, and it passed the gate."""
     gated = world.model.spec.rollout.gate is not None
     return bool(loaded_pods(world, revision)) and (not gated or isinstance(world.judgement, Passed))
-
-
-def loaded_pods(world: World, revision: str) -> tuple[Pod, ...]:
-    """Pods that stay and have the revision in memory; none while it is a candidate that one of its pods lacks."""
-    previous = next(known_manifests(world), None)
-    swapped = {key for key, each in (previous.candidates if previous else {}).items() if each == revision}
-    staying = [pod for pod in world.pods if not pod.terminating]
-    if any(pod.template in swapped and missing(world, previous, pod, revision) for pod in staying):
-        return ()
-    return tuple(pod for pod in staying if (entry := _entry(world, pod, revision)) and entry.phase == "Loaded")
-
-
-def _entry(world: World, pod: Pod, revision: str) -> ModelReport | None:
-    report = world.report(pod)
-    return report.model(revision) if report is not None else None
-
-
-def missing(world: World, told: Manifest | None, pod: Pod, revision: str) -> str:
-    """What a pod lacks to swap to a revision in place: the revision, or an adapter that the fleet relies on."""
-    entry = _entry(world, pod, revision)
-    if entry is None or entry.phase != "Loaded":
-        return revision
-    loaded = {(adapter.name, adapter.revision) for adapter in entry.adapters if adapter.phase == "Loaded"}
-    adapters = told.adapters if told is not None else ()
-    required = dict.fromkeys(adapter.name for adapter in adapters if adapter.required)
-    return next((name for name in required if not _good_enough(adapters, name) & loaded), "")
-
-
-def _good_enough(adapters: tuple[ManifestAdapter, ...], name: str) -> set[tuple[str, str]]:
-    """Entries of a name that satisfy what is required of it: the required one and those preferred to it."""
-    entries = [adapter for adapter in adapters if adapter.name == name]
-    last = max(place for place, adapter in enumerate(entries) if adapter.required)
-    return {(name, adapter.revision) for adapter in entries[: last + 1]}
-
-
-def no_room(world: World, revision: str) -> bool:
-    """Whether a revision's first new pod has waited for a node for longer than the spec lets it."""
-    rule, deployment = world.model.spec.rollout.on_unschedulable, world.children.get(Kind.DEPLOYMENT)
-    if deployment is None or deployed_revision(world) != revision:
-        return False
-    pods = [pod for pod in world.pods if pod.template == deployed_template(deployment) and not pod.terminating]
-    patience = timedelta(seconds=rule.after_seconds)
-    waits = (world.now - pod.unschedulable_since for pod in pods if pod.unschedulable_since is not None)
-    return not any(pod.ready for pod in pods) and any(waited >= patience for waited in waits)
 
 
 def _adapters(world: World, previous: Manifest | None) -> tuple[ManifestAdapter, ...]:
@@ -267,10 +164,6 @@ def _loaded_everywhere(world: World, adapter: ManifestAdapter) -> bool:
     pods = ready_pods(world)
     entries = [r.adapter(adapter.name, adapter.revision) for r in map(world.report, pods) if r is not None]
     return bool(pods) and len(entries) == len(pods) and all(e is not None and e.phase == "Loaded" for e in entries)
-
-
-def ready_pods(world: World) -> tuple[Pod, ...]:
-    return tuple(pod for pod in world.pods if pod.ready and not pod.terminating)
 
 
 def _generation(world: World, previous: Manifest | None, content: Manifest) -> int:

@@ -8,8 +8,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 
 from reranker_operator import names
-from reranker_operator.pod_template import pod_template
-from reranker_operator.rollout import (
+from reranker_operator.fleet import (
     admitted_before,
     claims_of,
     deployed_revision,
@@ -17,8 +16,9 @@ from reranker_operator.rollout import (
     known_manifests,
     no_room,
     ready_pods,
-    wanted_claims,
 )
+from reranker_operator.pod_template import pod_template
+from reranker_operator.rollout import wanted_claims
 from reranker_operator.settings import Settings
 from reranker_operator.state import Kind, ManifestModel, PodTemplate, World
 

@@ -1,0 +1,121 @@
+"""What a fleet was told and what its pods say, taken together. No I/O."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+from reranker_operator import names
+from reranker_operator.names import Document
+from reranker_operator.state import Kind, Manifest, ManifestAdapter, ManifestModel, ModelReport, Pod, World
+
+
+def known_manifests(world: World) -> Iterator[Manifest]:
+    """What the fleet was told, the most trustworthy first."""
+    # The ConfigMap is the truth; where it was deleted, the pods still carry what they were told last.
+    if world.manifest is not None:
+        yield world.manifest
+    told = [pod.manifest for pod in world.pods if pod.manifest is not None]
+    yield from sorted(told, key=lambda told_manifest: told_manifest.generation, reverse=True)
+
+
+def known_models(world: World) -> dict[str, ManifestModel]:
+    """Revisions with the source they were made with, in the order in which they came."""
+    sources: dict[str, ManifestModel] = {}
+    for told in known_manifests(world):  # the newest first: its order stays, else the content would seem another
+        for model in told.models:
+            sources.setdefault(model.revision, model)
+    for past in sorted(world.history, key=lambda each: each.number):
+        sources.setdefault(past.model.revision, past.model)
+    return sources
+
+
+def admitted_before(world: World) -> frozenset[str]:
+    """Revisions that clients may be answered by already."""
+    previous = next(known_manifests(world), None)
+    told = previous.admitted if previous is not None else ()
+    answering = (m.revision for report in world.reports.values() for m in report.models if m.admitted and m.serving)
+    return frozenset((*told, *answering))
+
+
+def answering(world: World) -> set[str]:
+    """Revisions that pods answer with: after a swap in place each goes on with the old one until it has flipped."""
+    return {model.revision for report in world.reports.values() for model in report.models if model.serving}
+
+
+def answers(world: World, template: str) -> str | None:
+    """What a pod of the template says that it answers with: known even where every manifest is lost."""
+    reports = [report for pod in world.pods if pod.template == template and (report := world.report(pod)) is not None]
+    return next((model.revision for report in reports for model in report.models if model.serving), None)
+
+
+def deployed_revision(world: World) -> str:
+    """The revision that the live Deployment makes pods for; "" where nothing says so."""
+    deployment = world.children.get(Kind.DEPLOYMENT)
+    annotations = deployment["metadata"].get("annotations") if deployment is not None else None
+    return str((annotations or {}).get(names.REVISION_ANNOTATION, ""))
+
+
+def deployed_template(deployment: Document) -> str:
+    """The template key that a live Deployment makes pods for; "" where someone took it away."""
+    return str((deployment["spec"]["template"]["metadata"].get("labels") or {}).get(names.TEMPLATE_LABEL, ""))
+
+
+def observed_conditions(deployment: Document) -> list[Document]:
+    """What the Deployment's controller says of the present template; nothing while it hasn't looked."""
+    status = deployment.get("status") or {}
+    if status.get("observedGeneration", 0) < deployment["metadata"].get("generation", 0):
+        return []
+    return status.get("conditions") or []
+
+
+def claims_of(pod_spec: Document) -> tuple[str, ...]:
+    """PersistentVolumeClaims that a pod mounts."""
+    volumes = pod_spec.get("volumes") or ()
+    return tuple(sorted(v["persistentVolumeClaim"]["claimName"] for v in volumes if "persistentVolumeClaim" in v))
+
+
+def ready_pods(world: World) -> tuple[Pod, ...]:
+    return tuple(pod for pod in world.pods if pod.ready and not pod.terminating)
+
+
+def loaded_pods(world: World, revision: str) -> tuple[Pod, ...]:
+    """Pods that stay and have the revision in memory; none while it is a candidate that one of its pods lacks."""
+    previous = next(known_manifests(world), None)
+    swapped = {key for key, each in (previous.candidates if previous else {}).items() if each == revision}
+    staying = [pod for pod in world.pods if not pod.terminating]
+    if any(pod.template in swapped and missing(world, previous, pod, revision) for pod in staying):
+        return ()
+    return tuple(pod for pod in staying if (entry := _entry(world, pod, revision)) and entry.phase == "Loaded")
+
+
+def _entry(world: World, pod: Pod, revision: str) -> ModelReport | None:
+    report = world.report(pod)
+    return report.model(revision) if report is not None else None
+
+
+def missing(world: World, told: Manifest | None, pod: Pod, revision: str) -> str:
+    """What a pod lacks to swap to a revision in place: the revision, or an adapter that the fleet relies on."""
+    entry = _entry(world, pod, revision)
+    if entry is None or entry.phase != "Loaded":
+        return revision
+    loaded = {(adapter.name, adapter.revision) for adapter in entry.adapters if adapter.phase == "Loaded"}
+    adapters = told.adapters if told is not None else ()
+    required = dict.fromkeys(adapter.name for adapter in adapters if adapter.required)
+    return next((name for name in required if not _good_enough(adapters, name) & loaded), "")
+
+
+def _good_enough(adapters: tuple[ManifestAdapter, ...], name: str) -> set[tuple[str, str]]:
+    """Entries of a name that satisfy what is required of it: the required one and those preferred to it."""
+    entries = [adapter for adapter in adapters if adapter.name == name]
+    last = max(place for place, adapter in enumerate(entries) if adapter.required)
+    return {(name, adapter.revision) for adapter in entries[: last + 1]}
+
+
+def no_room(world: World, revision: str) -> bool:
+    """Whether a revision's first new pod has waited for a node for longer than the spec lets it."""
+    rule, deployment = world.model.spec.rollout.on_unschedulable, world.children.get(Kind.DEPLOYMENT)
+    if deployment is None or deployed_revision(world) != revision:
+        return False
+    pods = [pod for pod in world.pods if pod.template == deployed_template(deployment) and not pod.terminating]
+    patience = timedelta(seconds=rule.after_seconds)
+    waits = (world.now - pod.unschedulable_since for pod in pods if pod.unschedulable_since is not None)
+    return not any(pod.ready for pod in pods) and any(waited >= patience for waited in waits)
