@@ -52,6 +52,18 @@ def test_the_worker_reads_the_manifest_that_the_operator_writes() -> None:
     assert manifest.resource_name(target.revision) == "bge"
 
 
+def test_the_worker_loads_the_candidate_of_a_swap_in_place_beside_what_it_serves() -> None:
+    world = World(model(), children={})
+    before = rollout.manifest(world, rollout.wanted_model(world.model), TEMPLATE)
+    world = World(model(source={"uri": "pvc://models/next"}), children={}, manifest=before)
+    wanted = rollout.wanted_model(world.model)
+    read = manifest.parse_manifest(serving.text(rollout.manifest(world, wanted, TEMPLATE)))
+    target, candidate = read.target(TEMPLATE), read.candidate(TEMPLATE)
+    assert target is not None
+    assert candidate is not None
+    assert (target.revision, candidate.revision) == (before.serve[TEMPLATE], wanted.revision)
+
+
 def test_a_manifest_survives_the_way_through_the_api() -> None:
     world = World(model(), children={})
     written = rollout.manifest(world, rollout.wanted_model(world.model), TEMPLATE)
