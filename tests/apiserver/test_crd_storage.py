@@ -18,6 +18,7 @@ from reranker_operator.v1alpha1 import (
     VERSION,
     AdapterStatus,
     Condition,
+    RejectedRevision,
     RerankerModelSpec,
     RerankerModelStatus,
     Revisions,
@@ -89,7 +90,16 @@ def full_status(message: str = "") -> RerankerModelStatus:
         endpoint="http://bge.default.svc:8080",
         revisions=Revisions(
             serving=RevisionStatus(name="bge-5f2c9a1e", since=at),
-            candidate=RevisionStatus(name="bge-91b0d3c7", phase="Loading", message=message),
+            candidate=RevisionStatus(
+                name="bge-91b0d3c7",
+                phase="Gating",
+                message=message,
+                strategy="InPlace",
+                ndcg="0.6400",
+                rank_correlation="0.9700",
+                p95_milliseconds="41.5",
+            ),
+            rejected=[RejectedRevision(name="bge-0c11d2aa", reason="GateFailed", message=message, gate="5f2c9a1e")],
         ),
         adapters=[AdapterStatus(name="legal", revision="legal-0c11d2aa", ready=2, desired=2)],
         adapters_ready="1/1",
@@ -106,6 +116,16 @@ def full_status(message: str = "") -> RerankerModelStatus:
     )
 
 
+ROLLOUT = {
+    "strategy": "RollingUpdate",
+    "maxSurge": 1,
+    "maxUnavailable": 0,
+    "progressDeadlineSeconds": 900,
+    "drainSeconds": 30,
+    "onUnschedulable": {"afterSeconds": 120, "action": "Wait"},
+}
+
+
 def test_defaults_are_stored_whole(models: Models) -> None:
     assert models.create()["spec"] == {
         "source": SOURCE,
@@ -118,18 +138,14 @@ def test_defaults_are_stored_whole(models: Models) -> None:
         },
         "adapterPolicy": {"maxLoaded": 16, "maxRank": 64},
         "replicas": 1,
-        "rollout": {"maxSurge": 1, "maxUnavailable": 0, "progressDeadlineSeconds": 900, "drainSeconds": 30},
+        "rollout": ROLLOUT,
+        "revisionHistoryLimit": 10,
         "cache": {"size": "20Gi"},
     }
 
 
 def test_a_field_that_is_given_leaves_the_defaults_beside_it(models: Models) -> None:
-    assert models.create(rollout={"maxSurge": 3})["spec"]["rollout"] == {
-        "maxSurge": 3,
-        "maxUnavailable": 0,
-        "progressDeadlineSeconds": 900,
-        "drainSeconds": 30,
-    }
+    assert models.create(rollout={"maxSurge": 3})["spec"]["rollout"] == {**ROLLOUT, "maxSurge": 3}
 
 
 def test_the_api_server_and_pydantic_fill_in_the_same_defaults(models: Models) -> None:
