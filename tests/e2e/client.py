@@ -92,7 +92,7 @@ def pod(image: str) -> Object:
                     "name": POD,
                     "image": image,
                     "command": ["python", "-c", "import signal; signal.pause()"],
-                    "volumeMounts": [claim, {"name": "work", "mountPath": "/work"}],
+                    "volumeMounts": [claim, {"name": "work", "mountPath": "/load"}],
                 },
                 {
                     "name": "hub",

@@ -1,5 +1,6 @@
 """The system under test on a node: its operator, its models, and a client among them."""
 
+import json
 import os
 import signal
 from collections.abc import Iterator
@@ -86,6 +87,12 @@ class Fleet:
     def models(self) -> list[str]:
         """Return the names of the namespace's models."""
         return self.kube("get", "rerankermodels", "-o", "name").replace("rerankermodel.reranker.dev/", "").split()
+
+    def offer_device(self, name: str, amount: int) -> None:
+        """Let the node have so many pieces of an extended resource, which then bounds the pods that ask for it."""
+        (node,) = self.kube("get", "nodes", "-o", "name").split()
+        change = {"status": {"capacity": {name: str(amount)}}}
+        self.kube("patch", node, "--subresource=status", "--type=merge", "-p", json.dumps(change))
 
     @contextmanager
     def operator_down(self) -> Iterator[None]:

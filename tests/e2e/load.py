@@ -47,29 +47,29 @@ def load(fleet: Fleet, model: Model, *, rate: float = 20, adapter: str = "") -> 
     The load runs in the client pod and writes there, so it goes on while the API server doesn't.
     """
     body = json.dumps({"query": QUERY, "documents": list(DOCUMENTS)})
-    fleet.kube("exec", "-i", POD, "-c", POD, "--", "sh", "-c", "cat > /work/load.py", stdin=SCRIPT.read_text())
-    fleet.kube("exec", "-i", POD, "-c", POD, "--", "sh", "-c", "cat > /work/bodies.jsonl", stdin=body)
+    fleet.kube("exec", "-i", POD, "-c", POD, "--", "sh", "-c", "cat > /load/load.py", stdin=SCRIPT.read_text())
+    fleet.kube("exec", "-i", POD, "-c", POD, "--", "sh", "-c", "cat > /load/bodies.jsonl", stdin=body)
     url = f"http://{model.name}:8080/v1/rerank"
     orders = f"adapter {adapter}\n" if adapter else ""
     # The load ends when its orders do: with the file `end`, whoever is there to close a pipe.
     start = (
-        f"rm -f /work/end /work/history; (printf '{orders}'; while [ ! -e /work/end ]; do sleep 0.1; done) | "
-        f"python -u /work/load.py load --url={url} --rate={rate} --longest=600 --bodies=/work/bodies.jsonl "
-        "> /work/history 2> /work/errors; touch /work/done"
+        f"rm -f /load/end /load/history; (printf '{orders}'; while [ ! -e /load/end ]; do sleep 0.1; done) | "
+        f"python -u /load/load.py load --url={url} --rate={rate} --longest=600 --bodies=/load/bodies.jsonl "
+        "> /load/history 2> /load/errors; touch /load/done"
     )
-    fleet.kube("exec", POD, "-c", POD, "--", "sh", "-c", f'rm -f /work/done; nohup sh -c "{start}" > /dev/null 2>&1 &')
+    fleet.kube("exec", POD, "-c", POD, "--", "sh", "-c", f'rm -f /load/done; nohup sh -c "{start}" > /dev/null 2>&1 &')
     history = History()
-    _wait_in_pod(fleet, f"test $(wc -l < /work/history) -ge {WARM_UP_REQUESTS}")
+    _wait_in_pod(fleet, f"test $(wc -l < /load/history) -ge {WARM_UP_REQUESTS}")
     try:
         yield history
     finally:
-        fleet.kube("exec", POD, "-c", POD, "--", "touch", "/work/end")
-        _wait_in_pod(fleet, "test -e /work/done")
-    lines = fleet.kube("exec", POD, "-c", POD, "--", "cat", "/work/history").splitlines()
+        fleet.kube("exec", POD, "-c", POD, "--", "touch", "/load/end")
+        _wait_in_pod(fleet, "test -e /load/done")
+    lines = fleet.kube("exec", POD, "-c", POD, "--", "cat", "/load/history").splitlines()
     history.rows = [json.loads(line) for line in lines]
-    assert len(history.rows) >= WARM_UP_REQUESTS, fleet.kube("exec", POD, "-c", POD, "--", "cat", "/work/errors")
+    assert len(history.rows) >= WARM_UP_REQUESTS, fleet.kube("exec", POD, "-c", POD, "--", "cat", "/load/errors")
 
 
 def _wait_in_pod(fleet: Fleet, check: str) -> None:
-    waiting = f"for i in $(seq 600); do {check} && exit 0; sleep 0.1; done; cat /work/errors; exit 1"
+    waiting = f"for i in $(seq 600); do {check} && exit 0; sleep 0.1; done; cat /load/errors; exit 1"
     fleet.kube("exec", POD, "-c", POD, "--", "sh", "-c", waiting)
