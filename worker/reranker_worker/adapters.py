@@ -1,7 +1,7 @@
 """Loads PEFT's LoRA adapters for a network: the files decide which modules change, the configuration must agree."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
@@ -9,8 +9,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from reranker_worker import weights
+from reranker_worker import lora, weights
 from reranker_worker.errors import AdapterError
+from reranker_worker.layouts import Layout
 from reranker_worker.lora import LoraWeights, LowRank, Replacement
 
 _PREFIX = "base_model.model."
@@ -39,20 +40,36 @@ _SAFE_PATTERN = re.compile(r"\^?(?:[\w\\.]*(?:\.\*)?){1,3}\$?")
 
 
 def load_lora(
-    folder: Path, module: nn.Module, *, dtype: torch.dtype, device: torch.device, max_rank: int
+    folder: Path,
+    module: nn.Module,
+    *,
+    dtype: torch.dtype,
+    device: torch.device,
+    max_rank: int,
+    layouts: Sequence[Layout] = (),
 ) -> LoraWeights:
-    """Load an adapter for the network; raises AdapterError with the reason why it can't be served on it."""
+    """Load an adapter for the network; raises AdapterError with the reason why it can't be served on it.
+
+    It may name the modules as the network does, or as one of the `layouts`, with which everything is then checked.
+    """
     config = weights.read_json(folder / "adapter_config.json", _invalid)
     _check_plain(config)
     tensors = _header(folder)
     paths = {name: _module_path(name) for name in tensors}
     linears = {path: child for path, child in module.named_modules() if isinstance(child, nn.Linear)}
+    layout = _layout(set(paths.values()), linears, layouts)
+    if layout is not None:
+        linears = _published(layout, linears)
     _check_paths(set(paths.values()), linears)
     for path in sorted(set(paths.values())):
         _check_module(path, linears[path], tensors, config, max_rank)
     _check_complete(config, {path for name, path in paths.items() if _is_lora(name)}, paths, linears)
     loaded = _read(folder / _FILE, tensors)
-    changes = {path: _change(path, loaded, config, dtype=dtype, device=device) for path in sorted(set(paths.values()))}
+    changes: dict[str, LowRank | Replacement] = {}
+    for path in sorted(set(paths.values())):
+        change = _change(path, loaded, config, dtype=dtype, device=device)
+        own = (path,) if layout is None else layout.own(path)
+        changes |= zip(own, lora.split(change, len(own)), strict=True)
     ranks = [change.down.shape[0] for change in changes.values() if isinstance(change, LowRank)]
     return LoraWeights(changes=MappingProxyType(changes), rank=max(ranks))
 
@@ -93,6 +110,22 @@ def _module_path(name: str) -> str:
     if name.startswith(_PREFIX) and kind in {"weight", "bias"} and "lora_" not in name:
         return path
     raise _invalid(f"tensor {name[:200]!r} isn't part of a plain LoRA adapter")
+
+
+def _layout(paths: set[str], linears: Mapping[str, nn.Linear], layouts: Sequence[Layout]) -> Layout | None:
+    """Return the layout by whose names the adapter goes, or None for the network's own."""
+    unknown = paths - linears.keys()
+    return next((layout for layout in layouts if unknown & _published(layout, linears).keys()), None)
+
+
+def _published(layout: Layout, linears: Mapping[str, nn.Linear]) -> dict[str, nn.Linear]:
+    """Return the linear layers that the published network has, without weights."""
+    published = {}
+    for path in dict.fromkeys(map(layout.published, linears)):
+        held = [linears[own] for own in layout.own(path)]
+        out = sum(linear.out_features for linear in held)
+        published[path] = nn.Linear(held[0].in_features, out, bias=held[0].bias is not None, device="meta")
+    return published
 
 
 def _check_paths(paths: set[str], linears: Mapping[str, nn.Linear]) -> None:

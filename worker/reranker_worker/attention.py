@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import cast
 
 import torch
@@ -29,7 +30,7 @@ class PackedBatch:
     @property
     def longest(self) -> int:
         """Return the tokens of the longest pair."""
-        return max(end - start for start, end in zip(self.bounds, self.bounds[1:], strict=False))
+        return max(end - start for start, end in pairwise(self.bounds))
 
 
 def register() -> None:
@@ -50,42 +51,93 @@ def packed_attention(
     *,
     scaling: float,
     packed: PackedBatch,
+    sliding_window: int | None = None,
     **_: object,
 ) -> tuple[torch.Tensor, None]:
-    """Attend within each pair; query, key, value: [1, heads, tokens, width] → [1, tokens, heads, width]."""
+    """Attend within each pair, in local layers to tokens less than `sliding_window` away.
+
+    query, key, value: [1, heads, tokens, width] → [1, tokens, heads, width].
+    """
     if packed.on_layer is not None:
         packed.on_layer()
-    if query.is_cuda and query.dtype in {torch.bfloat16, torch.float16}:
-        return _varlen(query, key, value, scaling, packed), None
-    return _by_pair(query, key, value, scaling, packed), None
-
-
-def _by_pair(
-    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scaling: float, packed: PackedBatch
-) -> torch.Tensor:
+    if _has_varlen(query):
+        reach = -1 if sliding_window is None else sliding_window - 1
+        return _varlen(query, key, value, packed, scaling=scaling, reach=reach), None
     # Measured on CPU in fp32: one call a pair costs a tenth of a layer, and less than gathering pairs of like length.
     output = query.new_empty(1, query.shape[2], query.shape[1], query.shape[3])
-    for start, end in zip(packed.bounds, packed.bounds[1:], strict=False):
-        output[:, start:end] = functional.scaled_dot_product_attention(
-            query[:, :, start:end], key[:, :, start:end], value[:, :, start:end], scale=scaling
+    for start, end in pairwise(packed.bounds):
+        queries, keys, values = (states[:, :, start:end] for states in (query, key, value))
+        if sliding_window is None or end - start <= sliding_window:
+            attended = functional.scaled_dot_product_attention(queries, keys, values, scale=scaling)
+        else:
+            attended = local_attention(queries, keys, values, scaling=scaling, reach=sliding_window - 1)
+        output[:, start:end] = attended.transpose(1, 2)
+    return output, None
+
+
+def first_token_attention(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *, scaling: float, packed: PackedBatch
+) -> torch.Tensor:
+    """Attend from each pair's first token to the pair; query: [1, heads, pairs, width] → [1, pairs, heads, width]."""
+    if packed.on_layer is not None:
+        packed.on_layer()
+    if _has_varlen(query):
+        return _varlen(query, key, value, packed, scaling=scaling, queries=1)
+    output = query.new_empty(1, query.shape[2], query.shape[1], query.shape[3])
+    for i, (start, end) in enumerate(pairwise(packed.bounds)):
+        output[:, i : i + 1] = functional.scaled_dot_product_attention(
+            query[:, :, i : i + 1], key[:, :, start:end], value[:, :, start:end], scale=scaling
         ).transpose(1, 2)
     return output
 
 
-def _varlen(
-    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scaling: float, packed: PackedBatch
+def local_attention(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *, scaling: float, reach: int
 ) -> torch.Tensor:
+    """Attend to tokens at most `reach` away, block by block, so that the cost grows with the length only.
+
+    query, key, value: [1, heads, tokens, width], and so is what is returned.
+    """
+    length, block = query.shape[2], 2 * max(reach, 1)
+    places = torch.arange(length, device=query.device)
+    output = torch.empty_like(query)
+    for start in range(0, length, block):
+        queries = slice(start, min(start + block, length))
+        keys = slice(max(0, start - reach), min(queries.stop + reach, length))
+        near = (places[queries, None] - places[None, keys]).abs() <= reach
+        output[:, :, queries] = functional.scaled_dot_product_attention(
+            query[:, :, queries], key[:, :, keys], value[:, :, keys], attn_mask=near, scale=scaling
+        )
+    return output
+
+
+def _has_varlen(query: torch.Tensor) -> bool:
+    return query.is_cuda and query.dtype in {torch.bfloat16, torch.float16}
+
+
+def _varlen(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    packed: PackedBatch,
+    *,
+    scaling: float,
+    queries: int | None = None,
+    reach: int = -1,
+) -> torch.Tensor:
+    """Attend by torch's own operator; each pair has `queries` queries, or one for each token."""
     from torch.nn.attention.varlen import varlen_attn  # noqa: PLC0415 - needs a CUDA build
 
     output = varlen_attn(
         query[0].transpose(0, 1),
         key[0].transpose(0, 1),
         value[0].transpose(0, 1),
+        packed.cumulative if queries is None else torch.arange(len(packed.bounds), device=query.device).int() * queries,
         packed.cumulative,
-        packed.cumulative,
-        packed.longest,
+        packed.longest if queries is None else queries,
         packed.longest,
         scale=scaling,
+        window_size=(reach, reach),
     )
     return cast("torch.Tensor", output).unsqueeze(0)
 

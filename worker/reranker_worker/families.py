@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from reranker_worker.layouts import JINA_XLM_ROBERTA, Layout
 from reranker_worker.prompts import BGE_RERANKER_V2_GEMMA, MXBAI_RERANK_V2, QWEN3_RERANKER, Prompt
 
 
@@ -28,6 +29,16 @@ class Family:
     """Architectures of the same weights without the head."""
     harmless: tuple[str, ...]
     """Prefixes of tensors that checkpoints carry and scoring doesn't need."""
+    position_table: bool = False
+    """Whether positions are a table in the files; elsewhere they are rotary or relative."""
+    layers: str | None = None
+    """BERT-like layers whose last one may be computed for the first tokens alone; None where layers are others."""
+    pooling: str | None = None
+    """The member of config.json that may say `mean`; everywhere else the head reads the first token."""
+    required: tuple[tuple[str, tuple[object, ...]], ...] = ()
+    """Further members of config.json with the values that are built in."""
+    layouts: tuple[Layout, ...] = ()
+    """Other names under which the same network's checkpoints and adapters are published."""
     prompt: Prompt | None = None
     """What a decoder is asked; its score is the logit of the answer. None for an encoder, which has a scoring head.
 
@@ -52,6 +63,38 @@ FAMILIES = {
             sentencepiece=False,
             headless=("BertModel", "BertForMaskedLM", "BertForPreTraining"),
             harmless=("bert.embeddings.position_ids", "cls."),
+            position_table=True,
+            layers="bert.encoder.layer",
+        ),
+        Family(
+            architecture="ElectraForSequenceClassification",
+            model_type="electra",
+            module="transformers.models.electra",
+            config_class="ElectraConfig",
+            backbone="electra",
+            head=("classifier",),
+            token_types=True,
+            positions_follow_padding=False,
+            sentencepiece=False,
+            headless=("ElectraModel", "ElectraForMaskedLM", "ElectraForPreTraining"),
+            harmless=("electra.embeddings.position_ids", "discriminator_predictions.", "generator_"),
+            position_table=True,
+            layers="electra.encoder.layer",
+        ),
+        Family(
+            architecture="RobertaForSequenceClassification",
+            model_type="roberta",
+            module="transformers.models.roberta",
+            config_class="RobertaConfig",
+            backbone="roberta",
+            head=("classifier",),
+            token_types=False,
+            positions_follow_padding=True,
+            sentencepiece=False,
+            headless=("RobertaModel", "RobertaForMaskedLM"),
+            harmless=("roberta.embeddings.position_ids", "roberta.pooler.", "lm_head."),
+            position_table=True,
+            layers="roberta.encoder.layer",
         ),
         Family(
             architecture="XLMRobertaForSequenceClassification",
@@ -65,6 +108,38 @@ FAMILIES = {
             sentencepiece=True,
             headless=("XLMRobertaModel", "XLMRobertaForMaskedLM"),
             harmless=("roberta.embeddings.position_ids", "roberta.pooler.", "lm_head."),
+            position_table=True,
+            layers="roberta.encoder.layer",
+            layouts=(JINA_XLM_ROBERTA,),
+        ),
+        Family(
+            architecture="ModernBertForSequenceClassification",
+            model_type="modernbert",
+            module="transformers.models.modernbert",
+            config_class="ModernBertConfig",
+            backbone="model",
+            head=("head", "classifier"),
+            token_types=False,
+            positions_follow_padding=False,
+            sentencepiece=False,
+            headless=("ModernBertModel", "ModernBertForMaskedLM"),
+            harmless=("decoder.",),
+            pooling="classifier_pooling",
+        ),
+        Family(
+            architecture="DebertaV2ForSequenceClassification",
+            model_type="deberta-v2",
+            module="reranker_worker.deberta",
+            config_class="DebertaV2Config",
+            backbone="deberta",
+            head=("pooler", "classifier"),
+            token_types=True,
+            positions_follow_padding=False,
+            # Its tokenizer.json strips a text's ends itself.
+            sentencepiece=False,
+            headless=("DebertaV2Model", "DebertaV2ForMaskedLM"),
+            harmless=("deberta.embeddings.position_", "lm_predictions.", "mask_predictions."),
+            required=(("relative_attention", (True,)), ("conv_kernel_size", (None, 0))),
         ),
         Family(
             architecture="Qwen3ForCausalLM",

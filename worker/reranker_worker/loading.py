@@ -1,19 +1,23 @@
 """Loads a checkpoint's files into a network: everything is checked against the files before anything is allocated."""
 
 import importlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from reranker_worker import attention, causal_attention, decoder_network, lora, weights
+from reranker_worker import attention, causal_attention, decoder_network, lora, rotary, weights
 from reranker_worker.device import free_bytes
 from reranker_worker.errors import CheckpointError
 from reranker_worker.families import FAMILIES, HEADLESS, Family
+from reranker_worker.last_layer import FirstTokenLayer
+from reranker_worker.weights import Stored
 
 _PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 _MOST_LAYERS = 1024
@@ -102,7 +106,7 @@ def _family(config: Mapping[str, object]) -> Family:
 
 def _check_variant(config: Mapping[str, object], family: Family) -> None:
     required = _ENCODER_REQUIRED if family.prompt is None else decoder_network.REQUIRED
-    for key, accepted in {"model_type": (family.model_type,), **required}.items():
+    for key, accepted in {"model_type": (family.model_type,), **required, **dict(family.required)}.items():
         if config.get(key) not in accepted:
             raise CheckpointError(
                 "UnsupportedArchitecture",
@@ -170,7 +174,8 @@ def _check_dimensions(config: Mapping[str, object], family: Family, tensors: Map
     if layers > _MOST_LAYERS or (family.prompt is None and hidden % heads):
         raise _invalid(f"config.json: {layers} layers of {hidden} with {heads} heads; accepted: whole heads")
     if family.prompt is None:
-        least = layers * (4 * hidden**2 + 2 * hidden * inner) + hidden * (vocabulary + positions)
+        embedded = vocabulary + (positions if family.position_table else 0)
+        least = layers * (4 * hidden**2 + 2 * hidden * inner) + _integer(config, "embedding_size", hidden) * embedded
     else:
         # A decoder's attention may be narrower than its hidden size, and its positions need no table.
         least = layers * 3 * hidden * inner + hidden * vocabulary
@@ -193,8 +198,10 @@ def _empty_module(config: Mapping[str, object], family: Family) -> nn.Module:
             module: nn.Module = getattr(package, family.architecture)(settings)
     except (ValueError, TypeError, KeyError, AttributeError, StrictDataclassError) as error:
         raise _invalid(f"config.json isn't one of {family.architecture}: {error}") from error
-    if family.prompt is not None:
-        decoder_network.check_rope(settings)
+    rotary.check(settings)
+    if family.layers is not None:
+        layers: Any = module.get_submodule(family.layers)
+        layers[-1] = FirstTokenLayer(layers[-1])
     lora.adapt_linears(module)
     return module
 
@@ -216,10 +223,10 @@ def _match_tensors(
     shared: frozenset[str],
     *,
     remote_code: bool,
-) -> dict[str, tuple[str, weights.TensorInfo]]:
+) -> dict[str, Stored]:
     """Return for each parameter the file's tensor; a missing one is never made up."""
     expected = {name: tuple(parameter.shape) for name, parameter in module.state_dict().items() if name not in shared}
-    found = {_modern_name(name): (name, info) for name, info in tensors.items()}
+    found = _found(family, tensors)
     missing = [name for name in expected if name not in found]
     if missing and remote_code:
         raise CheckpointError(
@@ -236,8 +243,22 @@ def _match_tensors(
     if surplus:
         raise _invalid(f"the weights hold {surplus[0][:200]!r}, which {family.architecture} doesn't have")
     for name, shape in expected.items():
-        _check_tensor(name, found[name][1], shape)
+        _check_tensor(name, found[name], shape)
     return {name: found[name] for name in expected}
+
+
+def _found(family: Family, tensors: Mapping[str, weights.TensorInfo]) -> dict[str, Stored]:
+    """Return the files' tensors by the names that the network has for them."""
+    layout = next((layout for layout in family.layouts if layout.sign in tensors), None)
+    if layout is None:
+        return {_modern_name(name): Stored(name, info) for name, info in tensors.items()}
+    found = {}
+    for name, info in tensors.items():
+        path, _, kind = name.rpartition(".")
+        paths = layout.own(path)
+        for own, part in zip(paths, Stored(name, info).split(len(paths)), strict=True):
+            found[f"{own}.{kind}"] = part
+    return found
 
 
 def _modern_name(name: str) -> str:
@@ -247,17 +268,15 @@ def _modern_name(name: str) -> str:
     return name
 
 
-def _check_tensor(name: str, info: weights.TensorInfo, shape: tuple[int, ...]) -> None:
-    if info.shape != shape:
-        raise _invalid(f"{name} has shape {list(info.shape)}; config.json wants {list(shape)}")
-    if info.dtype not in weights.FLOATS:
-        raise _invalid(f"{name} has type {info.dtype}; accepted: {', '.join(sorted(weights.FLOATS))}")
+def _check_tensor(name: str, stored: Stored, shape: tuple[int, ...]) -> None:
+    if stored.shape != shape:
+        raise _invalid(f"{name} has shape {list(stored.shape)}; config.json wants {list(shape)}")
+    if stored.info.dtype not in weights.FLOATS:
+        raise _invalid(f"{name} has type {stored.info.dtype}; accepted: {', '.join(sorted(weights.FLOATS))}")
 
 
-def _check_memory(
-    names: Mapping[str, tuple[str, weights.TensorInfo]], dtype: torch.dtype, device: torch.device, spare_numbers: int
-) -> None:
-    needed = sum(info.elements for _, info in names.values()) * dtype.itemsize
+def _check_memory(names: Mapping[str, Stored], dtype: torch.dtype, device: torch.device, spare_numbers: int) -> None:
+    needed = sum(math.prod(stored.shape) for stored in names.values()) * dtype.itemsize
     spare = spare_numbers * dtype.itemsize
     free = free_bytes(device)
     if needed + spare > free:
@@ -271,17 +290,16 @@ def _scratch_numbers(config: Mapping[str, object]) -> int:
     return 12 * _integer(config, "hidden_size") + 4 * _integer(config, "intermediate_size")
 
 
-def _read_tensors(
-    names: Mapping[str, tuple[str, weights.TensorInfo]], dtype: torch.dtype, device: torch.device
-) -> dict[str, torch.Tensor]:
+def _read_tensors(names: Mapping[str, Stored], dtype: torch.dtype, device: torch.device) -> dict[str, torch.Tensor]:
     loaded: dict[str, torch.Tensor] = {}
     try:
-        for file in sorted({info.file for _, info in names.values()}):
+        for file in sorted({stored.info.file for stored in names.values()}):
             with safe_open(file, framework="pt") as tensors:
-                for name, (stored, info) in names.items():
-                    if info.file == file:
+                for name, stored in names.items():
+                    if stored.info.file == file:
+                        tensor = tensors.get_tensor(stored.name)[stored.rows]
                         # A copy, so that nothing served depends on a mapped file.
-                        loaded[name] = tensors.get_tensor(stored).to(device=device, dtype=dtype, copy=True)
+                        loaded[name] = tensor.to(device=device, dtype=dtype, copy=True)
     except (SafetensorError, OSError) as error:
         raise _invalid(f"the weights can't be read: {error}") from error
     except torch.OutOfMemoryError as error:
@@ -298,4 +316,5 @@ def _fill_buffers(module: nn.Module, device: torch.device) -> None:
         for name, buffer in list(child.named_buffers(recurse=False)):
             if buffer.is_meta and name in _UNREAD_BUFFERS:
                 setattr(child, name, None)
-    decoder_network.fill_tables(module, device)
+    rotary.fill(module, device)
+    decoder_network.fill_scale(module, device)

@@ -1,6 +1,7 @@
 """The linear layer that adds each row's own LoRA adapter, so that one batch mixes adapters."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
@@ -40,6 +41,16 @@ AdaptedRows = Sequence[tuple[slice, LoraWeights]]
 adapted_rows: ContextVar[AdaptedRows] = ContextVar("adapted_rows", default=())
 
 
+@contextmanager
+def adapting(rows: AdaptedRows) -> Iterator[None]:
+    """Let linear layers add adapters to these rows of their input."""
+    token = adapted_rows.set(rows)
+    try:
+        yield
+    finally:
+        adapted_rows.reset(token)
+
+
 class AdaptedLinear(nn.Linear):
     """A linear layer whose own weights no adapter ever touches."""
 
@@ -72,3 +83,13 @@ def apply_change(change: LowRank | Replacement, rows_in: torch.Tensor, rows_out:
             rows_out.addmm_(functional.linear(rows_in, down.to(dtype)), up.to(dtype).T)
         case Replacement(weight, bias):
             rows_out.copy_(functional.linear(rows_in, weight.to(dtype), None if bias is None else bias.to(dtype)))
+
+
+def split(change: LowRank | Replacement, parts: int) -> list[LowRank | Replacement]:
+    """Return the change of each of the layers whose rows lie one behind the other in the changed one."""
+    match change:
+        case LowRank(down, up):
+            return [LowRank(down, rows) for rows in up.chunk(parts)]
+        case Replacement(weight, bias):
+            biases = [None] * parts if bias is None else bias.chunk(parts)
+            return [Replacement(*rows) for rows in zip(weight.chunk(parts), biases, strict=True)]

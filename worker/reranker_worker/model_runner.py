@@ -10,7 +10,7 @@ from torch import nn
 from reranker_worker.attention import PackedBatch
 from reranker_worker.errors import DeviceFault
 from reranker_worker.families import Family
-from reranker_worker.lora import AdaptedRows, LoraWeights, adapted_rows
+from reranker_worker.lora import AdaptedRows, LoraWeights, adapting
 from reranker_worker.serving import PairFailure, ScoringPair
 
 # Measured on CPUs: throughput is flat between 2,048 and 4,096 tokens and falls behind; the smaller keeps waits short.
@@ -96,23 +96,28 @@ class ModelRunner:
         packed = self.pack(pairs, on_layer)
         tokens, rows = _adapted(pairs, packed.bounds)
         backbone = module.get_submodule(self.family.backbone)
-        scored: torch.Tensor
-        token = adapted_rows.set(tokens)
-        try:
+        with adapting(tokens):
             states = backbone(
                 input_ids=packed.input_ids,
                 position_ids=packed.position_ids,
                 token_type_ids=packed.type_ids,
                 packed=packed,
             ).last_hidden_state
-            adapted_rows.set(rows)
-            # Heads read the first token of each row: a row for each pair holds exactly that one.
-            scored = states[0, packed.starts].unsqueeze(1)
+        with adapting(rows):
+            # Heads read the first token of each row: a row for each pair holds exactly the state to be scored.
+            scored = self._scored_states(module, states, packed).unsqueeze(1)
             for path in self.family.head:
                 scored = module.get_submodule(path)(scored)
-        finally:
-            adapted_rows.reset(token)
         return scored.float().flatten()
+
+    def _scored_states(self, module: nn.Module, states: torch.Tensor, packed: PackedBatch) -> torch.Tensor:
+        """Return what the head reads of each pair; [1, tokens, hidden] → [pairs, hidden]."""
+        if self.family.layers is not None:
+            return states[0]  # its last layer has computed the first tokens alone
+        if self.family.pooling is not None and getattr(module.config, self.family.pooling) == "mean":
+            lengths = packed.cumulative.diff().to(torch.int64)
+            return torch.segment_reduce(states[0].float(), "mean", lengths=lengths).to(states.dtype)
+        return states[0, packed.starts]
 
     def pack(self, pairs: Sequence[ScoringPair], on_layer: OnLayer = None) -> PackedBatch:
         """Return the pairs as one row of tokens on the device."""

@@ -66,7 +66,14 @@ def prepare_adapter(
         raise TypeError(f"adapters need a torch runner, not {type(runner).__name__}")
     with metrics.loading("adapter"):
         try:
-            weights = load_lora(path, runner.module, dtype=runner.dtype, device=runner.device, max_rank=max_rank)
+            weights = load_lora(
+                path,
+                runner.module,
+                dtype=runner.dtype,
+                device=runner.device,
+                max_rank=max_rank,
+                layouts=runner.family.layouts,
+            )
         except torch.OutOfMemoryError as error:
             raise AdapterError("OutOfMemory", f"the adapter's weights don't fit {runner.device}") from error
         adapter = LoadedAdapter(name=name, revision=revision, weights=weights)

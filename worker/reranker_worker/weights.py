@@ -9,6 +9,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import EllipsisType
 
 from reranker_worker.errors import WorkerError
 
@@ -29,6 +30,29 @@ class TensorInfo:
     def elements(self) -> int:
         """Return how many numbers it holds."""
         return math.prod(self.shape)
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Where a parameter's numbers are: a file's tensor, or some of its rows."""
+
+    name: str
+    info: TensorInfo
+    rows: slice | EllipsisType = ...
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Return the parameter's shape."""
+        if isinstance(self.rows, slice):
+            return (self.rows.stop - self.rows.start, *self.info.shape[1:])
+        return self.info.shape
+
+    def split(self, parts: int) -> "list[Stored]":
+        """Return the parameters whose rows lie one behind the other in this one, all of a size."""
+        if parts == 1:
+            return [self]
+        size = (self.info.shape or (0,))[0] // parts
+        return [Stored(self.name, self.info, slice(i * size, (i + 1) * size)) for i in range(parts)]
 
 
 def read_header(path: Path, refuse: Callable[[str], WorkerError]) -> dict[str, TensorInfo]:
