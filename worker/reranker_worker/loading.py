@@ -9,21 +9,18 @@ from typing import Any
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from reranker_worker import attention, causal_attention, decoder_network, lora, rotary, weights
+from reranker_worker import attention, causal_attention, decoder_network, lora, parameters, rotary, weights
 from reranker_worker.device import free_bytes
 from reranker_worker.errors import CheckpointError
 from reranker_worker.families import FAMILIES, HEADLESS, Family
 from reranker_worker.last_layer import FirstTokenLayer
+from reranker_worker.parameters import invalid
 from reranker_worker.weights import Stored
 
-_PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 _MOST_LAYERS = 1024
 _HEAD = "lm_head.weight"
-# BERT's first checkpoints, still on the hub, name a layer norm's tensors so.
-_LEGACY_SUFFIXES = {".gamma": ".weight", ".beta": ".bias"}
 # Tables that the embeddings read only where no positions or types are given; every packed batch gives both.
 _UNREAD_BUFFERS = frozenset({"position_ids", "token_type_ids"})
 # Members of an encoder's config.json with the values that packed attention covers.
@@ -54,16 +51,15 @@ def load_network(folder: Path, dtype: torch.dtype, device: torch.device, *, spar
 
     Beside the weights, a batch of `spare_tokens` must find room.
     """
-    config = weights.read_json(folder / "config.json", _invalid)
+    config = weights.read_json(folder / "config.json", invalid)
     family = _family(config)
-    files = _weight_files(folder)
-    tensors = _read_headers(files)
+    tensors = parameters.read_headers(folder)
     _check_dimensions(config, family, tensors)
     module = _empty_module(config, family)
     shared = _shared_tensors(module, tensors)
-    names = _match_tensors(module, family, tensors, shared, remote_code="auto_map" in config)
+    names = parameters.match(module, family, tensors, shared, remote_code="auto_map" in config)
     _check_memory(names, dtype, device, spare_tokens * _scratch_numbers(config))
-    module.load_state_dict(_read_tensors(names, dtype, device), strict=not shared, assign=True)
+    module.load_state_dict(parameters.read(names, dtype, device), strict=not shared, assign=True)
     if shared:
         decoder_network.share_head(module)
     _fill_buffers(module, device)
@@ -79,10 +75,6 @@ def load_network(folder: Path, dtype: torch.dtype, device: torch.device, *, spar
         pad_token_id=pad,
         positions=_integer(config, "max_position_embeddings") - first,
     )
-
-
-def _invalid(message: str) -> CheckpointError:
-    return CheckpointError("InvalidCheckpoint", message)
 
 
 def _family(config: Mapping[str, object]) -> Family:
@@ -121,48 +113,12 @@ def _check_variant(config: Mapping[str, object], family: Family) -> None:
         )
 
 
-def _weight_files(folder: Path) -> list[Path]:
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        shards = weights.read_json(index, _invalid).get("weight_map")
-        if not isinstance(shards, dict) or not shards:
-            raise _invalid(f"{index.name} has no weight_map")
-        return [_shard(folder, name) for name in sorted(set(map(str, shards.values())))]
-    single = folder / "model.safetensors"
-    if single.is_file():
-        return [single]
-    pickled = sorted(path.name for pattern in _PICKLED for path in folder.glob(pattern))
-    if pickled:
-        raise CheckpointError(
-            "PickledWeights", f"{pickled[0]} is pickled and is never read; publish the weights as model.safetensors"
-        )
-    raise _invalid("model.safetensors is missing")
-
-
-def _shard(folder: Path, name: str) -> Path:
-    if Path(name).name != name or not name.endswith(".safetensors"):
-        raise _invalid(f"model.safetensors.index.json names {name[:100]!r}; accepted: a *.safetensors file beside it")
-    if not (folder / name).is_file():
-        raise _invalid(f"{name} is missing")
-    return folder / name
-
-
-def _read_headers(files: list[Path]) -> dict[str, weights.TensorInfo]:
-    tensors: dict[str, weights.TensorInfo] = {}
-    for file in files:
-        for name, info in weights.read_header(file, _invalid).items():
-            if name in tensors:
-                raise _invalid(f"tensor {name[:200]!r} is in {tensors[name].file.name} and in {file.name}")
-            tensors[name] = info
-    return tensors
-
-
 def _integer(config: Mapping[str, object], key: str, default: int | None = None, *, least: int = 1) -> int:
     value = config.get(key)
     if value is None and default is not None:
         return default
     if not isinstance(value, int) or not least <= value < 2**31:
-        raise _invalid(f"config.json: {key} is {str(value)[:100]}; accepted: a whole number from {least}")
+        raise invalid(f"config.json: {key} is {str(value)[:100]}; accepted: a whole number from {least}")
     return value
 
 
@@ -172,7 +128,7 @@ def _check_dimensions(config: Mapping[str, object], family: Family, tensors: Map
     layers, heads = _integer(config, "num_hidden_layers"), _integer(config, "num_attention_heads")
     vocabulary, positions = _integer(config, "vocab_size"), _integer(config, "max_position_embeddings")
     if layers > _MOST_LAYERS or (family.prompt is None and hidden % heads):
-        raise _invalid(f"config.json: {layers} layers of {hidden} with {heads} heads; accepted: whole heads")
+        raise invalid(f"config.json: {layers} layers of {hidden} with {heads} heads; accepted: whole heads")
     if family.prompt is None:
         embedded = vocabulary + (positions if family.position_table else 0)
         least = layers * (4 * hidden**2 + 2 * hidden * inner) + _integer(config, "embedding_size", hidden) * embedded
@@ -181,7 +137,7 @@ def _check_dimensions(config: Mapping[str, object], family: Family, tensors: Map
         least = layers * 3 * hidden * inner + hidden * vocabulary
     held = sum(info.elements for info in tensors.values())
     if least > held:
-        raise _invalid(f"config.json describes at least {least} weights, the files hold {held}")
+        raise invalid(f"config.json describes at least {least} weights, the files hold {held}")
 
 
 def _empty_module(config: Mapping[str, object], family: Family) -> nn.Module:
@@ -197,7 +153,7 @@ def _empty_module(config: Mapping[str, object], family: Family) -> nn.Module:
         with torch.device("meta"):
             module: nn.Module = getattr(package, family.architecture)(settings)
     except (ValueError, TypeError, KeyError, AttributeError, StrictDataclassError) as error:
-        raise _invalid(f"config.json isn't one of {family.architecture}: {error}") from error
+        raise invalid(f"config.json isn't one of {family.architecture}: {error}") from error
     rotary.check(settings)
     if family.layers is not None:
         layers: Any = module.get_submodule(family.layers)
@@ -216,65 +172,6 @@ def _shared_tensors(module: nn.Module, tensors: Mapping[str, weights.TensorInfo]
     return frozenset({_HEAD}) & module.state_dict().keys()
 
 
-def _match_tensors(
-    module: nn.Module,
-    family: Family,
-    tensors: Mapping[str, weights.TensorInfo],
-    shared: frozenset[str],
-    *,
-    remote_code: bool,
-) -> dict[str, Stored]:
-    """Return for each parameter the file's tensor; a missing one is never made up."""
-    expected = {name: tuple(parameter.shape) for name, parameter in module.state_dict().items() if name not in shared}
-    found = _found(family, tensors)
-    missing = [name for name in expected if name not in found]
-    if missing and remote_code:
-        raise CheckpointError(
-            "RemoteCode", f"the weights are laid out for code from the repository (auto_map): {missing[0]} is missing"
-        )
-    headless = [name for name in missing if name.startswith(tuple(f"{path}." for path in family.head))]
-    if headless:
-        raise CheckpointError(
-            "MissingHead", f"the weights have no {headless[0]}; a model is never scored with a head that isn't trained"
-        )
-    if missing:
-        raise _invalid(f"the weights have no {missing[0]} ({len(missing)} tensors are missing)")
-    surplus = [name for name in found if name not in expected and not name.startswith(family.harmless)]
-    if surplus:
-        raise _invalid(f"the weights hold {surplus[0][:200]!r}, which {family.architecture} doesn't have")
-    for name, shape in expected.items():
-        _check_tensor(name, found[name], shape)
-    return {name: found[name] for name in expected}
-
-
-def _found(family: Family, tensors: Mapping[str, weights.TensorInfo]) -> dict[str, Stored]:
-    """Return the files' tensors by the names that the network has for them."""
-    layout = next((layout for layout in family.layouts if layout.sign in tensors), None)
-    if layout is None:
-        return {_modern_name(name): Stored(name, info) for name, info in tensors.items()}
-    found = {}
-    for name, info in tensors.items():
-        path, _, kind = name.rpartition(".")
-        paths = layout.own(path)
-        for own, part in zip(paths, Stored(name, info).split(len(paths)), strict=True):
-            found[f"{own}.{kind}"] = part
-    return found
-
-
-def _modern_name(name: str) -> str:
-    for old, new in _LEGACY_SUFFIXES.items():
-        if name.endswith(f"LayerNorm{old}"):
-            return name.removesuffix(old) + new
-    return name
-
-
-def _check_tensor(name: str, stored: Stored, shape: tuple[int, ...]) -> None:
-    if stored.shape != shape:
-        raise _invalid(f"{name} has shape {list(stored.shape)}; config.json wants {list(shape)}")
-    if stored.info.dtype not in weights.FLOATS:
-        raise _invalid(f"{name} has type {stored.info.dtype}; accepted: {', '.join(sorted(weights.FLOATS))}")
-
-
 def _check_memory(names: Mapping[str, Stored], dtype: torch.dtype, device: torch.device, spare_numbers: int) -> None:
     needed = sum(math.prod(stored.shape) for stored in names.values()) * dtype.itemsize
     spare = spare_numbers * dtype.itemsize
@@ -288,26 +185,6 @@ def _scratch_numbers(config: Mapping[str, object]) -> int:
     """Return how many numbers a batch holds per token at most: states in all their roles, and the MLP's inside."""
     # Of 60 MiB that this makes for 2,048 tokens of width 384 and 768 inside, 50 were seen to be used.
     return 12 * _integer(config, "hidden_size") + 4 * _integer(config, "intermediate_size")
-
-
-def _read_tensors(names: Mapping[str, Stored], dtype: torch.dtype, device: torch.device) -> dict[str, torch.Tensor]:
-    loaded: dict[str, torch.Tensor] = {}
-    try:
-        for file in sorted({stored.info.file for stored in names.values()}):
-            with safe_open(file, framework="pt") as tensors:
-                for name, stored in names.items():
-                    if stored.info.file == file:
-                        tensor = tensors.get_tensor(stored.name)[stored.rows]
-                        # A copy, so that nothing served depends on a mapped file.
-                        loaded[name] = tensor.to(device=device, dtype=dtype, copy=True)
-    except (SafetensorError, OSError) as error:
-        raise _invalid(f"the weights can't be read: {error}") from error
-    except torch.OutOfMemoryError as error:
-        raise CheckpointError("OutOfMemory", f"the weights don't fit {device}") from error
-    for name, tensor in loaded.items():
-        if not tensor.sum(dtype=torch.float32).isfinite():
-            raise CheckpointError("NonFiniteScores", f"{name} holds a value that isn't finite in {dtype}")
-    return loaded
 
 
 def _fill_buffers(module: nn.Module, device: torch.device) -> None:

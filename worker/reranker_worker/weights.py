@@ -8,6 +8,7 @@ import math
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from types import EllipsisType
 
@@ -48,11 +49,12 @@ class Stored:
         return self.info.shape
 
     def split(self, parts: int) -> "list[Stored]":
-        """Return the parameters whose rows lie one behind the other in this one, all of a size."""
+        """Return the parameters whose rows lie one behind the other in this one; rows too many are the last one's."""
         if parts == 1:
             return [self]
-        size = (self.info.shape or (0,))[0] // parts
-        return [Stored(self.name, self.info, slice(i * size, (i + 1) * size)) for i in range(parts)]
+        rows = (self.info.shape or (0,))[0]
+        edges = [i * (rows // parts) for i in range(parts)] + [rows]
+        return [Stored(self.name, self.info, slice(start, end)) for start, end in pairwise(edges)]
 
 
 def read_header(path: Path, refuse: Callable[[str], WorkerError]) -> dict[str, TensorInfo]:

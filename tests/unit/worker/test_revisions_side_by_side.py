@@ -10,7 +10,7 @@ import httpx
 import pytest
 from safetensors.torch import load_file
 
-from reranker_worker import loading
+from reranker_worker import loading, parameters
 from reranker_worker.model_runner import ModelRunner
 from reranker_worker.serving import ScoreRequest
 from tests.fixtures.checkpoints import bert_checkpoint, lora_adapter
@@ -190,7 +190,7 @@ async def test_a_candidate_without_room_is_refused_before_it_is_read(
     async with worker_threads(tmp_path, claim, manifest()) as pod:
         weights = sum(tensor.nbytes for tensor in load_file(claim / "m-2" / "model.safetensors").values())
         monkeypatch.setattr(loading, "free_bytes", lambda _: weights + 1000)  # room for the weights, none for a batch
-        monkeypatch.setattr(loading, "_read_tensors", None)
+        monkeypatch.setattr(parameters, "read", None)
         await edit(pod, 2)
         first, second = pod.state()["models"]
         assert (first["phase"], second["phase"], second["reason"]) == ("Loaded", "Failed", "OutOfMemory")

@@ -74,6 +74,15 @@ async def test_an_adapter_may_name_jinas_modules_as_transformers_does(engine: En
     assert result.scores == pytest.approx(reference_logits(base / "plain", QUERY, DOCUMENTS, folder), abs=1e-4)
 
 
+async def test_an_adapter_may_bring_jinas_fused_module_whole(engine: Engine, tmp_path: Path) -> None:
+    base = jina_checkpoint(tmp_path / "base")
+    model = engine.load_model(base, "jina-1", RAW)
+    folder = lora_adapter(tmp_path / "adapter", base, target_modules=["fc1"], modules_to_save=["Wqkv"])
+    engine.serve(Serving(model, {"x": engine.load_adapter(model, folder, "x", "x-1", 16)}))
+    result = await engine.score(ScoreRequest(QUERY, DOCUMENTS, adapter="x"))
+    assert result.scores == pytest.approx(reference_logits(base, QUERY, DOCUMENTS, folder), abs=1e-4)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "reason"),
     [

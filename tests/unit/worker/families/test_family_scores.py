@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 from reranker_worker.engine import Engine
 from reranker_worker.errors import CheckpointError, InvalidRequest
@@ -32,9 +34,17 @@ VARIANTS: dict[str, tuple[Callable[..., Path], dict[str, Any]]] = {
     "modernbert that scores its first token": (modernbert_checkpoint, {"classifier_pooling": "cls"}),
     "modernbert whose window no text fills": (modernbert_checkpoint, {"local_attention": 256}),
     "modernbert whose local layers see only the token": (modernbert_checkpoint, {"local_attention": 1}),
+    "modernbert with the published window": (
+        modernbert_checkpoint,
+        {"local_attention": 128, "max_position_embeddings": 8192},
+    ),
     "modernbert with biases": (
         modernbert_checkpoint,
         {"attention_bias": True, "mlp_bias": True, "norm_bias": True, "classifier_bias": True},
+    ),
+    "deberta with the published buckets": (
+        deberta_checkpoint,
+        {"position_buckets": 256, "max_position_embeddings": 512},
     ),
     "deberta with a row for each distance": (deberta_checkpoint, {"position_buckets": -1}),
     "deberta with few distances": (deberta_checkpoint, {"position_buckets": -1, "max_relative_positions": 20}),
@@ -139,6 +149,44 @@ def test_a_checkpoint_is_refused_for(
     engine: Engine, name: str, members: dict[str, object], reason: str, tmp_path: Path
 ) -> None:
     folder = edit_config(FAMILIES[name](tmp_path), "config.json", **members)
+    with pytest.raises(CheckpointError) as refusal:
+        engine.load_model(folder, "x", RAW)
+    assert refusal.value.reason == reason
+
+
+def _with_a_row_too_many(tensors: dict[str, torch.Tensor]) -> None:
+    name = "roberta.encoder.layers.1.mixer.Wqkv.weight"
+    tensors[name] = torch.cat([tensors[name], tensors[name][:1]])
+
+
+def _with_a_query_beside(tensors: dict[str, torch.Tensor]) -> None:
+    fused = tensors["roberta.encoder.layers.1.mixer.Wqkv.weight"]
+    tensors["roberta.encoder.layer.1.attention.self.query.weight"] = fused[: len(fused) // 3].clone()
+
+
+def _with_queries_apart(tensors: dict[str, torch.Tensor]) -> None:
+    fused = tensors.pop("roberta.encoder.layers.1.mixer.Wqkv.weight")
+    third = len(fused) // 3
+    tensors["roberta.encoder.layers.1.mixer.Wq.weight"] = fused[:third].clone()
+    tensors["roberta.encoder.layers.1.mixer.Wkv.weight"] = fused[third:].clone()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (_with_a_row_too_many, "InvalidCheckpoint"),
+        (_with_a_query_beside, "InvalidCheckpoint"),
+        (_with_queries_apart, "RemoteCode"),
+    ],
+    ids=["a row too many", "a query twice", "queries apart from keys"],
+)
+def test_a_checkpoint_in_jinas_layout_is_refused_for(
+    engine: Engine, spoil: Callable[[dict[str, torch.Tensor]], None], reason: str, tmp_path: Path
+) -> None:
+    folder = jina_checkpoint(tmp_path)
+    tensors = load_file(folder / "model.safetensors")
+    spoil(tensors)
+    save_file(tensors, folder / "model.safetensors")
     with pytest.raises(CheckpointError) as refusal:
         engine.load_model(folder, "x", RAW)
     assert refusal.value.reason == reason
