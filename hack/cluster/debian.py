@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from .paths import build_log, build_once, cache_home
+from .paths import build_log, build_once, cache_home, locked
 from .progress import StepError, output_of, run_logged, step
 
 CONTROL_PLANE = ("etcd-server",)
@@ -13,6 +13,7 @@ NODE = ("containerd", "runc", "containernetworking-plugins", "nftables", "busybo
 IMAGES = ("buildah", "debootstrap")
 
 APT_LISTS = Path("/var/lib/apt/lists")
+APT_LOCK_TIMEOUT_S = 300  # a fresh machine may be at its own upgrades
 
 
 def packages_folder(packages: Sequence[str]) -> Path:
@@ -43,19 +44,26 @@ def environment(root: Path) -> dict[str, str]:
 def _download_and_unpack(packages: Sequence[str], folder: Path) -> None:
     archives = folder / "archives"
     (archives / "partial").mkdir(parents=True)
-    log = build_log(folder.name.lstrip("."))
+    with locked(cache_home() / "locks" / "apt"):  # apt itself fails where another one of it runs
+        _download(packages, archives, build_log(folder.name.lstrip(".")))
+    for archive in sorted(archives.glob("*.deb")):
+        output_of(f"unpacking {archive.name}", ["dpkg-deb", "--extract", archive, folder])
+        archive.unlink()
+
+
+def _download(packages: Sequence[str], archives: Path, log: Path) -> None:
     if not any(APT_LISTS.glob("*_Packages*")):
         run_logged("apt-get update", ["apt-get", "update"], log=log)
     download = ["apt-get", "install", "--yes", "--download-only", "--reinstall", "--no-install-recommends"]
     # As root, apt would fetch as the user _apt, who may not enter this folder.
-    options = ["-o", f"Dir::Cache::archives={archives}", "-o", "APT::Sandbox::User=root"]
+    options = [
+        *("-o", f"Dir::Cache::archives={archives}"),
+        *("-o", "APT::Sandbox::User=root"),
+        *("-o", f"DPkg::Lock::Timeout={APT_LOCK_TIMEOUT_S}"),
+    ]
     run_logged(f"downloading {', '.join(packages)}", [*download, *options, *packages], log=log)
-    downloaded = sorted(archives.glob("*.deb"))
-    if not downloaded:
+    if not any(archives.glob("*.deb")):
         raise StepError(f"apt-get downloaded none of {', '.join(packages)}; its log is {log}")
-    for archive in downloaded:
-        output_of(f"unpacking {archive.name}", ["dpkg-deb", "--extract", archive, folder])
-        archive.unlink()
 
 
 def _release() -> str:

@@ -6,15 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hack.cluster.progress import StepError, say, step
-from hack.demo import cluster, history, manifests, models, questions, serving
+from hack.demo import cluster, history, manifests, questions, serving
 from hack.demo.history import Request
 from hack.demo.kubectl import Kubectl, Pod
 from hack.demo.manifests import LOAD, NAMESPACE
 from hack.demo.models import REPOSITORY, Artifact
+from hack.demo.preparation import Prepared, prepare
 from hack.demo.questions import Question
 from hack.demo.serving import MODEL, RESOURCE
 from hack.demo.traffic import Seen, Traffic, probe, traffic
-from hack.images.delivery import build, images, load
+from hack.images.delivery import load
 
 OUTPUT = REPOSITORY / "build" / "demo"
 QUESTIONS = REPOSITORY / "examples" / "debian-search" / "queries.json"
@@ -29,12 +30,12 @@ def up(rate: float = RATE) -> int:
     """Run the demo; return the exit status."""
     OUTPUT.mkdir(parents=True, exist_ok=True)
     kind = cluster.chosen()
-    kubectl = cluster.connect(kind)
+    prepared = prepare(kind)
     try:
-        return _run(kubectl, kind, rate)
+        return _run(prepared, kind, rate)
     except StepError:
         log = OUTPUT / "diagnosis.log"
-        serving.save_diagnosis(kubectl, log)
+        serving.save_diagnosis(prepared.kubectl, log)
         say(f"what the cluster looked like when this failed: {log}")
         raise
 
@@ -45,10 +46,11 @@ def down() -> int:
     return 0
 
 
-def _run(kubectl: Kubectl, kind: str, rate: float) -> int:
-    operator_image, worker_image = _images()
-    with step("model folders are assembled"):
-        artifacts = {artifact.name: artifact for artifact in models.artifacts()}
+def _run(prepared: Prepared, kind: str, rate: float) -> int:
+    kubectl, artifacts = prepared.kubectl, prepared.artifacts
+    operator_image, worker_image = prepared.operator_image.reference, prepared.worker_image.reference
+    load(prepared.operator_image)
+    load(prepared.worker_image)
     asked = questions.parse(QUESTIONS.read_text())
     serving.install_operator(kubectl, operator_image, worker_image)
     serving.fill_claim(kubectl, worker_image, list(artifacts.values()))
@@ -64,14 +66,6 @@ def _run(kubectl: Kubectl, kind: str, rate: float) -> int:
     _report(kind, requests)
     print(history.closing_line(requests, adapter_load_s, model_swap_s))
     return int(any(request.failed for request in requests))
-
-
-def _images() -> tuple[str, str]:
-    operator, worker = images(["operator", "worker"])
-    for image in (operator, worker):
-        build(image)
-        load(image)
-    return operator.reference, worker.reference
 
 
 def _start_load_pod(kubectl: Kubectl, image: str, asked: Sequence[Question]) -> None:
