@@ -1,5 +1,6 @@
 """Programs that are built from the Go module proxy, by whatever proxy the machine's `go` is set up for."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -83,7 +84,8 @@ KUBECONFORM = GoProgram(
 
 def program_path(program: GoProgram) -> Path:
     """Return where a program's binary is, or will be."""
-    return cache_home() / f"{program.name}-{program.version}" / program.name
+    own = f"-{hashlib.sha256(program.main.read_bytes()).hexdigest()[:8]}" if program.main else ""
+    return cache_home() / f"{program.name}-{program.version}{own}" / program.name
 
 
 def build(program: GoProgram) -> Path:

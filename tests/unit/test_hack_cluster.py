@@ -5,6 +5,8 @@ import os
 import ssl
 import subprocess
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from hack.cluster.__main__ import main
 from hack.cluster.certificates import Party
 from hack.cluster.cluster import Cluster, Record, ensure_record, existing, free_ports, orphans
 from hack.cluster.components import CONTROL_PLANE_PORTS, NODE_PORTS, ControlPlane, Layout, startup_waves
+from hack.cluster.golang import GoProgram
 from hack.cluster.paths import build_once
 from hack.cluster.processes import Identity, Process, ProcessTable, client_context, identity_of, is_ready
 from hack.cluster.progress import StepError, duration, run_logged
@@ -198,3 +201,28 @@ def test_the_command_line_says_what_is_not_up(state: Path, capsys: pytest.Captur
     assert main(["kubeconfig"]) == 1
     assert "cluster local is not up" in capsys.readouterr().err
     assert main(["down"]) == 0
+
+
+def test_a_program_of_ours_is_built_again_when_its_source_changes(state: Path, tmp_path: Path) -> None:
+    source = tmp_path / "main.go"
+    paths = []
+    for text in ("package main", "package main // changed"):
+        source.write_text(text)
+        paths.append(golang.program_path(replace(golang.COREDNS, main=source)))
+    assert len(set(paths)) == 2
+
+
+def test_programs_of_one_module_share_a_build(monkeypatch: pytest.MonkeyPatch, state: Path) -> None:
+    built: list[list[str]] = []
+
+    def compile_nothing(programs: Sequence[GoProgram], folder: Path) -> None:
+        built.append([program.name for program in programs])
+        for program in programs:
+            (folder / program.name).write_text("a binary")
+
+    monkeypatch.setattr(golang, "_compile", compile_nothing)
+    wanted = [golang.KUBELET, golang.HELM, golang.KUBECTL]
+    for _ in range(2):
+        paths = golang.build_all(wanted)
+    assert built == [["helm"], ["kubelet", "kubectl"]]
+    assert all(path.read_text() == "a binary" for path in paths.values())
