@@ -1,12 +1,13 @@
 """The clients' HTTP routes: scoring in each dialect, the models, and health."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 
 from fastapi import APIRouter, Request, Response
 
 from reranker_worker.catalog import models_document, resolve, sie_model
-from reranker_worker.dialects import SCORE_PATH
+from reranker_worker.dialects import SCORE_PATH, dialect_of, rerank_dialect
 from reranker_worker.dialects.calls import (
     REVISION_HEADER,
     Bounds,
@@ -20,6 +21,7 @@ from reranker_worker.dialects.calls import (
 )
 from reranker_worker.dialects.rerank import RERANK
 from reranker_worker.dialects.sie import SIE
+from reranker_worker.dialects.vllm_score import VLLM_SCORE
 from reranker_worker.disconnects import unless_client_gone
 from reranker_worker.errors import NotFound, NotReady, RequestError
 from reranker_worker.serving import ScoreRequest, ScoreResult
@@ -43,22 +45,30 @@ class ClientRoutes:
         router = APIRouter()
         for path in ("/rerank", "/v1/rerank", "/v2/rerank"):
             router.add_api_route(path, self.rerank, methods=["POST"])
+        for path in ("/score", "/v1/score"):
+            router.add_api_route(path, self.score_texts, methods=["POST"])
         router.add_api_route(SCORE_PATH + "{model:path}", self.score, methods=["POST"])
         router.add_api_route("/v1/models", self.models, methods=["GET"])
         router.add_api_route("/v1/models/{name:path}", self.model, methods=["GET"])
-        router.add_api_route("/info", self.info, methods=["GET"])
         router.add_api_route("/healthz", self.alive, methods=["GET"])
-        for path in ("/health", "/readyz", "/ping"):
+        router.add_api_route("/.well-known/live", self.alive, methods=["GET"])
+        for path in ("/health", "/readyz", "/ping", "/.well-known/ready"):
             router.add_api_route(path, self.ready, methods=["GET"])
+        for path in ("/info", "/meta"):
+            router.add_api_route(path, self.info, methods=["GET"])
         return router
 
     async def rerank(self, request: Request) -> Response:
-        """Rank documents for Cohere's, Jina's and vLLM's clients."""
-        return await self._answer(RERANK, request)
+        """Rank documents for the clients of Cohere, Jina, vLLM, TEI and Weaviate: the body tells which."""
+        return await self._answer(rerank_dialect, request)
+
+    async def score_texts(self, request: Request) -> Response:
+        """Score texts for vLLM's clients."""
+        return await self._answer(lambda _: VLLM_SCORE, request)
 
     async def score(self, request: Request, model: str) -> Response:
         """Score items for the SIE SDK."""
-        return await self._answer(SIE, request, model)
+        return await self._answer(lambda _: SIE, request, model)
 
     async def models(self) -> Response:
         """List the model and its adapters."""
@@ -103,10 +113,15 @@ class ClientRoutes:
         state = self.worker.state()
         return _response(json_reply(200, {"status": "ok"}) if state.ready else _not_ready(state.message))
 
-    async def _answer(self, dialect: Dialect, request: Request, path_model: str | None = None) -> Response:
+    async def _answer(
+        self, choose: Callable[[Incoming], Dialect], request: Request, path_model: str | None = None
+    ) -> Response:
         started_s = self.worker.clock()
+        dialect = dialect_of(request.url.path)  # until the body tells
         try:
-            call = dialect.parse(await _incoming(request, path_model), self._bounds())
+            incoming = await _incoming(request, path_model)
+            dialect = choose(incoming)
+            call = dialect.parse(incoming, self._bounds())
             pin = request.headers.get(REVISION_HEADER)
             scored = await unless_client_gone(request, self._scored(call, pin, started_s))
             reply = dialect.render(call, scored) if scored is not None else _CLIENT_GONE

@@ -24,6 +24,48 @@ class RerankBody(_Body):
     return_documents: bool = False
     rank_fields: Annotated[list[_Id], Field(max_length=32)] | None = None
     raw_scores: bool = False
+    use_activation: bool | None = None  # vLLM's word for the opposite of raw scores
+
+    @property
+    def raw(self) -> bool:
+        """Return whether the model's own scores are wanted."""
+        return self.raw_scores or self.use_activation is False
+
+
+class TeiBody(_Body):
+    """`POST /rerank` of Text Embeddings Inference; `top_n` is Elasticsearch's addition."""
+
+    query: Annotated[str, Field(min_length=1)]
+    texts: list[str]
+    model: _Id | None = None
+    adapter: _Id | None = None
+    top_n: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    return_text: bool = False
+    raw_scores: bool = False
+
+
+class WeaviateBody(_Body):
+    """`POST /rerank` of Weaviate's reranker-transformers module; its `property` means nothing to a model."""
+
+    query: Annotated[str, Field(min_length=1)]
+    documents: list[str]
+
+
+class VllmScoreBody(_Body):
+    """`POST /score` and `/v1/score` of vLLM, under its former and its newer names."""
+
+    text_1: str | list[str] | None = None
+    text_2: str | list[str] | None = None
+    queries: str | list[str] | None = None
+    documents: str | list[str] | None = None
+    model: _Id | None = None
+    adapter: _Id | None = None
+    use_activation: bool | None = None
+
+    @property
+    def raw(self) -> bool:
+        """Return whether the model's own scores are wanted."""
+        return self.use_activation is False
 
 
 class TrialBody(_Body):

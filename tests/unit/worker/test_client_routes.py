@@ -4,7 +4,6 @@ import asyncio
 import json
 import math
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,101 +13,12 @@ import pytest
 
 from reranker_worker.app import client_app, internal_app
 from reranker_worker.artifacts import ArtifactPhase, ArtifactStatus
-from reranker_worker.cache import ArtifactCache
-from reranker_worker.decisions import AdapterLoad, Failure, ModelLoad, Served, World
+from reranker_worker.decisions import Failure, ModelLoad, Served
 from reranker_worker.errors import DeadlineExceeded, Overloaded, ScoringFailed, WorkerError
-from reranker_worker.manifest_files import Reading, StaticManifest
-from reranker_worker.metrics import Metrics
-from reranker_worker.reconciler import Reconciler
-from reranker_worker.serving import ScoreRequest, ScoreResult
 from reranker_worker.settings import ServeSettings
-from reranker_worker.state import Observation
 from reranker_worker.worker import Worker
-from tests.fixtures.manifests import adapter, manifest, model
-
-ADAPTERS = [adapter("legal", "legal-1"), adapter("late", "late-1"), adapter("bad", "bad-1")]
-MANIFEST = manifest(7, adapters=ADAPTERS)
-SERVED = Served("m-1", {"legal": "legal-1"}, 7)
-
-
-@dataclass
-class LengthScorer:
-    """Scores a document by its length in characters, and remembers what it was asked."""
-
-    asked: list[ScoreRequest] = field(default_factory=list)
-    error: WorkerError | None = None
-    scores: list[float] | None = None
-    hold: asyncio.Event | None = None
-    cancelled: bool = False
-    fatal: WorkerError | None = None
-    silence_s: float = 0
-
-    async def score(self, request: ScoreRequest) -> ScoreResult:
-        self.asked.append(request)
-        if self.hold is not None:
-            try:
-                await self.hold.wait()
-            except asyncio.CancelledError:
-                self.cancelled = True
-                raise
-        if self.error is not None:
-            raise self.error
-        scores = self.scores or [float(len(document)) for document in request.documents]
-        return ScoreResult(scores, "m-1", request.adapter and f"{request.adapter}-1", 42, 1.5, 2.5, 3.5)
-
-    def heartbeat_age_s(self) -> float:
-        return self.silence_s
-
-
-class _NoLoader:
-    """Stands where the reconciler would have the engine; nothing is loaded in these tests."""
-
-    def __getattr__(self, name: str) -> Any:
-        raise AssertionError(name)
-
-
-def observation(**members: Any) -> Observation:
-    """Return a world in which m-1 answers, `legal` is loaded, `late` downloads and `bad` has failed."""
-    bad = AdapterLoad("m-1", "bad", "bad-1", MANIFEST.adapters[2].source, "sha256:b", 64)
-    world: dict[str, Any] = {
-        "template": "t1",
-        "manifest": MANIFEST,
-        "artifacts": {bad.source: ArtifactStatus(ArtifactPhase.COMPLETE, digest="sha256:b")},
-        "models": {"m-1"},
-        "adapters": {("m-1", "legal", "legal-1")},
-        "failures": {bad: Failure("InvalidAdapter", "bad-1: broken")},
-        "served": SERVED,
-    }
-    return Observation(Reading(MANIFEST, MANIFEST), World(**world | members))
-
-
-@pytest.fixture
-def worker() -> Worker:
-    reconciler = Reconciler(StaticManifest(MANIFEST), "t1", ArtifactCache(Path("/n"), Path("/n")), _NoLoader())
-    reconciler.observation = observation()
-    return Worker(LengthScorer(), reconciler, Metrics(), pod="pod-a")
-
-
-@pytest.fixture
-def scorer(worker: Worker) -> LengthScorer:
-    assert isinstance(worker.scorer, LengthScorer)
-    return worker.scorer
-
-
-SETTINGS: dict[str, Any] = {"template": "t1", "max_documents": 8, "max_characters": 500, "max_body_bytes": 4000}
-
-
-def http(worker: Worker, **settings: Any) -> httpx.AsyncClient:
-    app = client_app(worker, ServeSettings(**SETTINGS | settings))
-    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-    return httpx.AsyncClient(transport=transport, base_url="http://worker")
-
-
-@pytest.fixture
-async def client(worker: Worker) -> AsyncIterator[httpx.AsyncClient]:
-    async with http(worker) as client:
-        yield client
-
+from tests.fixtures.client_port import MANIFEST, SETTINGS, LengthScorer, http, observation
+from tests.fixtures.manifests import manifest, model
 
 BODY: dict[str, Any] = {"query": "q", "documents": ["aa", "aaaa", "a"]}
 

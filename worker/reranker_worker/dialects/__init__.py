@@ -1,8 +1,13 @@
 """The request and response shapes of existing clients: each a parser and renderers around one ScoreCall. No I/O."""
 
-from reranker_worker.dialects.calls import Dialect
+import orjson
+
+from reranker_worker.dialects.calls import Dialect, Incoming
 from reranker_worker.dialects.rerank import RERANK
 from reranker_worker.dialects.sie import SIE
+from reranker_worker.dialects.tei import TEI
+from reranker_worker.dialects.weaviate import WEAVIATE
+from reranker_worker.errors import InvalidRequest
 
 SCORE_PATH = "/v1/score/"
 
@@ -10,3 +15,21 @@ SCORE_PATH = "/v1/score/"
 def dialect_of(path: str) -> Dialect:
     """Return the dialect in which a request to this path is answered before its body is known."""
     return SIE if path.startswith(SCORE_PATH) else RERANK
+
+
+def rerank_dialect(incoming: Incoming) -> Dialect:
+    """Return the dialect of a body that came to a rerank path, by the members that only it has.
+
+    Raises InvalidRequest where a body is of two dialects at once; one that is no JSON object is the parser's to refuse.
+    """
+    try:
+        body = orjson.loads(incoming.body)
+    except orjson.JSONDecodeError:
+        return RERANK
+    if not isinstance(body, dict):
+        return RERANK
+    if "texts" in body and "documents" in body:
+        raise InvalidRequest("body: holds texts and documents; send one of them")
+    if "texts" in body:
+        return TEI
+    return WEAVIATE if "property" in body and "model" not in body else RERANK

@@ -50,7 +50,7 @@ def parse(incoming: Incoming, bounds: Bounds) -> ScoreCall:
         adapter=body.adapter,
         top_n=body.top_n,
         return_documents=body.return_documents,
-        raw_scores=body.raw_scores,
+        raw_scores=body.raw,
     )
 
 

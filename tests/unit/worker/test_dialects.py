@@ -1,0 +1,163 @@
+"""Clients of TEI, Weaviate, Elasticsearch and vLLM: told by their bodies, answered in what their parsers take."""
+
+from typing import Any
+
+import httpx
+import pytest
+
+from reranker_worker.errors import Overloaded
+from tests.fixtures.client_port import LengthScorer
+
+TEXTS = ["aa", "aaaa", "a"]
+TEI_BODY: dict[str, Any] = {"query": "q", "texts": TEXTS}
+WEAVIATE_BODY: dict[str, Any] = {"query": "q", "documents": TEXTS, "property": "content"}
+RANKS = [{"index": 1, "score": 4.0}, {"index": 0, "score": 2.0}, {"index": 2, "score": 1.0}]
+
+
+@pytest.mark.parametrize("path", ["/rerank", "/v1/rerank"])
+async def test_texts_are_answered_as_tei_does_by_a_bare_list(path: str, client: httpx.AsyncClient) -> None:
+    response = await client.post(path, json=TEI_BODY | {"truncate": True, "truncation_direction": "Right"})
+    assert response.status_code == 200
+    assert response.json() == RANKS
+    assert response.headers["x-reranker-revision"] == "m-1"
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        pytest.param({"return_text": True}, [rank | {"text": TEXTS[int(rank["index"])]} for rank in RANKS], id="text"),
+        pytest.param({"top_n": 1}, RANKS[:1], id="Elasticsearch 9: top_n"),
+    ],
+)
+async def test_a_rank_holds_these_keys_and_no_others(
+    asked: dict[str, Any], expected: list[dict[str, Any]], client: httpx.AsyncClient
+) -> None:
+    assert (await client.post("/rerank", json=TEI_BODY | asked)).json() == expected
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        pytest.param("/rerank", TEI_BODY | {"raw_scores": True}, id="TEI"),
+        pytest.param("/rerank", {"query": "q", "documents": TEXTS, "use_activation": False}, id="vLLM rerank"),
+        pytest.param("/score", {"text_1": "q", "text_2": TEXTS, "use_activation": False}, id="vLLM score"),
+    ],
+)
+async def test_each_client_has_its_word_for_raw_scores(
+    path: str, body: dict[str, Any], client: httpx.AsyncClient, scorer: LengthScorer
+) -> None:
+    assert (await client.post(path, json=body)).status_code == 200
+    assert scorer.asked[-1].raw_scores
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        pytest.param("/rerank", TEI_BODY, id="TEI"),
+        pytest.param("/score", {"text_1": "q", "text_2": TEXTS}, id="vLLM"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("chosen", "status"),
+    [
+        pytest.param({"adapter": "legal"}, 200, id="by its field"),
+        pytest.param({"model": "acme/ranker:legal"}, 200, id="by the model's name"),
+        pytest.param({"adapter": "nobody"}, 404, id="unknown"),
+    ],
+)
+async def test_an_adapter_can_be_chosen_and_an_unknown_one_is_an_error(
+    path: str, body: dict[str, Any], chosen: dict[str, str], status: int, client: httpx.AsyncClient
+) -> None:
+    response = await client.post(path, json=body | chosen)
+    assert response.status_code == status
+    assert response.headers.get("x-reranker-adapter") == ("legal-1" if status == 200 else None)
+
+
+async def test_weaviate_has_every_document_back_in_its_order(client: httpx.AsyncClient) -> None:
+    response = await client.post("/rerank", json=WEAVIATE_BODY)
+    assert response.json() == {
+        "scores": [
+            {"document": "aa", "score": 2.0},
+            {"document": "aaaa", "score": 4.0},
+            {"document": "a", "score": 1.0},
+        ]
+    }
+
+
+@pytest.mark.parametrize("path", ["/.well-known/ready", "/.well-known/live", "/meta"])
+async def test_weaviate_finds_what_it_asks_before_the_first_query(path: str, client: httpx.AsyncClient) -> None:
+    response = await client.get(path)
+    assert response.status_code == 200
+    assert isinstance(response.json(), dict)
+
+
+@pytest.mark.parametrize("path", ["/score", "/v1/score"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param({"text_1": "q", "text_2": TEXTS}, id="text_1"),
+        pytest.param({"text_1": ["q"], "text_2": TEXTS}, id="a list of one"),
+        pytest.param({"queries": "q", "documents": TEXTS}, id="queries"),
+    ],
+)
+async def test_vllm_has_scores_in_the_order_of_its_texts(
+    path: str, body: dict[str, Any], client: httpx.AsyncClient
+) -> None:
+    content = (await client.post(path, json=body)).json()
+    assert content["object"] == "list"
+    assert content["data"] == [
+        {"index": index, "object": "score", "score": float(len(text))} for index, text in enumerate(TEXTS)
+    ]
+    assert content["usage"] == {"prompt_tokens": 42, "total_tokens": 42}
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        pytest.param({"text_1": "q"}, "text_1 and text_2", id="one side"),
+        pytest.param({"text_1": "q", "documents": TEXTS}, "text_1 and text_2", id="sides of two kinds"),
+        pytest.param({"text_1": ["q", "r"], "text_2": TEXTS}, "text_1 holds 2 texts", id="two queries"),
+        pytest.param({"text_1": "q", "text_2": []}, "text_2 is empty", id="nothing to score"),
+    ],
+)
+async def test_vllm_is_told_what_a_score_needs(body: dict[str, Any], said: str, client: httpx.AsyncClient) -> None:
+    response = await client.post("/score", json=body)
+    assert response.status_code == 400
+    assert said in response.json()["error"]["message"]
+
+
+async def test_a_body_of_two_dialects_is_refused(client: httpx.AsyncClient) -> None:
+    response = await client.post("/rerank", json=TEI_BODY | {"documents": TEXTS})
+    assert response.status_code == 400
+    assert "texts and documents" in response.json()["message"]
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        pytest.param(
+            {"query": "q", "texts": []},
+            (400, {"error": "texts is empty; at least one is needed", "error_type": "Validation"}),
+            id="TEI",
+        ),
+        pytest.param(
+            WEAVIATE_BODY | {"documents": []},
+            (400, {"error": "documents is empty; at least one is needed"}),
+            id="Weaviate",
+        ),
+    ],
+)
+async def test_a_refusal_has_the_shape_that_the_client_reads(
+    body: dict[str, Any], expected: tuple[int, dict[str, Any]], client: httpx.AsyncClient
+) -> None:
+    response = await client.post("/rerank", json=body)
+    assert (response.status_code, response.json()) == expected
+
+
+async def test_an_overloaded_worker_tells_tei_clients_when_to_come_back(
+    client: httpx.AsyncClient, scorer: LengthScorer
+) -> None:
+    scorer.error = Overloaded("the queue is full", retry_after_s=2)
+    response = await client.post("/rerank", json=TEI_BODY)
+    assert (response.status_code, response.headers["retry-after"]) == (429, "2")
+    assert response.json()["error_type"] == "Overloaded"

@@ -1,0 +1,69 @@
+"""vLLM's score dialect: one text against others, scores in their order. No I/O."""
+
+import time
+import uuid
+
+from pydantic import ValidationError
+
+from reranker_worker.dialects import rerank
+from reranker_worker.dialects.calls import (
+    Bounds,
+    Dialect,
+    Incoming,
+    Reply,
+    ScoreCall,
+    Scored,
+    invalid_body,
+    json_reply,
+    revision_headers,
+)
+from reranker_worker.errors import InvalidRequest
+from reranker_worker.schemas import VllmScoreBody
+
+# Newer releases of vLLM name the two sides anew; clients of both are about.
+_SIDES = (("text_1", "text_2"), ("queries", "documents"))
+
+
+def parse(incoming: Incoming, bounds: Bounds) -> ScoreCall:
+    """Return the call that a body asks for."""
+    try:
+        body = VllmScoreBody.model_validate_json(incoming.body)
+    except ValidationError as error:
+        raise invalid_body(error) from error
+    names = next((names for names in _SIDES if all(getattr(body, name) is not None for name in names)), None)
+    if names is None:
+        raise InvalidRequest("body: text_1 and text_2 are needed, or queries and documents")
+    first, second = (_texts(getattr(body, name)) for name in names)
+    if len(first) != 1:
+        message = f"{names[0]} holds {len(first)} texts; one is needed, to be scored against all of {names[1]}"
+        raise InvalidRequest(message, param=names[0])
+    bounds.check(first[0], second, param=names[1])
+    return ScoreCall(
+        query=first[0],
+        documents=second,
+        model=body.model,
+        adapter=body.adapter,
+        raw_scores=body.raw,
+    )
+
+
+def render(_: ScoreCall, scored: Scored) -> Reply:
+    """Return the scores in the order of the texts."""
+    tokens = scored.result.tokens
+    places = sorted(scored.ranking, key=lambda place: place.index)
+    content = {
+        "id": f"score-{uuid.uuid4().hex}",
+        "object": "list",
+        "created": int(time.time()),
+        "model": scored.model,
+        "data": [{"index": place.index, "object": "score", "score": place.score} for place in places],
+        "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
+    }
+    return json_reply(200, content, revision_headers(scored.result))
+
+
+def _texts(side: str | list[str]) -> list[str]:
+    return [side] if isinstance(side, str) else side
+
+
+VLLM_SCORE = Dialect("vllm-score", parse, render, rerank.render_error)
