@@ -76,7 +76,7 @@ class HttpLimits(BaseSettings):
     max_body_bytes: Count = Field(default=16 << 20, description="Largest request body.")
     body_timeout_s: Seconds = Field(default=20, description="Time in which a request's body must arrive.")
     request_timeout_s: Seconds = Field(default=60, description="Time in which a request must be scored.")
-    max_documents: Count = Field(default=4096, description="Most documents of one request.")
+    max_documents: Count = Field(default=10_000, description="Most documents of one request.")
     max_characters: Count = Field(default=8_000_000, description="Most characters of one request's texts together.")
 
 

@@ -160,6 +160,17 @@ async def test_five_documents_do_not_wait_for_a_thousand(fresh: Engine) -> None:
     assert with_short == [1]
 
 
+async def test_ten_thousand_documents_are_scored_right_while_others_are_answered(fresh: Engine, bert: Path) -> None:
+    fresh.serve(Serving(fresh.load_model(bert, "r1", RAW)))
+    expected = reference_logits(bert, "web server", DOCUMENTS, None, max_length=128)
+    large = asyncio.create_task(fresh.score(ScoreRequest("web server", DOCUMENTS * 2000)))
+    await _until(lambda: fresh._backlog.pairs == 10_000)
+    small = await fresh.score(ScoreRequest("web server", DOCUMENTS))
+    assert not large.done()
+    assert small.scores == pytest.approx(expected, abs=1e-4)
+    assert (await large).scores == pytest.approx(expected * 2000, abs=1e-4)
+
+
 async def test_one_batch_holds_pairs_of_several_requests_up_to_the_token_limit(fresh: Engine) -> None:
     runner = ScriptedRunner(max_batch_tokens=1000)
     fresh.serve(Serving(_scripted(runner)))
