@@ -5,9 +5,8 @@ from dataclasses import dataclass
 import orjson
 from fastapi import APIRouter, Request, Response
 from prometheus_client.exposition import choose_encoder
-from pydantic import ValidationError
 
-from reranker_worker.dialects.calls import Bounds, Reply, invalid_body, json_reply
+from reranker_worker.dialects.calls import Bounds, Reply, json_object, json_reply, validated
 from reranker_worker.dialects.rerank import RERANK
 from reranker_worker.disconnects import unless_client_gone
 from reranker_worker.errors import RequestError
@@ -80,10 +79,7 @@ class InternalRoutes:
 
 
 def _trial(body: bytes, bounds: Bounds) -> TrialBody:
-    try:
-        trial = TrialBody.model_validate_json(body)
-    except ValidationError as error:
-        raise invalid_body(error) from error
+    trial = validated(TrialBody, json_object(body))
     bounds.check(trial.query, trial.documents, param="documents")
     return trial
 

@@ -62,11 +62,6 @@ class VllmScoreBody(_Body):
     adapter: _Id | None = None
     use_activation: bool | None = None
 
-    @property
-    def raw(self) -> bool:
-        """Return whether the model's own scores are wanted."""
-        return self.use_activation is False
-
 
 class TrialBody(_Body):
     """`POST /score` of the internal port: the operator tries a revision before clients may have it."""

@@ -1,7 +1,5 @@
 """The request and response shapes of existing clients: each a parser and renderers around one ScoreCall. No I/O."""
 
-import orjson
-
 from reranker_worker.dialects.calls import Dialect, Incoming
 from reranker_worker.dialects.rerank import RERANK
 from reranker_worker.dialects.sie import SIE
@@ -20,14 +18,9 @@ def dialect_of(path: str) -> Dialect:
 def rerank_dialect(incoming: Incoming) -> Dialect:
     """Return the dialect of a body that came to a rerank path, by the members that only it has.
 
-    Raises InvalidRequest where a body is of two dialects at once; one that is no JSON object is the parser's to refuse.
+    Raises InvalidRequest where a body is no JSON object or of two dialects at once.
     """
-    try:
-        body = orjson.loads(incoming.body)
-    except orjson.JSONDecodeError:
-        return RERANK
-    if not isinstance(body, dict):
-        return RERANK
+    body = incoming.content
     if "texts" in body and "documents" in body:
         raise InvalidRequest("body: holds texts and documents; send one of them")
     if "texts" in body:

@@ -3,10 +3,11 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property
+from typing import Any, TypeVar
 
 import orjson
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from reranker_worker.errors import InvalidRequest, RequestError, RetryableRequestError, ScoringFailed
 from reranker_worker.serving import ScoreResult
@@ -14,6 +15,8 @@ from reranker_worker.serving import ScoreResult
 JSON = "application/json"
 # On a response it says what scored it; on a request it pins what must.
 REVISION_HEADER = "x-reranker-revision"
+
+_Body = TypeVar("_Body", bound=BaseModel)
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,11 @@ class Incoming:
     path_model: str | None = None
     content_type: str = JSON
     accept: str = "*/*"
+
+    @cached_property
+    def content(self) -> dict[str, Any]:
+        """Return the JSON object that the body is, parsed once; raises InvalidRequest."""
+        return json_object(self.body)
 
 
 @dataclass(frozen=True)
@@ -129,7 +137,26 @@ def retry_headers(error: RequestError) -> dict[str, str]:
     return {}
 
 
-def invalid_body(error: ValidationError) -> InvalidRequest:
+def json_object(body: bytes) -> dict[str, Any]:
+    """Return the JSON object that a body is; raises InvalidRequest, without repeating any of it."""
+    try:
+        content = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise InvalidRequest(f"body: not JSON: {error.msg} at character {error.pos}") from error
+    if not isinstance(content, dict):
+        raise InvalidRequest("body: must be an object")
+    return content
+
+
+def validated(schema: type[_Body], content: object) -> _Body:
+    """Return a body's content as its schema has it; raises InvalidRequest."""
+    try:
+        return schema.model_validate(content)
+    except ValidationError as error:
+        raise _invalid(error) from error
+
+
+def _invalid(error: ValidationError) -> InvalidRequest:
     """Return the refusal for a body that doesn't fit the schema; it names the field and never repeats its value."""
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
     param = ".".join(str(step) for step in first["loc"])

@@ -4,8 +4,6 @@ import time
 import uuid
 from collections.abc import Sequence
 
-from pydantic import ValidationError
-
 from reranker_worker.dialects.calls import (
     Bounds,
     Dialect,
@@ -14,10 +12,10 @@ from reranker_worker.dialects.calls import (
     Reply,
     ScoreCall,
     Scored,
-    invalid_body,
     json_reply,
     retry_headers,
     revision_headers,
+    validated,
 )
 from reranker_worker.errors import InvalidRequest, RequestError
 from reranker_worker.schemas import DocumentObject, RerankBody
@@ -37,10 +35,7 @@ _ERROR_TYPES = {
 
 def parse(incoming: Incoming, bounds: Bounds) -> ScoreCall:
     """Return the call that a body asks for."""
-    try:
-        body = RerankBody.model_validate_json(incoming.body)
-    except ValidationError as error:
-        raise invalid_body(error) from error
+    body = validated(RerankBody, incoming.content)
     documents = [_text(document, body.rank_fields, index) for index, document in enumerate(body.documents)]
     bounds.check(body.query, documents, param="documents")
     return ScoreCall(

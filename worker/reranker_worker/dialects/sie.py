@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgpack
-from pydantic import ValidationError
 
 from reranker_worker.dialects.calls import (
     JSON,
@@ -14,10 +13,10 @@ from reranker_worker.dialects.calls import (
     Reply,
     ScoreCall,
     Scored,
-    invalid_body,
     json_reply,
     retry_headers,
     revision_headers,
+    validated,
 )
 from reranker_worker.errors import InvalidRequest, RequestError
 from reranker_worker.schemas import ScoreBody
@@ -91,12 +90,9 @@ def render_error(error: RequestError, message: str) -> Reply:
 
 
 def _body(incoming: Incoming) -> ScoreBody:
-    try:
-        if incoming.content_type.partition(";")[0].strip().lower() in _MSGPACK_TYPES:
-            return ScoreBody.model_validate(_unpacked(incoming.body))
-        return ScoreBody.model_validate_json(incoming.body)
-    except ValidationError as error:
-        raise invalid_body(error) from error
+    if incoming.content_type.partition(";")[0].strip().lower() in _MSGPACK_TYPES:
+        return validated(ScoreBody, _unpacked(incoming.body))
+    return validated(ScoreBody, incoming.content)
 
 
 def _unpacked(body: bytes) -> Any:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 
 import orjson
-from pydantic import ValidationError
 
 from reranker_worker.dialects.calls import (
     Bounds,
@@ -13,10 +12,10 @@ from reranker_worker.dialects.calls import (
     Reply,
     ScoreCall,
     Scored,
-    invalid_body,
     json_reply,
     retry_headers,
     revision_headers,
+    validated,
 )
 from reranker_worker.errors import RequestError
 from reranker_worker.schemas import TeiBody
@@ -35,10 +34,7 @@ _ERROR_TYPES: Mapping[str, str] = {
 
 def parse(incoming: Incoming, bounds: Bounds) -> ScoreCall:
     """Return the call that a body asks for."""
-    try:
-        body = TeiBody.model_validate_json(incoming.body)
-    except ValidationError as error:
-        raise invalid_body(error) from error
+    body = validated(TeiBody, incoming.content)
     bounds.check(body.query, body.texts, param="texts")
     return ScoreCall(
         query=body.query,

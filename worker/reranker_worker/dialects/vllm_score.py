@@ -3,8 +3,6 @@
 import time
 import uuid
 
-from pydantic import ValidationError
-
 from reranker_worker.dialects import rerank
 from reranker_worker.dialects.calls import (
     Bounds,
@@ -13,9 +11,9 @@ from reranker_worker.dialects.calls import (
     Reply,
     ScoreCall,
     Scored,
-    invalid_body,
     json_reply,
     revision_headers,
+    validated,
 )
 from reranker_worker.errors import InvalidRequest
 from reranker_worker.schemas import VllmScoreBody
@@ -26,10 +24,7 @@ _SIDES = (("text_1", "text_2"), ("queries", "documents"))
 
 def parse(incoming: Incoming, bounds: Bounds) -> ScoreCall:
     """Return the call that a body asks for."""
-    try:
-        body = VllmScoreBody.model_validate_json(incoming.body)
-    except ValidationError as error:
-        raise invalid_body(error) from error
+    body = validated(VllmScoreBody, incoming.content)
     names = next((names for names in _SIDES if all(getattr(body, name) is not None for name in names)), None)
     if names is None:
         raise InvalidRequest("body: text_1 and text_2 are needed, or queries and documents")
@@ -43,20 +38,21 @@ def parse(incoming: Incoming, bounds: Bounds) -> ScoreCall:
         documents=second,
         model=body.model,
         adapter=body.adapter,
-        raw_scores=body.raw,
+        raw_scores=body.use_activation is False,
     )
 
 
 def render(_: ScoreCall, scored: Scored) -> Reply:
     """Return the scores in the order of the texts."""
     tokens = scored.result.tokens
-    places = sorted(scored.ranking, key=lambda place: place.index)
     content = {
         "id": f"score-{uuid.uuid4().hex}",
         "object": "list",
         "created": int(time.time()),
         "model": scored.model,
-        "data": [{"index": place.index, "object": "score", "score": place.score} for place in places],
+        "data": [
+            {"index": index, "object": "score", "score": score} for index, score in enumerate(scored.result.scores)
+        ],
         "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
     }
     return json_reply(200, content, revision_headers(scored.result))

@@ -1,7 +1,5 @@
 """The dialect of Weaviate's reranker-transformers module: every document comes back, where it stood. No I/O."""
 
-from pydantic import ValidationError
-
 from reranker_worker.dialects.calls import (
     Bounds,
     Dialect,
@@ -9,10 +7,10 @@ from reranker_worker.dialects.calls import (
     Reply,
     ScoreCall,
     Scored,
-    invalid_body,
     json_reply,
     retry_headers,
     revision_headers,
+    validated,
 )
 from reranker_worker.errors import RequestError
 from reranker_worker.schemas import WeaviateBody
@@ -20,18 +18,15 @@ from reranker_worker.schemas import WeaviateBody
 
 def parse(incoming: Incoming, bounds: Bounds) -> ScoreCall:
     """Return the call that a body asks for."""
-    try:
-        body = WeaviateBody.model_validate_json(incoming.body)
-    except ValidationError as error:
-        raise invalid_body(error) from error
+    body = validated(WeaviateBody, incoming.content)
     bounds.check(body.query, body.documents, param="documents")
     return ScoreCall(query=body.query, documents=body.documents)
 
 
 def render(call: ScoreCall, scored: Scored) -> Reply:
     """Return the scores in the order of the documents: Weaviate sends chunks and ranks for itself."""
-    places = sorted(scored.ranking, key=lambda place: place.index)
-    scores = [{"document": call.documents[place.index], "score": place.score} for place in places]
+    pairs = zip(call.documents, scored.result.scores, strict=True)
+    scores = [{"document": document, "score": score} for document, score in pairs]
     return json_reply(200, {"scores": scores}, revision_headers(scored.result))
 
 
