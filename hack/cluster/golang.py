@@ -30,9 +30,9 @@ class GoProgram:
     main: Path | None = None  # our own main package, built against the module
 
     @property
-    def set(self) -> tuple[str, str]:
-        """Return what programs have in common that one command can build."""
-        return self.module, self.version
+    def build_key(self) -> tuple[str, str, str]:
+        """Return what programs have in common that one command can build: a module's version and linker flags."""
+        return self.module, self.version, linker_flags(self)
 
 
 def kubernetes_program(name: str) -> GoProgram:
@@ -99,7 +99,8 @@ def build_all(programs: Iterable[GoProgram]) -> dict[str, Path]:
     Those of one module are built by one command, which compiles what they share once.
     """
     wanted = {program.name: program for program in programs}
-    for _, group in groupby(sorted(wanted.values(), key=lambda program: program.set), key=lambda program: program.set):
+    in_order = sorted(wanted.values(), key=lambda program: program.build_key)
+    for _, group in groupby(in_order, key=lambda program: program.build_key):
         members = list(group)
         if all(program_path(program).exists() for program in members):
             continue
@@ -121,7 +122,7 @@ def _build_missing(programs: Sequence[GoProgram]) -> None:
     if shutil.which("go") is None:
         raise StepError(f"{names}: built from source, which needs Go 1.26 or later (https://go.dev/dl)")
     with (
-        step(f"{names} built", doing=f"building {names} {programs[0].version}"),
+        step(f"{names} built", doing=f"building {names} {programs[0].version}: minutes, the first time"),
         tempfile.TemporaryDirectory(dir=cache_home(), prefix=".go-") as name,
     ):
         _compile(programs, Path(name))
@@ -146,7 +147,7 @@ def _compile(programs: Sequence[GoProgram], folder: Path) -> None:
     else:
         module, mode = source, "-mod=readonly"
     argv = ["go", "build", mode, "-buildvcs=false", "-trimpath", "-ldflags", linker_flags(first)]
-    target = folder / first.name if first.package.startswith(".") else folder
+    target = folder / first.name if first.main else folder  # a command in a folder of its own is called after it
     run_logged(
         f"building {first.module}",
         [*argv, "-o", target, *(program.package for program in programs)],
