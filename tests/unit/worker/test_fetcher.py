@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,35 @@ def test_a_failed_artifact_is_told_and_fetched_once_its_source_is_there(
     eventually(lambda: phase(cache, "m-1") is ArtifactPhase.COMPLETE)
     artifact_folder(claim / "legal-1")
     eventually(lambda: phase(cache, "legal-1") is ArtifactPhase.COMPLETE)
+
+
+def test_what_failed_stays_failed_while_it_is_tried_again_and_when_the_manifest_changes(
+    tmp_path: Path, claim: Path, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[ArtifactPhase] = []
+    monkeypatch.setattr(
+        ArtifactCache, "tell", lambda _, of, progress: told.append(progress.phase) if of == source("legal-1") else None
+    )
+    cache = ArtifactCache(tmp_path / "cache", tmp_path / "run")
+    fetcher = Fetcher(ManifestFiles((path,), "t1"), "t1", cache, Origins(claim.parent, Hub()))
+
+    def failed(times: int) -> bool:
+        fetcher.tick()
+        return told.count(ArtifactPhase.FAILED) == times
+
+    for generation in (1, 2):
+        write_manifest(path, document(generation, adapters=[adapter("legal", "legal-1")]))
+        eventually(partial(failed, generation))
+    eventually(lambda: failed(3))  # by itself, a second later
+    assert told[told.index(ArtifactPhase.FAILED) :] == [ArtifactPhase.FAILED] * 3
+    artifact_folder(claim / "legal-1")
+    write_manifest(path, document(3, adapters=[adapter("legal", "legal-1")]))
+
+    def complete() -> bool:
+        fetcher.tick()
+        return told[-1] is ArtifactPhase.COMPLETE
+
+    eventually(complete)
 
 
 def test_pickled_weights_are_not_tried_again_until_the_manifest_changes(

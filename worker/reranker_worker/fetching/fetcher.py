@@ -71,8 +71,13 @@ class Fetcher:
             log.warning("manifest ignored", problem=reading.problem) if reading.problem else None
         if reading.effective is not self._followed:
             self._followed = reading.effective
-            self._setbacks.clear()  # an edit may be the repair: try again at once
+            self._retry_at_once(reading.effective)  # an edit may be the repair
             log.info("following manifest", generation=reading.effective.generation if reading.effective else None)
+
+    def _retry_at_once(self, manifest: Manifest | None) -> None:
+        wanted = wanted_sources(manifest, self.template) if manifest is not None else ()
+        again = Setback(failures=0, retry_at_s=time.monotonic())
+        self._setbacks = {source: again for source in wanted if source in self._setbacks}
 
     def _turn(self, manifest: Manifest) -> Turn:
         wanted = wanted_sources(manifest, self.template)
@@ -96,13 +101,16 @@ class Fetcher:
             transfer = Transfer()
             result = self._pool.submit(fetch_artifact, source, self.cache, self.origins, transfer)
             self._running[source] = _Download(transfer, result)
-            self._tell(source, Progress(ArtifactPhase.DOWNLOADING))
+            if source not in self._setbacks:
+                self._tell(source, Progress(ArtifactPhase.DOWNLOADING))
 
     def _take_in(self, source: Source, download: _Download) -> None:
         if not download.result.done():
-            done_bytes = self.cache.partial_bytes(source)
             total_bytes = download.transfer.total_bytes
-            self._tell(source, Progress(ArtifactPhase.DOWNLOADING, bytes=done_bytes, total_bytes=total_bytes))
+            # What failed stays failed until its source answers: that it is tried again is no news to anyone.
+            if total_bytes or source not in self._setbacks:
+                done_bytes = self.cache.partial_bytes(source)
+                self._tell(source, Progress(ArtifactPhase.DOWNLOADING, bytes=done_bytes, total_bytes=total_bytes))
             return
         del self._running[source]
         match download.result.exception():
@@ -126,6 +134,7 @@ class Fetcher:
 
     def _succeeded(self, source: Source, completion: Completion) -> None:
         self._complete.add(source)
+        self._setbacks.pop(source, None)
         size = sum(file.size for file in completion.files.values())
         self._tell(source, Progress(ArtifactPhase.COMPLETE, bytes=size, total_bytes=size))
         log.info("artifact complete", uri=source.uri, digest=completion.digest, bytes=size)
