@@ -3,19 +3,21 @@
 import json
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 from hack.cluster.progress import StepError, say, step
-from hack.demo import cluster, history, manifests, questions, serving
-from hack.demo.history import Request
-from hack.demo.kubectl import Kubectl, Pod
-from hack.demo.manifests import LOAD, NAMESPACE
-from hack.demo.models import REPOSITORY, Artifact
-from hack.demo.preparation import Prepared, prepare
+from hack.demo import history, manifests, models, questions, serving
+from hack.demo.manifests import NAMESPACE
 from hack.demo.questions import Question
 from hack.demo.serving import MODEL, RESOURCE
-from hack.demo.traffic import Seen, Traffic, probe, traffic
 from hack.images.delivery import load
+from hack.stage import cluster
+from hack.stage.claims import Artifact, fill_claim
+from hack.stage.history import Request
+from hack.stage.kubectl import Kubectl, Pod
+from hack.stage.objects import LOAD, SCRIPTS_PATH
+from hack.stage.preparation import Prepared, prepare
+from hack.stage.serving import REPOSITORY, install_operator, save_diagnosis, start_load_pod, wait_ready
+from hack.stage.traffic import Seen, Traffic, probe, traffic
 
 OUTPUT = REPOSITORY / "build" / "demo"
 QUESTIONS = REPOSITORY / "examples" / "debian-search" / "queries.json"
@@ -30,19 +32,19 @@ def up(rate: float = RATE) -> int:
     """Run the demo; return the exit status."""
     OUTPUT.mkdir(parents=True, exist_ok=True)
     kind = cluster.chosen()
-    prepared = prepare(kind)
+    prepared = prepare(kind, NAMESPACE, models.artifacts)
     try:
         return _run(prepared, kind, rate)
     except StepError:
         log = OUTPUT / "diagnosis.log"
-        serving.save_diagnosis(prepared.kubectl, log)
+        save_diagnosis(prepared.kubectl, log)
         say(f"what the cluster looked like when this failed: {log}")
         raise
 
 
 def down() -> int:
     """Remove what `up` made."""
-    cluster.disconnect(cluster.chosen())
+    cluster.disconnect(cluster.chosen(), NAMESPACE)
     return 0
 
 
@@ -52,10 +54,10 @@ def _run(prepared: Prepared, kind: str, rate: float) -> int:
     load(prepared.operator_image)
     load(prepared.worker_image)
     asked = questions.parse(QUESTIONS.read_text())
-    serving.install_operator(kubectl, operator_image, worker_image)
-    serving.fill_claim(kubectl, worker_image, list(artifacts.values()))
+    install_operator(kubectl, operator_image, worker_image)
+    fill_claim(kubectl, worker_image, list(artifacts.values()))
     serving.apply_model(kubectl)
-    _start_load_pod(kubectl, operator_image, asked)
+    start_load_pod(kubectl, operator_image, questions.load_bodies(asked))
     _show_ranking(kubectl, asked)
     with traffic(kubectl, URL, rate, OUTPUT) as sent:
         sent.order("phase before")
@@ -68,20 +70,9 @@ def _run(prepared: Prepared, kind: str, rate: float) -> int:
     return int(any(request.failed for request in requests))
 
 
-def _start_load_pod(kubectl: Kubectl, image: str, asked: Sequence[Question]) -> None:
-    script = Path(__file__).with_name("load.py").read_text()
-    with step("the pod that sends the load is ready"):
-        kubectl.remove(f"pod/{LOAD}")  # one that was there holds the former script
-        kubectl.apply(
-            manifests.scripts({"load.py": script, "bodies.jsonl": questions.load_bodies(asked)}),
-            manifests.load_pod(image),
-        )
-        kubectl.wait("Ready", f"pod/{LOAD}", serving.READY_S)
-
-
 def _show_ranking(kubectl: Kubectl, asked: Sequence[Question]) -> None:
     """Ask all questions through the Service; show one ranking, and the quality over all of them."""
-    script = f"{manifests.SCRIPTS_PATH}/load.py"
+    script = f"{SCRIPTS_PATH}/load.py"
     with step(f"{len(asked)} questions with {len(asked[0].candidates)} documents each are ranked"):
         lines = "".join(json.dumps(question.body) + "\n" for question in asked)
         rows = [
@@ -114,9 +105,9 @@ def _add_adapter(kubectl: Kubectl, sent: Traffic, artifact: Artifact, rate: floa
         seconds = time.monotonic() - began
     _same_pods(before, kubectl.pods(MODEL))
     say(f"adapter {ADAPTER} scores on every replica, {seconds:.1f} s after kubectl patch; no pod was replaced")
-    serving.wait_ready(kubectl)
+    wait_ready(kubectl, RESOURCE)
     sent.order("phase with adapter")
-    sent.order(f"adapter {ADAPTER}")
+    sent.order(f"adapters {ADAPTER}")
     sent.more(int(CALM_S * rate))
     return seconds
 
@@ -134,7 +125,7 @@ def _swap_revision(kubectl: Kubectl, sent: Traffic, artifact: Artifact, rate: fl
     began = time.monotonic()
     with step("the new revision is Ready", doing=f"swapping {old} for {artifact.name}"):
         kubectl.patch(RESOURCE, manifests.source_patch(artifact.name, artifact.digest))
-        serving.wait_ready(kubectl)
+        wait_ready(kubectl, RESOURCE)
     ready = time.monotonic()
     new = serving.serving_revision(kubectl)
     calm = int(CALM_S * rate)

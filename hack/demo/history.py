@@ -1,38 +1,8 @@
-"""The load's history as plain data, and the tables that tell it. No I/O."""
+"""The tables that tell the demo's history. No I/O."""
 
-import json
-import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 
-
-@dataclass(frozen=True)
-class Request:
-    """One request of the load as it went."""
-
-    phase: str
-    latency_s: float
-    status: int
-    revision: str
-    adapter: str
-    error: str
-
-    @classmethod
-    def parse(cls, line: str) -> "Request":
-        """Read a line that `load.py` printed."""
-        row = json.loads(line)
-        return cls(*(row[name] for name in ("phase", "latency_s", "status", "revision", "adapter", "error")))
-
-    @property
-    def failed(self) -> bool:
-        """Tell whether the client got no scores."""
-        return bool(self.error)
-
-
-def percentile(values: Sequence[float], share: float) -> float:
-    """Return the smallest value that at least `share` of the values don't exceed; NaN of no values."""
-    ordered = sorted(values)
-    return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else math.nan
+from hack.stage.history import Request, milliseconds, percentile
 
 
 def answered_by(request: Request) -> tuple[str, str]:
@@ -57,11 +27,6 @@ def table(requests: Iterable[Request], names: Sequence[str], group: Callable[[Re
         median, slow = (milliseconds(percentile(latencies, share)) for share in (0.5, 0.99))
         rows.append([*key, str(len(members)), str(failed), median, slow])
     return aligned(rows, left=len(names))
-
-
-def milliseconds(seconds: float) -> str:
-    """Return a latency as a table shows it."""
-    return "-" if math.isnan(seconds) else f"{seconds * 1000:.0f} ms"
 
 
 def aligned(rows: Sequence[Sequence[str]], left: int) -> str:

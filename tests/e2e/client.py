@@ -4,8 +4,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from tests.e2e.artifacts import DOCUMENTS, QUERY
 from tests.e2e.kube import Kube, Object
+from tests.fixtures.known_models import DOCUMENTS, QUERY
 
 POD = "client"
 

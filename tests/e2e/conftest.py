@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e import artifacts, client
+from tests.e2e import client
 from tests.e2e.fleet import OPERATOR, SYSTEM_NAMESPACE, Fleet
 from tests.e2e.kube import Kube
+from tests.fixtures import known_models
 
 ROOT = Path(__file__).parents[2]
 NAMESPACE = "e2e"
@@ -64,7 +65,7 @@ def installed(kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory) -> Fle
         client.pod(images["operator"]),
     )
     kube("wait", "pod", client.POD, "--for=condition=Ready", "--timeout=120s")
-    written = artifacts.write(tmp_path_factory.mktemp("artifacts"))
+    written = known_models.write(tmp_path_factory.mktemp("artifacts"))
     copy_into_claim(kube, written.folder)
     return Fleet(kube, Kube(kubeconfig, SYSTEM_NAMESPACE), client.Client(kube), written)
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.artifacts import Artifacts
 from tests.e2e.client import Client, Reply
 from tests.e2e.kube import Kube, Object, eventually
+from tests.fixtures.known_models import Artifacts
 
 SYSTEM_NAMESPACE = "reranker-system"
 OPERATOR = "reranker-operator"

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.artifacts import DOCUMENTS, QUERY
 from tests.e2e.client import POD
 from tests.e2e.fleet import Fleet, Model
+from tests.fixtures.known_models import DOCUMENTS, QUERY
 
-SCRIPT = Path(__file__).parents[2] / "hack" / "demo" / "load.py"
+SCRIPT = Path(__file__).parents[2] / "hack" / "stage" / "load.py"
 WARM_UP_REQUESTS = 20
 
 
@@ -50,7 +50,7 @@ def load(fleet: Fleet, model: Model, *, rate: float = 20, adapter: str = "") -> 
     fleet.kube("exec", "-i", POD, "-c", POD, "--", "sh", "-c", "cat > /load/load.py", stdin=SCRIPT.read_text())
     fleet.kube("exec", "-i", POD, "-c", POD, "--", "sh", "-c", "cat > /load/bodies.jsonl", stdin=body)
     url = f"http://{model.name}:8080/v1/rerank"
-    orders = f"adapter {adapter}\n" if adapter else ""
+    orders = f"adapters {adapter}\n" if adapter else ""
     # The load ends when its orders do: with the file `end`, whoever is there to close a pipe.
     start = (
         f"rm -f /load/end /load/history; (printf '{orders}'; while [ ! -e /load/end ]; do sleep 0.1; done) | "

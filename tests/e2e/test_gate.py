@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from tests.e2e.artifacts import DOCUMENTS, QUERY
 from tests.e2e.fleet import Fleet, Model
 from tests.e2e.kube import Object, condition, eventually
 from tests.e2e.load import load
+from tests.fixtures.known_models import DOCUMENTS, QUERY
 
 pytestmark = pytest.mark.e2e
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from tests.e2e.artifacts import HUB_MODEL, HUB_REPOSITORY, HUB_REVISION
 from tests.e2e.fleet import Fleet
 from tests.e2e.kube import condition, eventually
+from tests.fixtures.known_models import HUB_MODEL, HUB_REPOSITORY, HUB_REVISION
 
 pytestmark = pytest.mark.e2e
 

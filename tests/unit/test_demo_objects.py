@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 from hack.cluster.progress import StepError
-from hack.demo import cluster, demo, manifests, models, questions, serving
-from hack.demo.models import Artifact
+from hack.demo import demo, manifests, models, questions
+from hack.stage import claims, cluster, objects, serving
+from hack.stage.claims import Artifact
 
 
 @pytest.mark.parametrize(
-    "pod", [manifests.loader_pod("worker:1"), manifests.load_pod("operator:1")], ids=["loader", "load"]
+    "pod", [objects.loader_pod("worker:1"), objects.load_pod("operator:1")], ids=["loader", "load"]
 )
 def test_pods_fit_restricted_pod_security(pod: dict[str, Any]) -> None:
     spec = pod["spec"]
@@ -27,7 +28,7 @@ def test_pods_fit_restricted_pod_security(pod: dict[str, Any]) -> None:
 
 
 def test_a_pod_mounts_each_of_its_volumes_once() -> None:
-    for pod in (manifests.loader_pod("w"), manifests.load_pod("o")):
+    for pod in (objects.loader_pod("w"), objects.load_pod("o")):
         mounts = [mount["name"] for mount in pod["spec"]["containers"][0]["volumeMounts"]]
         assert mounts == [volume["name"] for volume in pod["spec"]["volumes"]]
 
@@ -74,7 +75,7 @@ def test_an_image_becomes_the_chart_s_values(reference: str, repository: str, re
 def test_the_archive_holds_each_folder_readable_by_any_user(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     (tmp_path / "config.json").chmod(0o600)
-    content = serving.archive([Artifact("one", tmp_path, "sha256:0"), Artifact("two", tmp_path, "sha256:1")])
+    content = claims.archive([Artifact("one", tmp_path, "sha256:0"), Artifact("two", tmp_path, "sha256:1")])
     with tarfile.open(fileobj=io.BytesIO(content)) as tar:
         assert [(entry.name, entry.mode) for entry in tar] == [("one/config.json", 0o644), ("two/config.json", 0o644)]
 

@@ -7,22 +7,25 @@ from pathlib import Path
 import pytest
 
 from hack.demo import history, questions
-from hack.demo.history import Request
 from hack.demo.questions import Candidate, Question
+from hack.stage.history import Request, percentile
 
 
 def request(
     phase: str = "before", latency_s: float = 0.1, revision: str = "m-1", adapter: str = "", error: str = ""
 ) -> Request:
-    return Request(phase, latency_s, 0 if error else 200, "" if error else revision, adapter, error)
+    status, revision = (0, "") if error else (200, revision)
+    return Request(0.0, phase, "", latency_s, status, revision, adapter, error, ())
 
 
 def test_a_line_of_the_load_is_read() -> None:
     line = (
-        '{"time":1.5,"phase":"after","connection":"kept","latency_s":0.25,"documents":5,"status":200,'
-        '"revision":"m-1","adapter":"a-2","error":""}'
+        '{"time":1.5,"phase":"after","connection":"kept","asked":"a","latency_s":0.25,"documents":2,"status":200,'
+        '"revision":"m-1","adapter":"a-2","error":"","scores":[0.5,0.25]}'
     )
-    assert Request.parse(line) == Request("after", 0.25, 200, "m-1", "a-2", "")
+    read = Request.parse(line)
+    assert read == Request(1.5, "after", "a", 0.25, 200, "m-1", "a-2", "", (0.5, 0.25))
+    assert read.done == 1.75
 
 
 @pytest.mark.parametrize(
@@ -37,11 +40,11 @@ def test_a_line_of_the_load_is_read() -> None:
 def test_a_percentile_is_the_smallest_value_that_covers_its_share(
     values: list[float], share: float, expected: float
 ) -> None:
-    assert history.percentile(values, share) == expected
+    assert percentile(values, share) == expected
 
 
 def test_a_percentile_of_nothing_is_no_number() -> None:
-    assert math.isnan(history.percentile([], 0.5))
+    assert math.isnan(percentile([], 0.5))
 
 
 def test_the_table_groups_by_revision_and_adapter_in_order_of_appearance() -> None:

@@ -10,9 +10,9 @@ from subprocess import Popen
 from typing import IO
 
 from hack.cluster.progress import StepError, tail
-from hack.demo.history import Request
-from hack.demo.kubectl import Kubectl
-from hack.demo.manifests import LOAD, SCRIPTS_PATH
+from hack.stage.history import Request
+from hack.stage.kubectl import Kubectl
+from hack.stage.objects import LOAD, SCRIPTS_PATH
 
 LONGEST_S = 900  # the load ends by itself after this long, should the driver be gone
 WAIT_S = 60.0
@@ -50,7 +50,7 @@ class Traffic:
             self._news.notify_all()
 
     def order(self, line: str) -> None:
-        """Tell the load what to do from now on: `phase NAME` or `adapter NAME`."""
+        """Tell the load what to do from now on: `phase NAME` or `adapters [NAME…]`."""
         assert self._process.stdin is not None
         self._process.stdin.write(line + "\n")
         self._process.stdin.flush()
@@ -86,10 +86,12 @@ class Traffic:
 
 
 @contextlib.contextmanager
-def traffic(kubectl: Kubectl, url: str, rate: float, folder: Path) -> Iterator[Traffic]:
+def traffic(
+    kubectl: Kubectl, url: str, rate: float, folder: Path, *, longest_s: float = LONGEST_S
+) -> Iterator[Traffic]:
     """Run the load for a block, with its history and log in a folder."""
     log = folder / "load.log"
-    command = ("load", f"--url={url}", f"--rate={rate}", f"--longest={LONGEST_S}", BODIES)
+    command = ("load", f"--url={url}", f"--rate={rate}", f"--longest={longest_s}", BODIES)
     with kubectl.running(*PYTHON, *command, log=log) as process:
         running = Traffic(process, folder / "history.jsonl", log)
         try:

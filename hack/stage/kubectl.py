@@ -1,4 +1,4 @@
-"""kubectl as the demo uses it: commands with their output, objects in and out."""
+"""kubectl with its commands' output, and objects in and out."""
 
 import contextlib
 import json
@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from hack.cluster.progress import output_of
-from hack.demo.manifests import NAMESPACE, Object
+from hack.stage.objects import Object
 
 
 @dataclass(frozen=True)
 class Pod:
-    """What the demo looks at in a worker pod."""
+    """What is looked at in a worker pod."""
 
     name: str
     uid: str
@@ -24,10 +24,11 @@ class Pod:
 
 @dataclass(frozen=True)
 class Kubectl:
-    """kubectl for one cluster; without a kubeconfig the current context is used."""
+    """kubectl for a namespace of one cluster; without a kubeconfig the current context is used."""
 
     program: Path
     kubeconfig: Path | None
+    namespace: str
 
     @property
     def environment(self) -> dict[str, str]:
@@ -35,7 +36,7 @@ class Kubectl:
         return dict(os.environ) | ({"KUBECONFIG": str(self.kubeconfig)} if self.kubeconfig else {})
 
     def __call__(self, *arguments: str, text: str = "") -> str:
-        """Run a command in the demo's namespace and return what it prints."""
+        """Run a command in the namespace and return what it prints."""
         what = f"kubectl {' '.join(arguments[:3])}"
         return output_of(what, self.argv(*arguments), env=self.environment, text=text)
 
@@ -94,4 +95,4 @@ class Kubectl:
 
     def argv(self, *arguments: str) -> list[str]:
         """Return a command line; an argument that names another namespace wins."""
-        return [str(self.program), f"--namespace={NAMESPACE}", *arguments]
+        return [str(self.program), f"--namespace={self.namespace}", *arguments]

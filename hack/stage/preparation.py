@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from hack.cluster.progress import StepError, say, step
-from hack.demo import cluster, models
-from hack.demo.kubectl import Kubectl
-from hack.demo.models import Artifact
 from hack.images.delivery import Image, build, images
+from hack.stage import cluster
+from hack.stage.claims import Artifact
+from hack.stage.kubectl import Kubectl
 
 T = TypeVar("T")
 
@@ -24,16 +24,16 @@ class Prepared:
     artifacts: dict[str, Artifact]
 
 
-def prepare(kind: str) -> Prepared:
+def prepare(kind: str, namespace: str, assemble: Callable[[], Sequence[Artifact]]) -> Prepared:
     """Prepare everything at once, since one part downloads while another compiles.
 
     An error is said at once and raised when the other parts have ended; a second run goes on with what they made.
     """
     operator_image, worker_image = images(["operator", "worker"])
     with ThreadPoolExecutor() as pool:
-        connected = _submit(pool, lambda: cluster.connect(kind))
+        connected = _submit(pool, lambda: cluster.connect(kind, namespace))
         built = _submit(pool, lambda: _build([operator_image, worker_image]))
-        assembled = _submit(pool, _assemble)
+        assembled = _submit(pool, lambda: _assembled(assemble))
     built.result()
     return Prepared(connected.result(), operator_image, worker_image, assembled.result())
 
@@ -54,6 +54,6 @@ def _build(wanted: Sequence[Image]) -> None:
         build(image)
 
 
-def _assemble() -> dict[str, Artifact]:
+def _assembled(assemble: Callable[[], Sequence[Artifact]]) -> dict[str, Artifact]:
     with step("model folders are assembled"):
-        return {artifact.name: artifact for artifact in models.artifacts()}
+        return {artifact.name: artifact for artifact in assemble()}

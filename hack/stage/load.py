@@ -10,7 +10,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,15 +20,15 @@ import aiohttp
 TIMEOUT = aiohttp.ClientTimeout(total=30)
 KEPT_CONNECTIONS = 6  # each one sticks to a pod, since kube-proxy balances connections, not requests
 PROBE_PERIOD_S = 0.02
-ADAPTER_EVERY = 3  # once an adapter is named, every third request asks for it
+ADAPTER_EVERY = 3  # once adapters are named, every third request asks for one of them, in turn
 
 
 @dataclass
 class Orders:
-    """What the driver told on standard input, line by line: `phase NAME`, `adapter NAME`; its end ends the load."""
+    """What the driver told on standard input, line by line: `phase NAME`, `adapters [NAME…]`; its end ends the load."""
 
     phase: str = "start"
-    adapter: str = ""
+    adapters: tuple[str, ...] = ()
 
     async def follow(self) -> None:
         """Take orders until standard input ends."""
@@ -40,10 +40,10 @@ class Orders:
         word, _, value = line.strip().partition(" ")
         if word == "phase":
             self.phase = value
-        elif word == "adapter":
-            self.adapter = value
+        elif word == "adapters":
+            self.adapters = tuple(value.split())
         else:
-            raise ValueError(f"order {word!r} isn't known: phase NAME or adapter NAME")
+            raise ValueError(f"order {word!r} isn't known: phase NAME or adapters [NAME...]")
 
 
 async def lines_of_stdin() -> AsyncIterator[str]:
@@ -136,13 +136,20 @@ async def _done_before(task: asyncio.Task[None], due: float) -> bool:
 
 
 async def _one(session: aiohttp.ClientSession, url: str, body: dict[str, Any], number: int, orders: Orders) -> None:
-    adapter = orders.adapter if number % ADAPTER_EVERY == 0 else ""
-    about = {"time": time.time(), "phase": orders.phase, "connection": "kept" if number % 2 else "new"}
+    adapter = asked(number, orders.adapters)
+    connection = "kept" if number % 2 else "new"
+    about = {"time": time.time(), "phase": orders.phase, "connection": connection, "asked": adapter}
     began = time.monotonic()
     row = await ask(session, url, body | ({"adapter": adapter} if adapter else {}))
     answer = row.pop("answer", None)
     row["scores"] = [] if row["error"] else scores(answer)
     emit(about | {"latency_s": round(time.monotonic() - began, 6), "documents": len(body["documents"])} | row)
+
+
+def asked(number: int, adapters: Sequence[str]) -> str:
+    """Return the adapter that a request asks for, if any: each in turn, on a new connection and on a kept one."""
+    turn, rest = divmod(number, ADAPTER_EVERY)
+    return "" if rest or not adapters else adapters[turn // 2 % len(adapters)]
 
 
 async def probe(pods: list[str], adapter: str, longest_s: float, body: dict[str, Any]) -> None:

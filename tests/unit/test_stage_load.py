@@ -15,12 +15,12 @@ import pytest
 from aiohttp import web
 
 from hack.cluster.progress import StepError
-from hack.demo import traffic as traffic_module
-from hack.demo.kubectl import Kubectl
-from hack.demo.load import Orders, fault
-from hack.demo.traffic import Seen, probe, traffic
+from hack.stage import traffic as traffic_module
+from hack.stage.kubectl import Kubectl
+from hack.stage.load import Orders, asked, fault
+from hack.stage.traffic import Seen, probe, traffic
 
-SCRIPT = Path("hack/demo/load.py").absolute()
+SCRIPT = Path("hack/stage/load.py").absolute()
 TWO = [{"index": 1, "relevance_score": 0.5}, {"index": 0, "relevance_score": 0.25}]
 
 
@@ -46,10 +46,27 @@ def test_only_finite_scores_of_all_documents_are_an_answer(status: int, answer: 
 def test_an_order_that_is_not_known_is_an_error() -> None:
     orders = Orders()
     orders.take("phase revision swap\n")
-    orders.take("adapter legal\n")
-    assert (orders.phase, orders.adapter) == ("revision swap", "legal")
+    orders.take("adapters legal news\n")
+    assert (orders.phase, orders.adapters) == ("revision swap", ("legal", "news"))
+    orders.take("adapters\n")
+    assert orders.adapters == ()
     with pytest.raises(ValueError, match="'stop' isn't known"):
         orders.take("stop\n")
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        pytest.param((), {""}, id="none"),
+        pytest.param(("a",), {"", "a"}, id="one"),
+        pytest.param(("a", "b"), {"", "a", "b"}, id="two"),
+    ],
+)
+def test_adapters_are_asked_for_in_turn_on_new_and_on_kept_connections(
+    names: tuple[str, ...], expected: set[str]
+) -> None:
+    for parity in (0, 1):
+        assert {asked(number, names) for number in range(parity, 48, 2)} == expected
 
 
 @dataclass
@@ -194,7 +211,7 @@ def kubectl_of_this_machine(folder: Path) -> Kubectl:
     program = folder / "kubectl"
     program.write_text('#!/bin/sh\nwhile [ "$1" != -- ]; do shift; done\nshift\nexec "$@"\n')
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
-    return Kubectl(program, None)
+    return Kubectl(program, None, "load")
 
 
 @pytest.fixture
@@ -213,7 +230,7 @@ async def test_orders_reach_the_load_and_its_lines_the_history(kubectl: Kubectl,
             sent.order("phase plain")
             sent.more(10)
             sent.order("phase adapted")
-            sent.order("adapter legal")
+            sent.order("adapters legal")
             sent.wait_for("adapted answers", lambda seen: sum(one.request.adapter == "legal-1" for one in seen) >= 3)
             sent.end()
         return sent.seen

@@ -1,4 +1,4 @@
-"""Which cluster the demo runs on: the local one, one that is there already, or kind's."""
+"""Which cluster is used: the local one, one that is there already, or kind's."""
 
 import os
 import shutil
@@ -8,13 +8,12 @@ from hack.cluster import golang, lifecycle
 from hack.cluster.cluster import Cluster, existing
 from hack.cluster.paths import state_home
 from hack.cluster.progress import StepError, output_of, step
-from hack.demo.kubectl import Kubectl
-from hack.demo.manifests import NAMESPACE
+from hack.stage.kubectl import Kubectl
 
 OPERATOR_NAMESPACE = "reranker-system"
 RELEASE = "reranker-operator"
 CRD = "rerankermodels.reranker.dev"
-KIND_CLUSTER = "reranker-demo"  # the demo's own; the variable KIND_CLUSTER names one that is there
+KIND_CLUSTER = "reranker-demo"  # our own; the variable KIND_CLUSTER names one that is there
 LOCAL = Cluster("local")
 
 
@@ -26,20 +25,20 @@ def chosen() -> str:
     return kind
 
 
-def connect(kind: str) -> Kubectl:
-    """Bring the cluster up where that is the demo's to do, and return kubectl for it."""
+def connect(kind: str, namespace: str) -> Kubectl:
+    """Bring the cluster up unless it is the user's own, and return kubectl for a namespace of it."""
     kubeconfig = None
     if kind == "local":
         kubeconfig = lifecycle.up(LOCAL)
     elif kind == "kind":
         kubeconfig = _kind_up()
-    kubectl = Kubectl(golang.find_or_build(golang.KUBECTL), kubeconfig)
+    kubectl = Kubectl(golang.find_or_build(golang.KUBECTL), kubeconfig, namespace)
     kubectl("version")
     return kubectl
 
 
-def disconnect(kind: str) -> None:
-    """Remove all that the demo made: a cluster that it started, or its objects in one that was there."""
+def disconnect(kind: str, namespace: str) -> None:
+    """Remove all that was made: a cluster that was started, or the objects in one that was there."""
     match kind:
         case "local":
             lifecycle.down(existing(LOCAL.name) or LOCAL)
@@ -47,20 +46,20 @@ def disconnect(kind: str) -> None:
             if _kind_name() == KIND_CLUSTER:
                 output_of("kind delete cluster", [_kind(), "delete", "cluster", f"--name={KIND_CLUSTER}"])
             else:
-                _remove_objects(Kubectl(golang.find_or_build(golang.KUBECTL), _kind_kubeconfig()))
+                _remove_objects(Kubectl(golang.find_or_build(golang.KUBECTL), _kind_kubeconfig(), namespace))
         case _:
-            _remove_objects(Kubectl(golang.find_or_build(golang.KUBECTL), None))
+            _remove_objects(Kubectl(golang.find_or_build(golang.KUBECTL), None, namespace))
 
 
 def _remove_objects(kubectl: Kubectl) -> None:
-    with step(f"namespace {NAMESPACE} is gone"):
-        kubectl.remove(f"namespace/{NAMESPACE}")
+    with step(f"namespace {kubectl.namespace} is gone"):
+        kubectl.remove(f"namespace/{kubectl.namespace}")
     with step(f"release {RELEASE} is gone"):
         helm = golang.find_or_build(golang.HELM)
         uninstall = ["uninstall", RELEASE, "--ignore-not-found", "--wait", f"--namespace={OPERATOR_NAMESPACE}"]
         output_of("helm uninstall", [helm, *uninstall], env=kubectl.environment)
         kubectl.remove(f"namespace/{OPERATOR_NAMESPACE}")
-    # Deleting the CRD deletes every model, so it stays where there are models that aren't the demo's.
+    # Deleting the CRD deletes every model, so it stays where there are models that aren't ours.
     if kubectl("get", "crd", "--output=name").find(CRD) >= 0 and not kubectl.get(CRD, "--all-namespaces")["items"]:
         kubectl.remove(f"crd/{CRD}")
 
