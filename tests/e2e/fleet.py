@@ -1,14 +1,12 @@
 """The system under test on a node: its operator, its models, and a client among them."""
 
 import json
-import os
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from hack.stage.processes import kill, processes_of
 from tests.e2e.client import Client, Reply
 from tests.e2e.kube import Kube, Object, eventually
 from tests.fixtures.known_models import Artifacts
@@ -66,8 +64,7 @@ class Model:
     def kill_servers(self) -> None:
         """SIGKILL each pod's scoring process, from the node: inside its container process 1 can't be killed."""
         for uid in self.pod_uids():
-            for process in _processes_of(uid, command="serve"):
-                os.kill(process, signal.SIGKILL)
+            kill(processes_of(uid, command="serve"))
 
 
 @dataclass(frozen=True)
@@ -94,6 +91,13 @@ class Fleet:
         change = {"status": {"capacity": {name: str(amount)}}}
         self.kube("patch", node, "--subresource=status", "--type=merge", "-p", json.dumps(change))
 
+    def kill_operator(self) -> None:
+        """SIGKILL the operator, and take its pod away so that no back-off delays the next one."""
+        selector = f"app.kubernetes.io/name={OPERATOR}"
+        for pod in self.system.items("pod", selector):
+            kill(processes_of(pod["metadata"]["uid"]))
+        self.system("delete", "pod", "-l", selector, "--grace-period=0", "--force", "--wait=false")
+
     @contextmanager
     def operator_down(self) -> Iterator[None]:
         """Scale the operator to nothing, and back at the end."""
@@ -119,17 +123,3 @@ def resource(name: str, uri: str, **spec: Any) -> Object:
             **spec,
         },
     }
-
-
-def _processes_of(pod_uid: str, command: str) -> list[int]:
-    """Return the ids of the processes in a pod's containers that have `command` as an argument."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            arguments = (folder / "cmdline").read_text().split("\0")
-            groups = (folder / "cgroup").read_text()
-        except (FileNotFoundError, ProcessLookupError):
-            continue  # it ended while we looked
-        if command in arguments and pod_uid in groups:
-            found.append(int(folder.name))
-    return found

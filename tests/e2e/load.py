@@ -41,12 +41,20 @@ class History:
 
 
 @contextmanager
-def load(fleet: Fleet, model: Model, *, rate: float = 20, adapter: str = "") -> Iterator[History]:
+def load(
+    fleet: Fleet,
+    model: Model,
+    *,
+    rate: float = 20,
+    adapter: str = "",
+    documents: Sequence[str] = DOCUMENTS,
+    warm_up: int = WARM_UP_REQUESTS,
+) -> Iterator[History]:
     """Send requests for the length of the block, on kept and new connections; the history is complete after it.
 
     The load runs in the client pod and writes there, so it goes on while the API server doesn't.
     """
-    body = json.dumps({"query": QUERY, "documents": list(DOCUMENTS)})
+    body = json.dumps({"query": QUERY, "documents": list(documents)})
     fleet.kube("exec", "-i", POD, "-c", POD, "--", "sh", "-c", "cat > /load/load.py", stdin=SCRIPT.read_text())
     fleet.kube("exec", "-i", POD, "-c", POD, "--", "sh", "-c", "cat > /load/bodies.jsonl", stdin=body)
     url = f"http://{model.name}:8080/v1/rerank"
@@ -59,7 +67,7 @@ def load(fleet: Fleet, model: Model, *, rate: float = 20, adapter: str = "") -> 
     )
     fleet.kube("exec", POD, "-c", POD, "--", "sh", "-c", f'rm -f /load/done; nohup sh -c "{start}" > /dev/null 2>&1 &')
     history = History()
-    _wait_in_pod(fleet, f"test $(wc -l < /load/history) -ge {WARM_UP_REQUESTS}")
+    _wait_in_pod(fleet, f"test $(wc -l < /load/history) -ge {warm_up}")
     try:
         yield history
     finally:
@@ -67,7 +75,7 @@ def load(fleet: Fleet, model: Model, *, rate: float = 20, adapter: str = "") -> 
         _wait_in_pod(fleet, "test -e /load/done")
     lines = fleet.kube("exec", POD, "-c", POD, "--", "cat", "/load/history").splitlines()
     history.rows = [json.loads(line) for line in lines]
-    assert len(history.rows) >= WARM_UP_REQUESTS, fleet.kube("exec", POD, "-c", POD, "--", "cat", "/load/errors")
+    assert len(history.rows) >= warm_up, fleet.kube("exec", POD, "-c", POD, "--", "cat", "/load/errors")
 
 
 def _wait_in_pod(fleet: Fleet, check: str) -> None:

@@ -1,13 +1,13 @@
 """The operator as those who run it see it: quiet when idle, installable, removable."""
 
 import os
-import re
 import subprocess
 import sys
 import time
 
 import pytest
 
+from hack.stage.operator_metrics import writes
 from tests.e2e.conftest import ROOT
 from tests.e2e.fleet import OPERATOR, SYSTEM_NAMESPACE, Fleet
 from tests.e2e.kube import eventually
@@ -16,17 +16,11 @@ pytestmark = pytest.mark.e2e
 
 #: The issue's figure is five minutes; RERANKER_IDLE_SECONDS=300 measures that. A write loop shows within seconds.
 IDLE_SECONDS = int(os.environ.get("RERANKER_IDLE_SECONDS", "75"))
-WRITE = re.compile(
-    r'^reranker_operator_api_requests_total\{[^}]*method="(?:PATCH|PUT|POST|DELETE)"[^}]*\} (\S+)$', re.MULTILINE
-)
 
 
-def writes(fleet: Fleet) -> float:
+def written(fleet: Fleet) -> int:
     """Return how many writes the operator has sent since it started."""
-    metrics = fleet.client.send(f"http://{OPERATOR}.{SYSTEM_NAMESPACE}.svc:8080/metrics").text
-    counts = [float(count) for count in WRITE.findall(metrics)]
-    assert counts, "the operator's metrics name no write"
-    return sum(counts)
+    return writes(fleet.client.send(f"http://{OPERATOR}.{SYSTEM_NAMESPACE}.svc:8080/metrics").text)
 
 
 def test_an_idle_fleet_costs_no_write(fleet: Fleet) -> None:
@@ -35,7 +29,7 @@ def test_an_idle_fleet_costs_no_write(fleet: Fleet) -> None:
     eventually(lambda: len(fleet.models()) == 1, what="no other test's model is left")
     settled = eventually(lambda: _unchanged(fleet, 3.0), what="writes stop after the last change")
     time.sleep(IDLE_SECONDS)  # the idle time that is measured
-    assert writes(fleet) == settled
+    assert written(fleet) == settled
 
 
 def test_the_chart_s_own_test_reranks(fleet: Fleet, kubeconfig: str) -> None:
@@ -52,7 +46,7 @@ def test_the_chart_s_own_test_reranks(fleet: Fleet, kubeconfig: str) -> None:
     assert tested.returncode == 0, tested.stdout + tested.stderr
 
 
-def _unchanged(fleet: Fleet, seconds: float) -> float | None:
-    before = writes(fleet)
+def _unchanged(fleet: Fleet, seconds: float) -> int | None:
+    before = written(fleet)
     time.sleep(seconds)  # a settling time, not a state: the caller asks again
-    return before if writes(fleet) == before else None
+    return before if written(fleet) == before else None
