@@ -8,9 +8,10 @@ WHEELS := $(wildcard ../shared/wheels)
 PIP := .venv/bin/python -m pip --disable-pip-version-check
 PY := .venv/bin/python
 CLUSTER ?= local
+SEED ?= 1
 export CLUSTER
 
-.PHONY: help demo demo-down test e2e check generate format cluster cluster-down images clean
+.PHONY: help demo demo-down test e2e swap-proof check generate format cluster cluster-down images clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +27,9 @@ test: .venv/.installed ## unit, contract and chart tests, and those against a re
 
 e2e: .venv/.installed ## the tests on the real node (KEEP=1 leaves it running)
 	$(PY) -m pytest tests/e2e
+
+swap-proof: .venv/.installed ## 60 swaps at random under load on the real node, every answer checked (SEED=1)
+	@$(PY) -m hack.swapproof --seed=$(SEED)
 
 check: .venv/.installed ## linters, types, import contracts, generated files, chart
 	$(PY) -m hack.check

@@ -44,10 +44,11 @@ class Kubectl:
         """Return an object or a list of them."""
         return json.loads(self("get", *arguments, "--output=json"))
 
-    def apply(self, *objects: Object) -> None:
-        """Apply objects."""
+    def apply(self, *objects: Object) -> list[Any]:
+        """Apply objects in order, also several wishes for one, and return them as the API server has them."""
         items = {"apiVersion": "v1", "kind": "List", "items": list(objects)}
-        self("apply", "--filename=-", text=json.dumps(items))
+        applied = json.loads(self("apply", "--filename=-", "--output=json", text=json.dumps(items)))
+        return list(applied["items"]) if applied["kind"] == "List" else [applied]
 
     def patch(self, resource: str, patch: Object) -> None:
         """Merge a patch into an object."""

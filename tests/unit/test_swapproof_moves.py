@@ -1,0 +1,101 @@
+"""The proof's moves: all kinds, in an order that the seed alone decides, each from where the last one led."""
+
+from itertools import pairwise
+
+import pytest
+
+from hack.swapproof import moves
+from hack.swapproof.moves import ADAPTERS, DISTURBANCES, KINDS, MODELS, START, Kind, Move, plan, refused_folders
+from hack.swapproof.wanted import MODEL, Wanted, model_revision, resource, serves
+from reranker_operator.names import adapter_revision as operator_s_adapter_revision
+from reranker_operator.rollout import wanted_adapter, wanted_model
+from reranker_operator.state import Key, Model
+from reranker_operator.v1alpha1 import RerankerModelSpec
+
+DIGESTS = {
+    name: f"sha256:{number:064x}"
+    for number, name in enumerate([*MODELS, *(folder for folders in ADAPTERS.values() for folder in folders)])
+}
+
+
+@pytest.fixture(params=range(5), ids=lambda seed: f"seed {seed}")
+def planned(request: pytest.FixtureRequest) -> list[Move]:
+    return plan(request.param, swaps=60, disturbed=0.3)
+
+
+def test_a_plan_has_as_many_swaps_as_were_asked_for(planned: list[Move]) -> None:
+    assert sum(move.is_swap for move in planned) == 60
+    assert planned[-1].is_swap
+
+
+def test_every_kind_of_move_comes(planned: list[Move]) -> None:
+    assert {move.kind for move in planned} == {kind.name for kind in KINDS}
+
+
+def test_every_disturbance_comes(planned: list[Move]) -> None:
+    assert {move.disturbance.name for move in planned if move.disturbance} == set(DISTURBANCES)
+
+
+def test_each_move_begins_where_the_last_one_led(planned: list[Move]) -> None:
+    assert planned[0].before == START
+    assert all(later.before == former.after for former, later in pairwise(planned))
+
+
+def test_a_move_edits_something_and_ends_with_what_has_to_serve(planned: list[Move]) -> None:
+    for move in planned:
+        assert move.edits[0] != move.before
+        assert move.refused or move.edits[-1] == move.after
+
+
+def test_the_seed_alone_decides(planned: list[Move]) -> None:
+    assert plan(7, 20) == plan(7, 20)
+    assert plan(7, 20) != plan(8, 20)
+
+
+def test_nothing_happens_beside_moves_that_nobody_wants_disturbed() -> None:
+    assert not any(move.disturbance for move in plan(1, 60))
+
+
+def test_no_candidate_that_was_refused_comes_again(planned: list[Move]) -> None:
+    folders = refused_folders(planned)
+    assert len(set(folders)) == len(folders) > 0
+    assert not set(folders) & set(MODELS)
+
+
+def test_what_may_not_answer_is_what_was_overtaken_or_refused() -> None:
+    for move in plan(3, 60):
+        expected = [edit.model for edit in move.edits if edit.model != move.after.model]
+        assert list(move.never) == expected
+        assert move.before.model not in move.never
+
+
+@pytest.mark.parametrize(
+    ("adapter", "adapters", "possible"),
+    [
+        pytest.param(moves.ADD, (), True, id="the first one can be added"),
+        pytest.param(moves.ADD, (("legal", "legal-1"), ("news", "news-1")), False, id="no third one"),
+        pytest.param(moves.CHANGE, (), False, id="none to change"),
+        pytest.param(moves.REMOVE, (), False, id="none to remove"),
+        pytest.param(moves.REMOVE, (("news", "news-1"),), True, id="one to remove"),
+        pytest.param("", (), True, id="the model alone"),
+    ],
+)
+def test_a_kind_is_possible_where_there_is_something_to_edit(
+    adapter: str, adapters: tuple[tuple[str, str], ...], possible: bool
+) -> None:
+    assert Kind("any", adapter=adapter).possible(Wanted(MODELS[0], adapters)) == possible
+
+
+def test_the_proof_names_revisions_as_the_operator_does() -> None:
+    wanted = Wanted("second", (("legal", "legal-2"),))
+    spec = RerankerModelSpec.model_validate(resource(wanted, moves.IN_PLACE, DIGESTS)["spec"])
+    model = Model(key=Key("here", MODEL), uid="1", generation=1, resource_version="1", spec=spec, status={})
+    expected = serves(wanted, DIGESTS)
+    assert expected.revision == wanted_model(model).revision
+    (adapter,) = spec.adapters
+    assert expected.adapters == (("legal", wanted_adapter(adapter).revision),)
+    assert model_revision("second", DIGESTS) != model_revision("first", DIGESTS)
+    assert expected.adapter("news") == ""
+    assert operator_s_adapter_revision("legal", {"uri": "pvc://models/legal-2", "digest": DIGESTS["legal-2"]}) == (
+        expected.adapter("legal")
+    )
