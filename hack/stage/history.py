@@ -20,13 +20,14 @@ class Request:
     adapter: str
     error: str
     scores: tuple[float, ...]  # [documents]
+    connection: str  # `new`, or `kept` from former requests
 
     @classmethod
     def parse(cls, line: str) -> "Request":
         """Read a line that `load.py` printed."""
         row: dict[str, Any] = json.loads(line)
         sent, scores = row.pop("time"), tuple(row.pop("scores"))
-        names = ("phase", "asked", "latency_s", "status", "revision", "adapter", "error")
+        names = ("phase", "asked", "latency_s", "status", "revision", "adapter", "error", "connection")
         return cls(sent=sent, scores=scores, **{name: row[name] for name in names})
 
     @property

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from hack.swapproof import answers, fleet
 from hack.swapproof.answers import Violation
+from hack.swapproof.evidence import Evidence, evidence
 from hack.swapproof.record import Record
 
 #: Invariant by invariant, in the words of the report.
@@ -38,12 +39,18 @@ class Verdict:
     failed: int
     wrong: int  # answers that no client should have had
     violations: tuple[Violation, ...]
+    evidence: tuple[Evidence, ...]
     short_of: int  # swaps that were asked for and not made
 
     @property
     def holds(self) -> bool:
         """Tell whether the run proves what it was made for."""
-        return not self.violations and not self.short_of and self.requests > 0
+        return not self.violations and not self.short_of and not self.unproven
+
+    @property
+    def unproven(self) -> list[Evidence]:
+        """Return what an invariant should have been judged on, and the run has none of."""
+        return [one for one in self.evidence if not one.count]
 
     @property
     def closing_line(self) -> str:
@@ -61,5 +68,6 @@ def verdict(record: Record) -> Verdict:
         failed=sum(request.failed for request in record.requests),
         wrong=len({violation.at for violation in violations if violation.of_answer}),
         violations=violations,
+        evidence=tuple(evidence(record)),
         short_of=max(0, record.facts.swaps - swaps),
     )

@@ -98,6 +98,7 @@ def _record(kubectl: Kubectl, options: Options, planned: Sequence[moves.Move], k
                     say(_told(steps[-1], len(planned)))
                 quiet = driver.quiet()
                 sent.end()
+            owned = tuple(_owned(kubectl))
             leftovers = tuple(_left_over(kubectl))
         finally:
             record.write(folder, steps, watch.seen)
@@ -111,6 +112,7 @@ def _record(kubectl: Kubectl, options: Options, planned: Sequence[moves.Move], k
             models=known.models,
             known=known.known,
             quiet=quiet,
+            owned=owned,
             leftovers=leftovers,
         ),
     )

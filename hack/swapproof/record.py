@@ -101,7 +101,8 @@ class Facts:
     models: Mapping[str, str]  # folder by revision
     known: tuple[Known, ...]
     quiet: Quiet
-    leftovers: tuple[str, ...]  # objects of the model that are there after it was deleted
+    owned: tuple[str, ...]  # objects of the model before it was deleted
+    leftovers: tuple[str, ...]  # and those of them that are there afterwards
 
 
 @dataclass(frozen=True)

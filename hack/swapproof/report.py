@@ -38,7 +38,14 @@ def report(record: Record, found: Verdict) -> dict[str, Any]:
         "requests": found.requests,
         "failed": found.failed,
         "wrong": found.wrong,
-        "invariants": {name: {"says": told, "violations": broken[name]} for name, told in INVARIANTS.items()},
+        "invariants": {
+            name: {
+                "says": told,
+                "judged on": {one.of: one.count for one in found.evidence if one.invariant == name},
+                "violations": broken[name],
+            }
+            for name, told in INVARIANTS.items()
+        },
         "violations": [asdict(violation) for violation in found.violations],
         "moves": dict(Counter(step.kind for step in record.steps)),
         "disturbances": dict(Counter(step.disturbance for step in record.steps if step.disturbance)),
@@ -59,6 +66,7 @@ def lines(found: Verdict) -> list[str]:
     told = [f"  {v.invariant} ({INVARIANTS[v.invariant]}): {v.told}" for v in found.violations[:MOST_TOLD]]
     if len(found.violations) > MOST_TOLD:
         told.append(f"  … and {len(found.violations) - MOST_TOLD} more in report.json")
+    told += [f"  {one.invariant} ({INVARIANTS[one.invariant]}) is not proven: no {one.of}" for one in found.unproven]
     if found.short_of:
         told.append(f"  {found.short_of} swaps fewer than were asked for")
     return [*told, found.closing_line]

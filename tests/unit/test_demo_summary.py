@@ -15,7 +15,7 @@ def request(
     phase: str = "before", latency_s: float = 0.1, revision: str = "m-1", adapter: str = "", error: str = ""
 ) -> Request:
     status, revision = (0, "") if error else (200, revision)
-    return Request(0.0, phase, "", latency_s, status, revision, adapter, error, ())
+    return Request(0.0, phase, "", latency_s, status, revision, adapter, error, (), "new")
 
 
 def test_a_line_of_the_load_is_read() -> None:
@@ -24,7 +24,7 @@ def test_a_line_of_the_load_is_read() -> None:
         '"revision":"m-1","adapter":"a-2","error":"","scores":[0.5,0.25]}'
     )
     read = Request.parse(line)
-    assert read == Request(1.5, "after", "a", 0.25, 200, "m-1", "a-2", "", (0.5, 0.25))
+    assert read == Request(1.5, "after", "a", 0.25, 200, "m-1", "a-2", "", (0.5, 0.25), "kept")
     assert read.done == 1.75
 
 

@@ -23,9 +23,8 @@ def write_run(folder: Path, wanted: Record) -> None:
 
 
 def _line(request: Request) -> str:
-    members = {
-        name: getattr(request, name) for name in ("phase", "asked", "latency_s", "status", "revision", "adapter")
-    }
+    names = ("phase", "asked", "latency_s", "status", "revision", "adapter", "connection")
+    members = {name: getattr(request, name) for name in names}
     return json.dumps({"time": request.sent, "error": request.error, "scores": request.scores, **members}) + "\n"
 
 
@@ -78,13 +77,13 @@ def test_the_lines_tell_the_first_violations_and_end_with_the_count() -> None:
     lines = report.lines(found)
     assert lines[0] == "  I1 (no request fails): HTTP 503: draining"
     assert lines[-2] == "  … and 4 more in report.json"
-    assert lines[-1] == "swap-proof: 2 swaps, 24 requests, 14 failed, 0 wrong"
+    assert lines[-1] == "swap-proof: 3 swaps, 25 requests, 14 failed, 0 wrong"
 
 
 def test_too_few_swaps_are_told() -> None:
     good = run()
     found = verdict(replace(good, facts=replace(good.facts, swaps=60)))
-    assert report.lines(found)[-2] == "  58 swaps fewer than were asked for"
+    assert report.lines(found)[-2] == "  57 swaps fewer than were asked for"
 
 
 def test_the_docs_get_the_figures_between_their_marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,7 +95,7 @@ def test_the_docs_get_the_figures_between_their_marks(tmp_path: Path, monkeypatc
     text = page.read_text()
     assert text.startswith(f"before\n{report.BEGIN}\n| seed |")
     assert text.endswith(f"{report.END}\nafter\n")
-    assert "| 1 | 2 | 0 | 0 | 10 | 0 | 0 |" in text
+    assert "| 1 | 3 | 1 | 0 | 11 | 0 | 0 |" in text
     assert "old figures" not in text
     assert (tmp_path / "images" / "swaps.svg").read_text().startswith("<svg")
 
@@ -121,12 +120,13 @@ def titles(picture: ET.Element) -> list[str]:
 def test_the_picture_names_its_models_and_swaps() -> None:
     picture = drawn(run())
     assert {"two swaps", "first", "second"} <= set(texts(picture))
-    assert titles(picture) == ["1: roll", "2: adapter changed"]
+    assert titles(picture) == ["1: roll", "2: adapter changed", "3: refused", "4: overtaken"]
 
 
 def test_a_failed_request_is_in_the_picture() -> None:
-    assert titles(drawn(run()))[2:] == []
-    assert titles(drawn(with_requests(failure(95.0))))[2:] == ["HTTP 503: draining"]
+    told = "HTTP 503: draining"
+    assert told not in titles(drawn(run()))
+    assert titles(drawn(with_requests(failure(95.0))))[-1] == told
 
 
 @pytest.mark.parametrize(
