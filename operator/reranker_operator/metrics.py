@@ -55,3 +55,8 @@ class Metrics:
             "reranker_operator_resyncs", "Listings of all models by result.", ["result"], registry=self.registry
         )
         self.models = Gauge("reranker_operator_models", "Models at the last resync.", registry=self.registry)
+        self.leading = Gauge(
+            "reranker_operator_leading",
+            "1 while this operator acts, 0 while it waits for the Lease.",
+            registry=self.registry,
+        )

@@ -7,15 +7,18 @@ import random
 import signal
 import socket
 import time
+from collections.abc import Sequence
 
 import structlog
 
 from reranker_operator import api
 from reranker_operator.api import Api
 from reranker_operator.cluster import Cluster
+from reranker_operator.election import Candidacy, Election
 from reranker_operator.errors import Conflict, NotFound, OperatorError, Stale
 from reranker_operator.health import Health, HealthServer
 from reranker_operator.judge import Judge
+from reranker_operator.lease import Pace
 from reranker_operator.metrics import Metrics
 from reranker_operator.reconcile import Reconciler
 from reranker_operator.settings import Settings
@@ -37,7 +40,9 @@ class Operator:
     def __init__(self, settings: Settings, connection: Api, metrics: Metrics) -> None:
         self._settings = settings
         self._metrics = metrics
-        self._cluster = Cluster(connection, identity=os.environ.get("POD_NAME") or socket.gethostname())
+        self._connection = connection
+        self._identity = os.environ.get("POD_NAME") or socket.gethostname()
+        self._cluster = Cluster(connection, self._identity)
         self._workers = WorkerClient()
         self._queue: WorkQueue[Key] = WorkQueue(time.monotonic)
         self._judge = Judge(self._cluster, self._workers, time.monotonic, self._queue.add)
@@ -53,8 +58,7 @@ class Operator:
         """Run until `stop` is set; then finish the reconciles that are under way."""
         self._server.start()
         log.info("the operator runs", port=self._server.port, namespaces=self._settings.namespaces or "all")
-        loops = [self._beat(), self._resync(), *(self._work() for _ in range(self._settings.workers))]
-        tasks = [asyncio.create_task(loop) for loop in loops]
+        tasks = [asyncio.create_task(loop) for loop in (self._beat(), self._lead())]
         try:
             stopped = asyncio.create_task(stop.wait())
             done, _ = await asyncio.wait([stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
@@ -62,13 +66,38 @@ class Operator:
                 task.result()
         finally:
             log.info("the operator stops")
-            await self._watching.stop()
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            await self._judge.close()
+            await _cancelled(tasks)
             await self._workers.close()
             self._server.close()
+
+    async def _lead(self) -> None:
+        """Act, where several operators share a Lease only while it is ours."""
+        settings = self._settings
+        if not settings.lease:
+            await self._act()
+            return
+        # Two processes of one machine are two candidates; a container that starts again is the one it was.
+        candidacy = Candidacy(settings.lease, f"{self._identity}-{os.getpid()}", Pace(settings.lease_seconds))
+        await Election(self._connection, candidacy, time.monotonic, self._asked).lead(self._act)
+
+    def _asked(self, answered: bool) -> None:
+        # Told while we wait for the Lease, when nothing else is heard.
+        self._health.heard()
+        self._health.listed(answered=answered)
+
+    async def _act(self) -> None:
+        """List, watch and reconcile until cancelled."""
+        workers = (self._work() for _ in range(self._settings.workers))
+        tasks = [asyncio.create_task(loop) for loop in (self._resync(), *workers)]
+        self._metrics.leading.set(1)
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            self._metrics.leading.set(0)
+            # Reconciles first: they are what mustn't go on once the Lease is lost.
+            await _cancelled(tasks)
+            await self._judge.close()
+            await self._watching.stop()
 
     def _notify(self, resource: str, key: Key) -> None:
         # From the watching thread.
@@ -157,6 +186,13 @@ class Operator:
             self._queue.forget(key)
             if outcome.again_s is not None:
                 self._queue.add_after(key, outcome.again_s)
+
+
+async def _cancelled(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Cancel the tasks and wait for their end."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def operate(settings: Settings) -> None:

@@ -37,6 +37,16 @@ class Settings(BaseSettings):
         float, Field(ge=1, description="Every model is reconciled this often even if no watch event tells of a change.")
     ] = 60
     workers: Annotated[int, Field(ge=1, le=256, description="Models that are reconciled at the same time.")] = 8
+    lease: Annotated[
+        str,
+        Field(
+            pattern=r"^([a-z0-9-]+/[a-z0-9.-]+)?$",
+            description="Lease, as <namespace>/<name>, whose holder alone acts; empty: this is the only operator.",
+        ),
+    ] = ""
+    lease_seconds: Annotated[
+        int, Field(ge=1, le=3600, description="Another operator takes over this long after the holder's last sign.")
+    ] = 15
     health_port: Annotated[int, Field(ge=0, le=65535, description="Port of /livez, /readyz and /metrics.")] = 8080
     health_address: Annotated[str, Field(description="Address that the health port is bound to.")] = ""
     log_format: Annotated[Literal["json", "console"], Field(description="json: one object a line.")] = "json"
