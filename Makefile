@@ -36,6 +36,7 @@ check: .venv/.installed ## linters, types, import contracts, generated files, ch
 
 generate: .venv/.installed ## write what is generated from the code
 	$(PY) -m reranker_operator.crd > crds/rerankermodels.reranker.dev.yaml
+	$(PY) -m hack.check.readme > charts/reranker-operator/README.md
 
 format: .venv/.installed ## format and sort imports
 	.venv/bin/ruff check --fix-only . && .venv/bin/ruff format .

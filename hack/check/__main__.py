@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from hack.check import chart
+from hack.check import chart, readme
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -57,6 +57,8 @@ def checks() -> Iterator[Check]:
     yield Check("generated files", generated_files_differ)
     yield Check("helm lint", chart.lint)
     yield Check("kubeconform", chart.nonconforming)
+    yield Check("kube-score", chart.against_policies)
+    yield Check("chart's README", readme.differs)
     yield command("mypy", "mypy", *(path for path in TYPED if any((ROOT / path).rglob("*.py"))))
 
 

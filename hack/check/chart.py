@@ -4,7 +4,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from hack.check import schemas
+from hack.check import policies, schemas
 from hack.cluster import golang
 
 ROOT = Path(__file__).parents[2]
@@ -17,6 +17,12 @@ EVERYTHING = (
     "metrics.podMonitor.enabled=true",
     "networkPolicy.enabled=true",
     "networkPolicy.ingressFrom[0].podSelector.matchLabels.app=prometheus",
+    "networkPolicy.workers.enabled=true",
+    "networkPolicy.workers.clientsFrom[0].podSelector.matchLabels.app=shop",
+    "replicas=2",
+    "topologySpreadConstraints[0].topologyKey=topology.kubernetes.io/zone",
+    "topologySpreadConstraints[0].maxSkew=1",
+    "topologySpreadConstraints[0].whenUnsatisfiable=ScheduleAnyway",
     "test.model=bge",
     "imagePullSecrets[0].name=registry",
     "worker.imagePullSecrets[0].name=registry",
@@ -25,6 +31,9 @@ EVERYTHING = (
     "extraEnv[0].value=http://proxy:3128",
     "priorityClassName=system-cluster-critical",
 )
+
+#: Values for a cloud.
+CLOUDS = ("values-eks.yaml", "values-gke.yaml")
 
 #: Kinds without a schema here: the API server's own check of a CRD is a test; monitors belong to another project.
 SKIPPED = "CustomResourceDefinition,ServiceMonitor,PodMonitor"
@@ -38,9 +47,23 @@ def lint() -> str:
 
 def nonconforming() -> str:
     """Say which objects of the chart, or example resources, a strict API server would refuse for their fields."""
-    everything = [argument for each in EVERYTHING for argument in ("--set", each)]
     examples = (path.read_text() for path in _examples())
-    return objections("\n---\n".join([_rendered(), _rendered(*everything), *examples]))
+    return objections("\n---\n".join([rendered(), with_everything(), *for_clouds(), *examples]))
+
+
+def against_policies() -> str:
+    """Say what a policy checker finds in the chart, with everything on and for each cloud."""
+    return policies.unexplained("\n---\n".join([with_everything(), *for_clouds()]))
+
+
+def with_everything() -> str:
+    """The chart with all of its parts."""
+    return rendered(*(argument for each in EVERYTHING for argument in ("--set", each)))
+
+
+def for_clouds() -> list[str]:
+    """The chart as each cloud's values have it."""
+    return [rendered("--values", str(CHART / values)) for values in CLOUDS]
 
 
 def objections(objects: str) -> str:
@@ -65,8 +88,9 @@ def objections(objects: str) -> str:
     return done.stdout + done.stderr if done.returncode else ""
 
 
-def _rendered(*arguments: str) -> str:
-    done = _helm("template", "release", CHART, "--namespace", "default", *arguments)
+def rendered(*arguments: str, namespace: str = "default") -> str:
+    """The chart's objects by `helm template`."""
+    done = _helm("template", "release", CHART, "--namespace", namespace, *arguments)
     if done.returncode:
         raise RuntimeError(f"helm template fails: {done.stderr}")
     return done.stdout

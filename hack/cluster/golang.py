@@ -28,6 +28,7 @@ class GoProgram:
     package: str
     variables: Mapping[str, str] = field(default_factory=dict)
     main: Path | None = None  # our own main package, built against the module
+    requires: Mapping[str, str] = field(default_factory=dict)  # versions of other modules that it is built against
 
     @property
     def build_key(self) -> tuple[str, str, str]:
@@ -76,6 +77,13 @@ HELM = GoProgram(
         "helm.sh/helm/v3/pkg/lint/rules.k8sVersionMajor": "1",
         "helm.sh/helm/v3/pkg/lint/rules.k8sVersionMinor": "34",
     },
+)
+HELM_4 = GoProgram(
+    "helm", "helm.sh/helm/v4", "4.3.1", "./cmd/helm", {"helm.sh/helm/v4/internal/version.version": "v4.3.1"}
+)
+HELM_DOCS = GoProgram("helm-docs", "github.com/norwoodj/helm-docs", "1.14.2", "./cmd/helm-docs")
+KUBE_SCORE = GoProgram(
+    "kube-score", "github.com/zegl/kube-score", "1.20.0", "./cmd/kube-score", {"main.version": "1.20.0"}
 )
 KUBECONFORM = GoProgram(
     "kubeconform", "github.com/yannh/kubeconform", "0.8.0", "./cmd/kubeconform", {"main.version": "v0.8.0"}
@@ -143,7 +151,7 @@ def _compile(programs: Sequence[GoProgram], folder: Path) -> None:
     elif first.main:
         module.mkdir()
         shutil.copy(first.main, module)
-        (module / "go.mod").write_text(own_go_mod(first, _described(source)["Go"]))
+        (module / "go.mod").write_text(own_go_mod(first, _described(source)))
     else:
         module, mode = source, "-mod=readonly"
     argv = ["go", "build", mode, "-buildvcs=false", "-trimpath", "-ldflags", linker_flags(first)]
@@ -186,9 +194,17 @@ def kubernetes_go_mod(version: str, go: str, staging: list[str]) -> str:
     )
 
 
-def own_go_mod(program: GoProgram, go: str) -> str:
-    """Return a go.mod from which a main package of ours builds against the program's module."""
-    return f"module {program.name}-build\n\ngo {go}\n\nrequire {program.module} v{program.version}\n"
+def own_go_mod(program: GoProgram, described: Mapping[str, Any]) -> str:
+    """Return a go.mod from which a main package of ours builds against the program's module as that builds itself.
+
+    described: the module's own go.mod. Only a main module's replacements count, so they are repeated; but for those by
+    folders, which a published module doesn't carry.
+    """
+    required = {program.module: program.version, **program.requires}
+    replaced = [(each["Old"]["Path"], each["New"]) for each in described["Replace"] or () if each["New"].get("Version")]
+    lines = [f"require {module} v{version}" for module, version in required.items()]
+    lines += [f"replace {old} => {new['Path']} {new['Version']}" for old, new in replaced]
+    return f"module {program.name}-build\n\ngo {described['Go']}\n\n" + "\n".join(lines) + "\n"
 
 
 def linker_flags(program: GoProgram) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from reranker_operator import names
 from reranker_operator.names import Document
+from reranker_operator.nodes import placed
 from reranker_operator.rollout_policy import MAX_DRAIN_SECONDS
 from reranker_operator.settings import Settings
 from reranker_operator.state import Model
@@ -20,6 +21,8 @@ SERVING, PODINFO, PVC = "/etc/reranker/serving", "/etc/reranker/podinfo", "/pvc"
 def pod_template(model: Model, key: str, claims: Sequence[str], settings: Settings) -> Document:
     """The template whose pods know themselves by `key`; with an empty key, what the key is the hash of."""
     metadata: Document = {"labels": {**names.labels(model.key.name), names.TEMPLATE_LABEL: key}}
+    if settings.worker_annotations:
+        metadata["annotations"] = settings.worker_annotations
     spec: Document = {
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
@@ -36,7 +39,7 @@ def pod_template(model: Model, key: str, claims: Sequence[str], settings: Settin
         "containers": [_server(model.spec, key, settings)],
         "volumes": _volumes(model, claims),
         "topologySpreadConstraints": [_spread(model.key.name)],
-        **_placement(model.spec),
+        **placed(model.spec, settings),
     }
     if settings.pull_secrets:
         spec["imagePullSecrets"] = [{"name": name} for name in settings.pull_secrets]
@@ -148,9 +151,3 @@ def _spread(model: str) -> Document:
         "whenUnsatisfiable": "ScheduleAnyway",
         "labelSelector": {"matchLabels": {names.MODEL_LABEL: model}},
     }
-
-
-def _placement(spec: RerankerModelSpec) -> Document:
-    tolerations = [t.model_dump(by_alias=True, exclude_none=True) for t in spec.tolerations]
-    placement = {"nodeSelector": dict(spec.node_selector), "tolerations": tolerations}
-    return {member: value for member, value in placement.items() if value}

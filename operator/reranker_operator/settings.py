@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from reranker_operator.placement import Toleration
+
 
 class Settings(BaseSettings):
     """Kubernetes operator that runs rerankers and swaps their models and adapters while they serve.
@@ -31,6 +33,15 @@ class Settings(BaseSettings):
     worker_image_pull_secrets: Annotated[
         str, Field(description="Image pull Secrets of the models' namespaces; names separated by commas.")
     ] = ""
+    worker_annotations: Annotated[
+        dict[str, str], Field(description="Annotations of every worker pod, such as an autoscaler's hints.")
+    ] = {}
+    gpu_node_selector: Annotated[
+        dict[str, str], Field(description="Labels of nodes for pods that ask for a GPU; a model's own win by key.")
+    ] = {}
+    gpu_tolerations: Annotated[
+        list[Toleration], Field(description="Taints that pods that ask for a GPU tolerate beside the model's own.")
+    ] = []
     hf_endpoint: Annotated[str, Field(description="Base URL of the Hugging Face hub or a mirror; empty: the hub.")] = ""
     namespaces: Annotated[str, Field(description="Namespaces to serve, separated by commas; empty: all of them.")] = ""
     resync_seconds: Annotated[

@@ -42,11 +42,17 @@ def fleet(installed: Fleet) -> Iterator[Fleet]:
 
 
 @pytest.fixture(scope="session")
-def installed(kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory) -> Fleet:
-    """The installed operator, and a namespace with the fixture models on a claim."""
+def images(kubeconfig: Path) -> dict[str, str]:
+    """References of both images, loaded into the node."""
     run(sys.executable, "-m", "hack.images", "build")
     run(sys.executable, "-m", "hack.images", "load")
-    images = json.loads(run(sys.executable, "-m", "hack.images", "refs"))
+    refs: dict[str, str] = json.loads(run(sys.executable, "-m", "hack.images", "refs"))
+    return refs
+
+
+@pytest.fixture(scope="session")
+def installed(kubeconfig: Path, images: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Fleet:
+    """The installed operator, and a namespace with the fixture models on a claim."""
     install(kubeconfig, images)
     kube = Kube(kubeconfig, NAMESPACE)
     kube("create", "namespace", NAMESPACE, check=False)
@@ -73,13 +79,18 @@ def installed(kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory) -> Fle
 def install(kubeconfig: Path, images: dict[str, str]) -> None:
     """Install the chart, or upgrade it, with the images that were loaded into the node."""
     helm = run(sys.executable, "-m", "hack.cluster", "tool", "helm").strip()
+    where = ["--kubeconfig", str(kubeconfig), "--namespace", SYSTEM_NAMESPACE, "--create-namespace"]
+    waits = ["--wait", "--timeout=180s"]
+    run(helm, "upgrade", "--install", OPERATOR, "charts/reranker-operator", *where, *chart_values(images), *waits)
+
+
+def chart_values(images: dict[str, str]) -> list[str]:
+    """Helm's arguments for the images that were loaded into the node and the hub that runs there."""
     values = []
     for prefix, image in (("image", images["operator"]), ("worker.image", images["worker"])):
         repository, _, tag = image.rpartition(":")
         values += ["--set-string", f"{prefix}.repository={repository},{prefix}.tag={tag},{prefix}.pullPolicy=Never"]
-    values += ["--set-string", f"worker.hfEndpoint=http://hub.{NAMESPACE}.svc:8000"]
-    where = ["--kubeconfig", str(kubeconfig), "--namespace", SYSTEM_NAMESPACE, "--create-namespace"]
-    run(helm, "upgrade", "--install", OPERATOR, "charts/reranker-operator", *where, *values, "--wait", "--timeout=180s")
+    return [*values, "--set-string", f"worker.hfEndpoint=http://hub.{NAMESPACE}.svc:8000"]
 
 
 def copy_into_claim(kube: Kube, folder: Path) -> None:

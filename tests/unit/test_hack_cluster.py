@@ -203,6 +203,21 @@ def test_the_command_line_says_what_is_not_up(state: Path, capsys: pytest.Captur
     assert main(["down"]) == 0
 
 
+def test_a_program_of_ours_is_built_with_the_replacements_of_the_module_that_it_is_built_against() -> None:
+    program = replace(golang.COREDNS, requires={"example.com/also": "2.0.0"})
+    described = {
+        "Go": "1.25.5",
+        "Replace": [
+            {"Old": {"Path": "k8s.io/api"}, "New": {"Path": "k8s.io/api", "Version": "v0.34.0"}},
+            {"Old": {"Path": "example.com/part"}, "New": {"Path": "./part"}},  # which no published module carries
+        ],
+    }
+    lines = golang.own_go_mod(program, described).splitlines()
+    assert f"require {program.module} v{program.version}" in lines
+    assert "require example.com/also v2.0.0" in lines
+    assert [line for line in lines if line.startswith("replace")] == ["replace k8s.io/api => k8s.io/api v0.34.0"]
+
+
 def test_a_program_of_ours_is_built_again_when_its_source_changes(state: Path, tmp_path: Path) -> None:
     source = tmp_path / "main.go"
     paths = []

@@ -43,6 +43,13 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 {{- end }}
 
+{{- /* The Lease that two operators share, as <namespace>/<name>; nothing for one operator. */}}
+{{- define "reranker-operator.lease" -}}
+{{- if gt (int .Values.replicas) 1 }}
+{{- printf "%s/%s" .Release.Namespace (include "reranker-operator.fullname" .) }}
+{{- end }}
+{{- end }}
+
 {{- /* What both pods of the chart have: nothing to write to, nobody to become. */}}
 {{- define "reranker-operator.podSecurityContext" -}}
 runAsNonRoot: true
@@ -58,6 +65,17 @@ allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true
 capabilities:
   drop: [ALL]
+{{- end }}
+
+{{- /* The pod of `helm test`, as a NetworkPolicy's peer in any namespace. */}}
+{{- define "reranker-operator.testPeer" -}}
+- namespaceSelector:
+    matchLabels:
+      kubernetes.io/metadata.name: {{ .Release.Namespace }}
+  podSelector:
+    matchLabels:
+      app.kubernetes.io/component: test
+      app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
 {{- /* What the operator may do, in the cluster or in each watched namespace. It reads no Secret and enters no pod. */}}

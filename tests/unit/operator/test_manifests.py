@@ -69,6 +69,7 @@ OTHER_TEMPLATES: dict[str, dict[str, Any]] = {
     "image": {"settings": Settings(worker_image="worker:2")},
     "pull policy": {"settings": Settings(worker_image="worker:1", worker_image_pull_policy="Always")},
     "pull secrets": {"settings": Settings(worker_image="worker:1", worker_image_pull_secrets="registry")},
+    "annotations": {"settings": Settings(worker_image="worker:1", worker_annotations={"hint": "yes"})},
     "hub": {"settings": Settings(worker_image="worker:1", hf_endpoint="http://hub")},
     "claims": {"claims": ("models", "lora")},
     "revision": {"revision": "bge-ffffffff"},

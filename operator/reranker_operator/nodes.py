@@ -1,0 +1,23 @@
+"""On which nodes pods may run: what the model says, and what the administrator says of GPUs. No I/O."""
+
+from collections.abc import Sequence
+
+from reranker_operator.names import Document
+from reranker_operator.placement import Toleration
+from reranker_operator.settings import Settings
+from reranker_operator.v1alpha1 import RerankerModelSpec
+
+GPU = "nvidia.com/gpu"
+
+
+def placed(spec: RerankerModelSpec, settings: Settings) -> Document:
+    """The members of a pod's spec that choose its nodes; only those that say something."""
+    on_gpu = GPU in spec.resources.limits
+    selector = {**(settings.gpu_node_selector if on_gpu else {}), **spec.node_selector}
+    tolerations = _together(spec.tolerations, settings.gpu_tolerations if on_gpu else [])
+    members = {"nodeSelector": selector, "tolerations": tolerations}
+    return {member: value for member, value in members.items() if value}
+
+
+def _together(own: Sequence[Toleration], more: Sequence[Toleration]) -> list[Document]:
+    return [t.model_dump(by_alias=True, exclude_none=True) for t in (*own, *(t for t in more if t not in own))]
