@@ -22,8 +22,8 @@ demo: ## cluster, images, operator, a real model; an adapter and a revision swap
 demo-down: ## remove all that the demo started
 	@python3 -m hack.demo down
 
-test: .venv/.installed ## unit, contract and chart tests, and those against a real API server
-	$(PY) -m pytest tests/unit tests/contract tests/chart tests/apiserver
+test: .venv/.installed ## unit, contract, chart and GitOps tests, and those against a real API server
+	$(PY) -m pytest tests/unit tests/contract tests/chart tests/gitops tests/apiserver
 
 e2e: .venv/.installed ## the tests on the real node (KEEP=1 leaves it running)
 	$(PY) -m pytest tests/e2e

@@ -70,7 +70,8 @@ def objections(objects: str) -> str:
     """Say what kubeconform has against a stream of YAML documents; nothing where they conform."""
     with tempfile.TemporaryDirectory() as folder:
         schemas.write_crd_schemas(Path(folder), sorted((ROOT / "crds").glob("*.yaml")))
-        locations = [f"{each}/{schemas.TEMPLATE}" for each in (schemas.kubernetes_schemas(), folder)]
+        folders = (schemas.kubernetes_schemas(), schemas.published_schemas(), folder)
+        locations = [f"{each}/{schemas.TEMPLATE}" for each in folders]
         done = subprocess.run(
             [
                 golang.build(golang.KUBECONFORM),

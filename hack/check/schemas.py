@@ -1,5 +1,5 @@
-"""JSON schemas for kubeconform: Kubernetes' own from its published module, ours from the CRDs; nothing is downloaded
-from anywhere but the Go module proxy.
+"""JSON schemas for kubeconform: Kubernetes' own from its published module, ours, Argo CD's and Flux's from their CRDs;
+nothing is downloaded from anywhere but the Go module proxy.
 """
 
 import json
@@ -12,11 +12,20 @@ import yaml
 from hack.cluster.golang import KUBERNETES_MODULE, KUBERNETES_VERSION
 from hack.cluster.paths import build_once, cache_home
 from hack.cluster.progress import output_of
+from hack.gitops.verdicts import ARGO_CD, ARGO_CD_VERSION
 
 Json = dict[str, Any]
 
 #: kubeconform's -schema-location below each folder that is returned here.
 TEMPLATE = "{{ .Group }}-{{ .ResourceKind }}-{{ .ResourceAPIVersion }}.json"
+
+#: Kinds of other projects that the examples hold: module, version, and the CRDs' files in it.
+PUBLISHED = (
+    (ARGO_CD, ARGO_CD_VERSION, "manifests/crds/application-crd.yaml"),
+    ("github.com/fluxcd/source-controller", "1.8.5", "config/crd/bases/*_gitrepositories.yaml"),
+    ("github.com/fluxcd/kustomize-controller", "1.9.1", "config/crd/bases/*.yaml"),
+    ("github.com/fluxcd/helm-controller", "1.4.0", "config/crd/bases/*.yaml"),
+)
 
 #: What Go writes as text or as a number; OpenAPI v2 calls it a string.
 EITHER = (
@@ -31,9 +40,8 @@ def kubernetes_schemas() -> Path:
 
 
 def _write_kubernetes_schemas(folder: Path) -> None:
-    wanted = f"{KUBERNETES_MODULE}@v{KUBERNETES_VERSION}"
-    module = json.loads(output_of(f"downloading {wanted}", ["go", "mod", "download", "-json", wanted], cwd=folder))
-    swagger = json.loads((Path(module["Dir"]) / "api/openapi-spec/swagger.json").read_text())
+    module = _downloaded(KUBERNETES_MODULE, KUBERNETES_VERSION)
+    swagger = json.loads((module / "api/openapi-spec/swagger.json").read_text())
     definitions = {name: strict(each) for name, each in swagger["definitions"].items()}
     definitions |= {name: {"type": ["string", "number"]} for name in EITHER}
     for name, definition in definitions.items():
@@ -45,13 +53,30 @@ def _write_kubernetes_schemas(folder: Path) -> None:
             (folder / file_name(gvk["group"], gvk["kind"], gvk["version"])).write_text(json.dumps(schema))
 
 
+def published_schemas() -> Path:
+    """Return a folder of strict schemas of other projects' kinds."""
+    versions = "-".join(version for _, version, _ in PUBLISHED)
+    return build_once(cache_home() / f"schemas-gitops-{versions}", _write_published_schemas)
+
+
+def _write_published_schemas(folder: Path) -> None:
+    for module, version, files in PUBLISHED:
+        write_crd_schemas(folder, sorted(_downloaded(module, version).glob(files)))
+
+
+def _downloaded(module: str, version: str) -> Path:
+    wanted = f"{module}@v{version}"
+    answer = output_of(f"downloading {wanted}", ["go", "mod", "download", "-json", wanted], cwd=cache_home())
+    return Path(json.loads(answer)["Dir"])
+
+
 def write_crd_schemas(folder: Path, crds: Iterable[Path]) -> None:
     """Write the strict schema of every version of `crds`."""
     for crd in (yaml.safe_load(path.read_text()) for path in crds):
         for version in crd["spec"]["versions"]:
             schema = strict(version["schema"]["openAPIV3Schema"])
             schema["properties"]["metadata"] = {"type": "object"}
-            schema["required"] = ["apiVersion", "kind", "metadata", *schema.get("required", [])]
+            schema["required"] = sorted({"apiVersion", "kind", "metadata", *schema.get("required", [])})
             name = file_name(crd["spec"]["group"], crd["spec"]["names"]["kind"], version["name"])
             (folder / name).write_text(json.dumps(schema))
 
