@@ -24,6 +24,8 @@ from reranker_operator.state import (
     Past,
     Pod,
     Record,
+    Remove,
+    Resize,
     World,
     child_name,
 )
@@ -34,6 +36,7 @@ log = structlog.get_logger(__name__)
 RESOURCES = {
     Kind.CONFIG_MAP: ("/api/v1", "configmaps"),
     Kind.DEPLOYMENT: ("/apis/apps/v1", "deployments"),
+    Kind.GREEN_DEPLOYMENT: ("/apis/apps/v1", "deployments"),
     Kind.SERVICE: ("/api/v1", "services"),
     Kind.POD_DISRUPTION_BUDGET: ("/apis/policy/v1", "poddisruptionbudgets"),
 }
@@ -108,10 +111,21 @@ class Cluster:
             if apply.kind is not Kind.CONFIG_MAP:
                 await self._apply(key, apply)
         for action in actions:
-            if isinstance(action, Record):
+            await self._finish(key, action)
+
+    async def _finish(self, key: Key, action: Action) -> None:
+        """What can wait until the manifest and the objects are as they should be."""
+        match action:
+            case Resize():
+                path = _child_path(key, action.kind, action.name)
+                await self._api.merge(RESOURCES[action.kind][1], path, action.body)
+            case Remove():
+                path = _child_path(key, action.kind, action.name)
+                await self._delete(RESOURCES[action.kind][1], path, action)
+            case Record():
                 await self._write(REVISIONS[1], _revision_path(key, action.name), action)
-            elif isinstance(action, Forget):
-                await self._forget(key, action)
+            case Forget():
+                await self._delete(REVISIONS[1], _revision_path(key, action.name), action)
 
     async def _apply(self, key: Key, action: Apply) -> None:
         await self._write(RESOURCES[action.kind][1], _child_path(key, action.kind, action.name), action)
@@ -129,12 +143,12 @@ class Cluster:
             merged = await self._api.merge(resource, path, body)
             await self._api.apply(resource, path, _at_version(action.body, merged["metadata"]["resourceVersion"]))
 
-    async def _forget(self, key: Key, action: Forget) -> None:
+    async def _delete(self, resource: str, path: str, action: Remove | Forget) -> None:
         only = {"preconditions": {"uid": action.uid, "resourceVersion": action.resource_version}}
         try:
-            await self._api.delete(REVISIONS[1], _revision_path(key, action.name), only)
+            await self._api.delete(resource, path, {**only, "propagationPolicy": "Background"})
         except NotFound:
-            log.debug("the revision went meanwhile", model=str(key), revision=action.name)
+            log.debug("the object went meanwhile", path=path)
 
     async def _announce(self, key: Key, action: Announce) -> None:
         patch = {"metadata": {"annotations": {names.MANIFEST_ANNOTATION: action.manifest}}}

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from reranker_operator import names, progress
-from reranker_operator.fleet import ready_pods
+from reranker_operator import blue_green, names, progress
+from reranker_operator.fleet import deployed_revision, deployment, ready_pods
 from reranker_operator.gate import shown_figures
 from reranker_operator.names import Document
 from reranker_operator.progress import FAILED, LOADED
@@ -17,6 +17,7 @@ from reranker_operator.v1alpha1 import (
     Adapter,
     AdapterStatus,
     Condition,
+    FleetStatus,
     RerankerModelStatus,
     Revisions,
     RevisionStatus,
@@ -43,10 +44,11 @@ def status(world: World, target: Target, now: datetime) -> Document:
     facts = [*_facts(world, target, blocker), _adapters_ready(adapters)]
     whole = RerankerModelStatus(
         observed_generation=model.generation,
-        replicas=sum(not pod.terminating for pod in world.pods),
+        replicas=sum(not pod.terminating and pod.fleet is target.flip.active for pod in world.pods),
         ready_replicas=len(ready_pods(world)),
-        selector=names.selector(model.key.name),
+        selector=names.fleet_selector(model.key.name, target.flip.active),
         endpoint=names.endpoint(model.key.namespace, model.key.name),
+        fleet=_fleet(world, target),
         revisions=_revisions(world, target, before.revisions, _timestamp(now)),
         adapters=adapters,
         adapters_ready=f"{sum(map(_complete, adapters))}/{len(adapters)}" if adapters else "",
@@ -63,6 +65,21 @@ def invalid(model_status: Document, generation: int, problem: Problem, now: date
     conditions = [*_conditions(stated, generation, before.conditions, _timestamp(now)), *kept]
     whole = before.model_copy(update={"observed_generation": generation, "conditions": conditions})
     return whole.model_dump(by_alias=True, exclude_none=True)
+
+
+def _fleet(world: World, target: Target) -> FleetStatus | None:
+    """Which of two fleets clients reach, and what is kept of the other; None as long as there was one only."""
+    flip = target.flip
+    if flip.at is None:
+        return None
+    left = deployment(world, flip.active.other)
+    until = blue_green.kept_until(world, flip)
+    return FleetStatus(
+        active=flip.active.value,
+        since=_timestamp(flip.at),
+        kept=deployed_revision(left) or None if until is not None else None,
+        kept_until=_timestamp(until) if until is not None else None,
+    )
 
 
 def _timestamp(now: datetime) -> str:
@@ -127,7 +144,8 @@ def _adapter(world: World, adapter: Adapter) -> AdapterStatus:
     """How far the fleet is with the wanted revision of one adapter."""
     revision = wanted_adapter(adapter).revision
     ready = ready_pods(world)
-    reports = [report for pod in world.pods if not pod.terminating and (report := world.report(pod)) is not None]
+    pods = (pod for pod in world.pods if not pod.terminating and pod not in blue_green.parked_pods(world))
+    reports = [report for report in map(world.report, pods) if report is not None]
     failed = next((r for r in (w.adapter(adapter.name, revision) for w in reports) if r and r.phase == FAILED), None)
     loaded = [
         r for r in map(world.report, ready) if r and (a := r.adapter(adapter.name, revision)) and a.phase == LOADED
@@ -171,14 +189,18 @@ def _candidate(world: World, target: Target, before: RevisionStatus | None, now:
         phase=phase,
         since=before.since if before is not None and before.phase == phase else now,
         message=message,
-        strategy=_strategy(target, before),
+        strategy=_strategy(world, target, before),
         **_figures(target, before),
     )
 
 
-def _strategy(target: Target, before: RevisionStatus | None) -> str:
-    if target.revision in target.manifest.candidates.values():
+def _strategy(world: World, target: Target, before: RevisionStatus | None) -> str:
+    reports = [report for report in map(world.report, progress.new_pods(world, target)) if report is not None]
+    swapping = any(model.serving and model.revision != target.revision for r in reports for model in r.models)
+    if swapping or target.revision in target.manifest.candidates.values():
         return "InPlace"
+    if target.home is not target.flip.active:
+        return "BlueGreen"
     return before.strategy if before is not None and before.strategy else "RollingUpdate"
 
 

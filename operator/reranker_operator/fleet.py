@@ -3,9 +3,50 @@
 from collections.abc import Iterator
 from datetime import timedelta
 
-from reranker_operator import names
+from reranker_operator import colours, names
+from reranker_operator.colours import Colour, Flip
 from reranker_operator.names import Document
-from reranker_operator.state import Kind, Manifest, ManifestAdapter, ManifestModel, ModelReport, Pod, World
+from reranker_operator.state import (
+    DEPLOYMENTS,
+    Kind,
+    Manifest,
+    ManifestAdapter,
+    ManifestModel,
+    ModelReport,
+    Pod,
+    World,
+)
+
+
+def last_flip(world: World) -> Flip:
+    """Where the Service points; where it was deleted, where it pointed last. The blue fleet is any model's first."""
+    service = world.children.get(Kind.SERVICE)
+    annotations = service["metadata"].get("annotations") if service is not None else None
+    written = colours.flip((annotations or {}).get(names.FLIP_ANNOTATION))
+    if written is not None:
+        return written
+    known = (world.model.status.get("fleet") or {}).get("active")
+    return Flip(Colour(known)) if known else Flip()
+
+
+def active(world: World) -> Colour:
+    """The fleet that clients reach."""
+    return last_flip(world).active
+
+
+def deployment(world: World, fleet: Colour) -> Document | None:
+    return world.children.get(DEPLOYMENTS[fleet])
+
+
+def deployments(world: World) -> dict[Colour, Document]:
+    """The Deployments that there are by their fleets, that of the fleet that clients reach first."""
+    here = active(world)
+    return {fleet: live for fleet in (here, here.other) if (live := deployment(world, fleet)) is not None}
+
+
+def making(world: World, revision: str) -> Colour | None:
+    """The fleet whose Deployment makes pods for a revision."""
+    return next((fleet for fleet, live in deployments(world).items() if deployed_revision(live) == revision), None)
 
 
 def known_manifests(world: World) -> Iterator[Manifest]:
@@ -47,9 +88,8 @@ def answers(world: World, template: str) -> str | None:
     return next((model.revision for report in reports for model in report.models if model.serving), None)
 
 
-def deployed_revision(world: World) -> str:
-    """The revision that the live Deployment makes pods for; "" where nothing says so."""
-    deployment = world.children.get(Kind.DEPLOYMENT)
+def deployed_revision(deployment: Document | None) -> str:
+    """The revision that a live Deployment makes pods for; "" where nothing says so."""
     annotations = deployment["metadata"].get("annotations") if deployment is not None else None
     return str((annotations or {}).get(names.REVISION_ANNOTATION, ""))
 
@@ -59,12 +99,15 @@ def deployed_template(deployment: Document) -> str:
     return str((deployment["spec"]["template"]["metadata"].get("labels") or {}).get(names.TEMPLATE_LABEL, ""))
 
 
+def observed(deployment: Document) -> Document:
+    """What the Deployment's controller says of it as it is now; nothing while it hasn't looked."""
+    status: Document = deployment.get("status") or {}
+    return status if status.get("observedGeneration", 0) >= deployment["metadata"].get("generation", 0) else {}
+
+
 def observed_conditions(deployment: Document) -> list[Document]:
-    """What the Deployment's controller says of the present template; nothing while it hasn't looked."""
-    status = deployment.get("status") or {}
-    if status.get("observedGeneration", 0) < deployment["metadata"].get("generation", 0):
-        return []
-    return status.get("conditions") or []
+    """What the Deployment's controller says of the present template."""
+    return observed(deployment).get("conditions") or []
 
 
 def claims_of(pod_spec: Document) -> tuple[str, ...]:
@@ -74,7 +117,9 @@ def claims_of(pod_spec: Document) -> tuple[str, ...]:
 
 
 def ready_pods(world: World) -> tuple[Pod, ...]:
-    return tuple(pod for pod in world.pods if pod.ready and not pod.terminating)
+    """Pods that clients reach: behind the Service are those of one fleet only."""
+    here = active(world)
+    return tuple(pod for pod in world.pods if pod.ready and not pod.terminating and pod.fleet is here)
 
 
 def loaded_pods(world: World, revision: str) -> tuple[Pod, ...]:
@@ -111,11 +156,14 @@ def _good_enough(adapters: tuple[ManifestAdapter, ...], name: str) -> set[tuple[
 
 
 def no_room(world: World, revision: str) -> bool:
-    """Whether a revision's first new pod has waited for a node for longer than the spec lets it."""
-    rule, deployment = world.model.spec.rollout.on_unschedulable, world.children.get(Kind.DEPLOYMENT)
-    if deployment is None or deployed_revision(world) != revision:
+    """Whether a pod has waited for a node for longer than the spec lets it: the first one of a roll, any of a fleet."""
+    fleet = making(world, revision)
+    live = deployment(world, fleet) if fleet is not None else None
+    if live is None:
         return False
-    pods = [pod for pod in world.pods if pod.template == deployed_template(deployment) and not pod.terminating]
-    patience = timedelta(seconds=rule.after_seconds)
+    template = deployed_template(live)
+    pods = [p for p in world.pods if (p.fleet, p.template) == (fleet, template) and not p.terminating]
+    patience = timedelta(seconds=world.model.spec.rollout.on_unschedulable.after_seconds)
     waits = (world.now - pod.unschedulable_since for pod in pods if pod.unschedulable_since is not None)
-    return not any(pod.ready for pod in pods) and any(waited >= patience for waited in waits)
+    begun = fleet is active(world) and any(pod.ready for pod in pods)
+    return not begun and any(waited >= patience for waited in waits)

@@ -5,12 +5,13 @@ Only members that are meant stand in them, so server-side apply owns no more tha
 
 from collections.abc import Mapping
 
-from reranker_operator import names, serving
+from reranker_operator import colours, names, serving
+from reranker_operator.colours import Colour, Flip
 from reranker_operator.names import Document
 from reranker_operator.ownership import owner_reference
 from reranker_operator.pod_template import pod_template
 from reranker_operator.settings import Settings
-from reranker_operator.state import Kind, Manifest, Model, PodTemplate, child_name
+from reranker_operator.state import DEPLOYMENTS, Kind, Manifest, Model, PodTemplate, child_name
 
 
 def config_map(model: Model, manifest: Manifest) -> Document:
@@ -24,11 +25,23 @@ def config_map(model: Model, manifest: Manifest) -> Document:
 
 
 def deployment(
-    model: Model, template: PodTemplate, revision: str, inputs: Mapping[str, str], settings: Settings
+    model: Model,
+    template: PodTemplate,
+    revision: str,
+    inputs: Mapping[str, str],
+    settings: Settings,
+    *,
+    fleet: Colour,
+    reached: bool,
 ) -> Document:
-    """The worker pods. revision: what new pods serve. inputs: of the templates in use, by key."""
+    """The worker pods of a fleet. revision: what new pods serve. inputs: of the templates in use, by key.
+
+    reached: whether clients reach it. Pods of one that they don't reach are replaced all at once, which needs no room
+    beyond that of two fleets.
+    """
     rollout = model.spec.rollout
-    metadata = _metadata(model, Kind.DEPLOYMENT)
+    pace: Document = {"maxSurge": rollout.max_surge, "maxUnavailable": rollout.max_unavailable}
+    metadata = _metadata(model, DEPLOYMENTS[fleet])
     metadata["annotations"] = {
         names.REVISION_ANNOTATION: revision,
         names.INPUTS_ANNOTATION: names.canonical(inputs),
@@ -41,32 +54,44 @@ def deployment(
             "replicas": model.spec.replicas,
             "revisionHistoryLimit": 2,
             "progressDeadlineSeconds": rollout.progress_deadline_seconds,
-            "selector": {"matchLabels": {names.MODEL_LABEL: model.key.name}},
+            # The API server leaves out a zero, which would look like a difference for ever.
+            **({"minReadySeconds": rollout.min_ready_seconds} if rollout.min_ready_seconds else {}),
+            "selector": {"matchLabels": names.fleet_labels(model.key.name, fleet)},
             "strategy": {
                 "type": "RollingUpdate",
-                "rollingUpdate": {"maxSurge": rollout.max_surge, "maxUnavailable": rollout.max_unavailable},
+                "rollingUpdate": pace if reached else {"maxSurge": 0, "maxUnavailable": "100%"},
             },
-            "template": pod_template(model, template.key, template.claims, settings),
+            "template": pod_template(model, template.key, template.claims, settings, fleet),
         },
     }
 
 
-def service(model: Model) -> Document:
-    """The clients' address; only ready pods are behind it."""
+def size(model: Model, live: Document) -> Document:
+    """A merge patch that gives a Deployment the model's number of pods, over the version that was seen only."""
+    annotations = {names.GENERATION_ANNOTATION: str(model.generation)}
+    metadata = {"annotations": annotations, "resourceVersion": live["metadata"]["resourceVersion"]}
+    return {"metadata": metadata, "spec": {"replicas": model.spec.replicas}}
+
+
+def service(model: Model, flip: Flip) -> Document:
+    """The clients' address; only ready pods of one fleet are behind it."""
+    metadata = _metadata(model, Kind.SERVICE)
+    if flip.at is not None:
+        metadata["annotations"] = {names.FLIP_ANNOTATION: colours.text(flip)}
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": _metadata(model, Kind.SERVICE),
+        "metadata": metadata,
         "spec": {
             "type": "ClusterIP",
-            "selector": {names.MODEL_LABEL: model.key.name},
+            "selector": names.fleet_labels(model.key.name, flip.active),
             "ports": [{"name": "http", "port": names.CLIENT_PORT, "protocol": "TCP", "targetPort": "http"}],
         },
     }
 
 
 def pod_disruption_budget(model: Model) -> Document:
-    """Node drains take one worker at a time; with one replica they still can."""
+    """Node drains take one worker at a time, of whatever fleet; with one replica they still can."""
     return {
         "apiVersion": "policy/v1",
         "kind": "PodDisruptionBudget",

@@ -13,9 +13,11 @@ MANAGER = "reranker-operator"
 
 MODEL_LABEL = "reranker.dev/model"
 TEMPLATE_LABEL = "reranker.dev/template"
+FLEET_LABEL = "reranker.dev/fleet"
 MANIFEST_ANNOTATION = "reranker.dev/serving-manifest"
 REVISION_ANNOTATION = "reranker.dev/revision"
 INPUTS_ANNOTATION = "reranker.dev/template-inputs"
+FLIP_ANNOTATION = "reranker.dev/flip"
 APPLIED_ANNOTATION = "reranker.dev/applied"
 GENERATION_ANNOTATION = "reranker.dev/model-generation"
 
@@ -64,6 +66,11 @@ def serving_configmap(model: str) -> str:
     return f"{model}-serving"
 
 
+def green_deployment(model: str) -> str:
+    """The Deployment of the second fleet; the first one's has the model's name."""
+    return f"{model}-green"
+
+
 def labels(model: str) -> dict[str, str]:
     """Labels on everything that a model owns."""
     return {
@@ -77,6 +84,16 @@ def labels(model: str) -> dict[str, str]:
 def selector(model: str) -> str:
     """Label selector of a model's pods."""
     return f"{MODEL_LABEL}={model}"
+
+
+def fleet_labels(model: str, fleet: str) -> dict[str, str]:
+    """What the Service and a Deployment select: the pods of one of a model's fleets."""
+    return {MODEL_LABEL: model, FLEET_LABEL: str(fleet)}
+
+
+def fleet_selector(model: str, fleet: str) -> str:
+    """Label selector of the pods of one of a model's fleets."""
+    return f"{selector(model)},{FLEET_LABEL}={fleet}"
 
 
 def endpoint(namespace: str, model: str) -> str:

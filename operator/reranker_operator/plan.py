@@ -1,21 +1,57 @@
 """Which writes lead from the world as it is to the target; none when it is there. No I/O."""
 
-from reranker_operator import drift, history, names, ownership, serving
+from reranker_operator import drift, history, manifests, names, ownership, serving
 from reranker_operator.names import Document
-from reranker_operator.state import Action, Announce, Apply, Kind, Model, Pod, Target, World, child_name
+from reranker_operator.state import (
+    Action,
+    Announce,
+    Apply,
+    Kind,
+    Model,
+    Pod,
+    Remove,
+    Resize,
+    Target,
+    World,
+    child_name,
+)
 
 
 def plan(world: World, target: Target) -> tuple[Action, ...]:
     """The actions, each with a detail for the log; empty when nothing differs or nothing may be touched."""
     if ownership.obstacle(world) is not None:
         return ()
-    applies = (_apply(world, kind, target.children[kind]) for kind in Kind)
+    children = (_child(world, target, kind) for kind in Kind)
     announcements = (_announce(world, target, pod) for pod in world.pods)
     return (
-        *(a for a in applies if a is not None),
+        *(a for a in children if a is not None),
         *(a for a in announcements if a is not None),
         *history.changes(world, target),
     )
+
+
+def _child(world: World, target: Target, kind: Kind) -> Apply | Resize | Remove | None:
+    if kind in target.children:
+        return _apply(world, kind, target.children[kind])
+    live = world.children.get(kind)
+    if live is None:
+        return None
+    return _resize(world, kind, live) if kind in target.kept else _remove(world, kind, live)
+
+
+def _resize(world: World, kind: Kind, live: Document) -> Resize | None:
+    name, wanted = child_name(kind, world.model.key.name), world.model.spec.replicas
+    if live["spec"].get("replicas") == wanted:
+        return None
+    return Resize(kind, name, manifests.size(world.model, live), f"resize {kind} {name} to {wanted} pods")
+
+
+def _remove(world: World, kind: Kind, live: Document) -> Remove | None:
+    name, metadata = child_name(kind, world.model.key.name), live["metadata"]
+    if "deletionTimestamp" in metadata:
+        return None
+    detail = f"delete {kind} {name}: nothing is to be served by it any more"
+    return Remove(kind, name, metadata["uid"], metadata["resourceVersion"], detail)
 
 
 def _apply(world: World, kind: Kind, desired: Document) -> Apply | None:

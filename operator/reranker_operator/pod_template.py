@@ -18,9 +18,10 @@ CACHE, RUN, TMP = "/cache", "/run/reranker", "/tmp"  # noqa: S108  (the containe
 SERVING, PODINFO, PVC = "/etc/reranker/serving", "/etc/reranker/podinfo", "/pvc"
 
 
-def pod_template(model: Model, key: str, claims: Sequence[str], settings: Settings) -> Document:
-    """The template whose pods know themselves by `key`; with an empty key, what the key is the hash of."""
-    metadata: Document = {"labels": {**names.labels(model.key.name), names.TEMPLATE_LABEL: key}}
+def pod_template(model: Model, key: str, claims: Sequence[str], settings: Settings, fleet: str = "") -> Document:
+    """The template whose pods know themselves by `key`; without key and fleet, what the key is the hash of."""
+    own = {names.TEMPLATE_LABEL: key, names.FLEET_LABEL: str(fleet)}
+    metadata: Document = {"labels": {**names.labels(model.key.name), **own}}
     if settings.worker_annotations:
         metadata["annotations"] = settings.worker_annotations
     spec: Document = {

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from reranker_operator import names, serving
+from reranker_operator.colours import Colour
 from reranker_operator.fleet import claims_of
 from reranker_operator.names import Document
 from reranker_operator.state import Pod, Problem
@@ -30,9 +31,11 @@ def worker_pod(live: Document, model: str) -> Pod | None:
     metadata, status = live["metadata"], live.get("status") or {}
     if status.get("phase") in ENDED or not _made_by(metadata, model):
         return None
+    labels = metadata.get("labels") or {}
     return Pod(
         name=metadata["name"],
-        template=(metadata.get("labels") or {}).get(names.TEMPLATE_LABEL, ""),
+        template=labels.get(names.TEMPLATE_LABEL, ""),
+        fleet=Colour.GREEN if labels.get(names.FLEET_LABEL) == Colour.GREEN else Colour.BLUE,
         ip=status.get("podIP", ""),
         ready=_condition(status, "Ready").get("status") == "True",
         terminating="deletionTimestamp" in metadata,

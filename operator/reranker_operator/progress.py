@@ -4,13 +4,17 @@ Checks stand in the order in which a person would ask; one that won't pass by it
 """
 
 from collections.abc import Iterator
+from datetime import timedelta
 
-from reranker_operator import ownership
-from reranker_operator.fleet import deployed_template, observed_conditions
-from reranker_operator.names import INTERNAL_PORT
-from reranker_operator.state import Kind, ManifestAdapter, Pod, Problem, Refused, Target, Undecided, WorkerReport, World
+from reranker_operator import blue_green, ownership
+from reranker_operator.fleet import deployed_template, deployment, observed_conditions
+from reranker_operator.names import INTERNAL_PORT, Document
+from reranker_operator.state import ManifestAdapter, Pod, Problem, Refused, Target, Undecided, WorkerReport, World
 
 LOADED, FAILED = "Loaded", "Failed"
+
+#: Within this time every node's proxy has heard that a Service points elsewhere.
+PROPAGATION = timedelta(seconds=5)
 
 
 def blocker(world: World, target: Target) -> Problem | None:
@@ -22,16 +26,17 @@ def blocker(world: World, target: Target) -> Problem | None:
 
 def new_pods(world: World, target: Target) -> tuple[Pod, ...]:
     """Pods that are made as the spec asks, and stay."""
-    return tuple(pod for pod in world.pods if pod.template == target.template and not pod.terminating)
+    return tuple(pod for pod in world.pods if _is_new(pod, target) and not pod.terminating)
+
+
+def _is_new(pod: Pod, target: Target) -> bool:
+    return (pod.fleet, pod.template) == (target.home, target.template)
 
 
 def old_pods(world: World, target: Target) -> tuple[Pod, ...]:
-    """Pods of other templates; an ending one counts while it answers, for so long it may serve the old revision."""
-    return tuple(
-        pod
-        for pod in world.pods
-        if pod.template != target.template and (not pod.terminating or pod.ready or world.report(pod) is not None)
-    )
+    """Other pods that clients reach; an ending one counts while it answers: it may serve the old revision."""
+    reached = (pod for pod in world.pods if pod.fleet is target.flip.active and not _is_new(pod, target))
+    return tuple(pod for pod in reached if not pod.terminating or pod.ready or world.report(pod) is not None)
 
 
 def _problems(world: World, target: Target) -> Iterator[Problem]:
@@ -47,10 +52,11 @@ def _problems(world: World, target: Target) -> Iterator[Problem]:
     yield from _deployment_problems(world, target)
     yield from _numbers(world, target)
     for pod in new_pods(world, target):
-        yield from _pod_waits(world.report(pod), pod, target)
+        yield from _pod_waits(world, pod, target)
     ending = old_pods(world, target)
     if ending:
         yield _waiting("RollingOut", f"{len(ending)} pods of an older template still answer")
+    yield from _flip_waits(world, target)
     yield from _adapter_waits(world, target)
 
 
@@ -88,7 +94,7 @@ def _gate_problems(target: Target) -> Iterator[Problem]:
 
 def _deployment_problems(world: World, target: Target) -> Iterator[Problem]:
     """What the Deployment's own controller reports of the present template: a quota, a refused pod, no progress."""
-    live = world.children.get(Kind.DEPLOYMENT)
+    live = deployment(world, target.home)
     if live is None or deployed_template(live) != target.template:
         return
     for condition in observed_conditions(live):
@@ -106,18 +112,25 @@ def _numbers(world: World, target: Target) -> Iterator[Problem]:
         yield _waiting("Scaling", f"{pods} pods are left of which {wanted} are wanted")
 
 
-def _pod_waits(report: WorkerReport | None, pod: Pod, target: Target) -> Iterator[Problem]:
+def _pod_waits(world: World, pod: Pod, target: Target) -> Iterator[Problem]:
     """The way of one pod from its start to serving; each step only when the one before is done."""
-    generation = target.manifest.generation
+    report, generation = world.report(pod), target.manifest.generation
     if not pod.ip:
         yield _waiting("StartingPods", f"pod {pod.name} hasn't started")
     elif report is None:
         yield _waiting("StartingPods", f"pod {pod.name} doesn't answer on http://{pod.ip}:{INTERNAL_PORT}/state yet")
-    elif report.observed_generation < generation:
+    elif report.observed_generation < generation and not _was_ready(world):
         message = f"pod {pod.name} has read generation {report.observed_generation} of the serving manifest, not yet "
         yield _waiting("UpdatingPods", f"{message}{generation}")
     else:
         yield from _model_waits(report, pod, target)
+
+
+def _was_ready(world: World) -> bool:
+    """Whether this very generation serves everywhere already: what the manifest loses since then changes no answer."""
+    conditions = world.model.status.get("conditions") or ()
+    ready: Document = next((c for c in conditions if c["type"] == "Ready"), {})
+    return (ready.get("status"), ready.get("observedGeneration")) == ("True", world.model.generation)
 
 
 def _model_waits(report: WorkerReport, pod: Pod, target: Target) -> Iterator[Problem]:
@@ -130,6 +143,20 @@ def _model_waits(report: WorkerReport, pod: Pod, target: Target) -> Iterator[Pro
     elif not (model.serving and model.admitted and report.ready and pod.ready):
         why = report.message or "its readiness probe hasn't passed"
         yield _waiting("StartingPods", f"pod {pod.name} has {target.revision} but isn't ready: {why}")
+
+
+def _flip_waits(world: World, target: Target) -> Iterator[Problem]:
+    """What a Service that has just turned leaves for a moment: nodes that don't know it yet, kept connections."""
+    flip = target.flip
+    if flip.at is None or _was_ready(world):
+        return
+    if world.now < flip.at + PROPAGATION:
+        words = f"the Service points at the {flip.active} fleet since {flip.at:%H:%M:%S}; every node knows within "
+        yield _waiting("Flipping", f"{words}{PROPAGATION.seconds} s")
+    for pod in blue_green.parked_pods(world):
+        report = world.report(pod)
+        if report is not None and report.observed_generation < target.manifest.generation:
+            yield _waiting("Flipping", f"pod {pod.name} of the fleet before may still keep connections")
 
 
 def _adapter_waits(world: World, target: Target) -> Iterator[Problem]:

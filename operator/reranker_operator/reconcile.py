@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import structlog
 
-from reranker_operator import conditions, gate, ownership, rejection
+from reranker_operator import blue_green, conditions, gate, ownership, rejection
 from reranker_operator.cluster import Cluster
 from reranker_operator.errors import OperatorError, Stale, UnreadableSpec
 from reranker_operator.judge import Judge
@@ -14,7 +14,7 @@ from reranker_operator.merge_patch import merge_patch
 from reranker_operator.names import Document
 from reranker_operator.plan import plan
 from reranker_operator.settings import Settings
-from reranker_operator.state import Key, Model, Problem, World
+from reranker_operator.state import Key, Model, Problem, Target, World
 from reranker_operator.target import target
 from reranker_operator.transitions import events
 from reranker_operator.worker_client import WorkerClient
@@ -95,7 +95,7 @@ class Reconciler:
         status = conditions.status(world, goal, datetime.now(UTC))
         reported = await self._report(world.model, status)
         changed = bool(actions) or reported
-        return Outcome(changed, self._poll_s(world.model.key, status, changed=changed))
+        return Outcome(changed, self._poll_s(world.model.key, status, changed=changed) or _kept_s(world, goal))
 
     def _judged(self, world: World) -> World:
         """The world with the gate's judgement of the wanted revision, if there is one to judge."""
@@ -136,3 +136,9 @@ class Reconciler:
         if patch:
             await self._cluster.write_status(key, metadata["resourceVersion"], patch)
         return Outcome(changed=bool(patch))
+
+
+def _kept_s(world: World, goal: Target) -> float | None:
+    """Seconds until the fleet that the Service left is to go; None where none is kept."""
+    until = blue_green.kept_until(world, goal.flip)
+    return (until - world.now).total_seconds() if until is not None and until > world.now else None

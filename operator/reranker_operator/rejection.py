@@ -10,10 +10,13 @@ from datetime import datetime, timedelta
 
 from reranker_operator import names
 from reranker_operator.fleet import (
+    active,
     admitted_before,
     deployed_revision,
+    deployment,
     known_manifests,
     known_models,
+    making,
     missing,
     no_room,
     observed_conditions,
@@ -21,7 +24,7 @@ from reranker_operator.fleet import (
 )
 from reranker_operator.gate import shown_figures
 from reranker_operator.rollout import wanted_model
-from reranker_operator.state import Kind, ManifestModel, ModelReport, Pod, Refused, Undecided, World
+from reranker_operator.state import ManifestModel, ModelReport, Pod, Refused, Undecided, World
 from reranker_operator.v1alpha1 import RejectedRevision, RerankerModelSpec, RerankerModelStatus
 
 #: How many are remembered.
@@ -52,7 +55,8 @@ def replacement(world: World, rejected: Iterable[RejectedRevision]) -> ManifestM
         return None
     serving = RerankerModelStatus.model_validate(world.model.status).revisions.serving
     # What new pods are made for comes first: once the way back has begun, it ends where it leads.
-    order = (deployed_revision(world), *_answering(world), serving.name if serving is not None else "")
+    made = deployed_revision(deployment(world, active(world)))
+    order = (made, *_answering(world), serving.name if serving is not None else "")
     return _fallback(world, wanted, listed, order)
 
 
@@ -124,10 +128,11 @@ def _missed_deadline(world: World, wanted: str) -> Iterator[tuple[str, str]]:
     waits = world.judgement.problem if isinstance(world.judgement, Undecided) else None
     if _in_place(world, wanted) and not (waits is not None and waits.stalled):
         yield from _no_progress(world, wanted)
-    deployment = world.children.get(Kind.DEPLOYMENT)
-    if deployment is None or deployed_revision(world) != wanted or (waits is not None and waits.stalled):
+    fleet = making(world, wanted)
+    live = deployment(world, fleet) if fleet is not None else None
+    if live is None or (waits is not None and waits.stalled):
         return
-    for condition in observed_conditions(deployment):
+    for condition in observed_conditions(live):
         if condition["type"] == "Progressing" and condition.get("reason") == DEADLINE:
             yield DEADLINE, condition.get("message", "")
 

@@ -12,6 +12,7 @@ from reranker_operator.fleet import (
     answering,
     answers,
     deployed_template,
+    deployments,
     known_manifests,
     known_models,
     loaded_pods,
@@ -19,7 +20,6 @@ from reranker_operator.fleet import (
 )
 from reranker_operator.names import Document
 from reranker_operator.state import (
-    Kind,
     Manifest,
     ManifestAdapter,
     ManifestModel,
@@ -72,8 +72,11 @@ def _claim(uri: str) -> str:
     return uri.removeprefix(PVC).partition("/")[0] if uri.startswith(PVC) else ""
 
 
-def manifest(world: World, wanted: ManifestModel, template: str) -> Manifest:
-    """The serving manifest for a fleet that is to serve `wanted`, whose new pods are made from `template`."""
+def manifest(world: World, wanted: ManifestModel, template: str, parked: tuple[str, ...] = ()) -> Manifest:
+    """The serving manifest for a fleet that is to serve `wanted`, whose new pods are made from `template`.
+
+    parked: templates whose pods the Service doesn't reach any more.
+    """
     known = tuple(known_manifests(world))
     previous = known[0] if known else None
     living = _serve(world, known, template)
@@ -92,6 +95,7 @@ def manifest(world: World, wanted: ManifestModel, template: str) -> Manifest:
         limits={"maxBatchTokens": spec.engine.max_batch_tokens, "maxQueueTokens": spec.engine.max_queue_tokens},
         drain_seconds=spec.rollout.drain_seconds,
         candidates=candidates,
+        parked=parked,
     )
     return replace(content, generation=_generation(world, previous, content))
 
@@ -113,9 +117,8 @@ def _candidates(world: World, living: dict[str, str], wanted: str, template: str
 def _serve(world: World, known: tuple[Manifest, ...], template: str) -> dict[str, str]:
     """What each living template serves; a pod that ends counts until it is gone, since it may still answer."""
     serve: dict[str, str] = {}
-    # The Deployment may be making a pod of its template right now that no listing shows yet.
-    deployment = world.children.get(Kind.DEPLOYMENT)
-    deployed = [deployed_template(deployment)] if deployment is not None else []
+    # A Deployment may be making a pod of its template right now that no listing shows yet.
+    deployed = [deployed_template(live) for live in deployments(world).values()]
     for key in dict.fromkeys([*deployed, *sorted(pod.template for pod in world.pods), template]):
         told = (m.serve[key] for m in known if key in m.serve)
         revision = next(told, None) or answers(world, key)

@@ -83,6 +83,20 @@ class OnUnschedulable(Schema):
     ] = "Wait"
 
 
+class BlueGreen(Schema):
+    """How a second fleet takes over."""
+
+    keep_seconds: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=86400,
+            description="How long the fleet that served before is kept after the flip. Setting the model back in that "
+            "time flips back at once, without a new pod.",
+        ),
+    ] = 300
+
+
 class Rollout(Schema):
     """How a new model revision or pod template replaces the one that serves."""
 
@@ -91,19 +105,27 @@ class Rollout(Schema):
             rule(
                 "self.maxSurge > 0 || self.maxUnavailable > 0",
                 "maxSurge and maxUnavailable can't both be 0: set maxSurge to 1 or more to replace pods without a gap",
-            )
+            ),
+            rule(
+                "self.minReadySeconds < self.progressDeadlineSeconds",
+                "minReadySeconds must be less than progressDeadlineSeconds, else no roll could end in time",
+            ),
         )
     )
 
     strategy: Annotated[
-        Literal["RollingUpdate", "InPlace"],
+        Literal["RollingUpdate", "InPlace", "BlueGreen"],
         Field(
             description="How a model revision is replaced. RollingUpdate: by new pods. InPlace: the new one is loaded "
-            "beside the one that serves and takes over in every pod, where nothing else of the pods changes."
+            "beside the one that serves and takes over in every pod at once, where nothing else of the pods changes. "
+            "BlueGreen: by a second fleet, to which the Service turns once every pod of it is ready."
         ),
     ] = "RollingUpdate"
     max_surge: Annotated[int, Field(ge=0, le=100, description="Pods above `replicas` during a roll.")] = 1
     max_unavailable: Annotated[int, Field(ge=0, le=100, description="Pods below `replicas` during a roll.")] = 0
+    min_ready_seconds: Annotated[
+        int, Field(ge=0, le=3600, description="A new pod must stay ready for so long before the next one is replaced.")
+    ] = 0
     progress_deadline_seconds: Annotated[
         int, Field(ge=30, le=86400, description="A roll without progress for so long is Stalled.")
     ] = 900
@@ -111,6 +133,7 @@ class Rollout(Schema):
         int, Field(ge=0, le=MAX_DRAIN_SECONDS, description="Longest wait for requests in flight when a pod ends.")
     ] = 30
     on_unschedulable: OnUnschedulable = OnUnschedulable()
+    blue_green: BlueGreen = BlueGreen()
     gate: Annotated[
         Gate | None,
         Field(description="Trial of a revision before it answers; without it, one that loads and scores is admitted."),

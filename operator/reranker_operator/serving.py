@@ -17,6 +17,7 @@ def document(manifest: Manifest) -> Document:
         ],
         "serve": dict(manifest.serve),
         **({"candidates": dict(manifest.candidates)} if manifest.candidates else {}),
+        **({"parked": list(manifest.parked)} if manifest.parked else {}),
         "admitted": list(manifest.admitted),
         "adapters": [
             {
@@ -59,6 +60,7 @@ def manifest(content: str | None) -> Manifest | None:
             limits=dict(raw["limits"]),
             drain_seconds=int(raw["drainSeconds"]),
             candidates={str(template): str(revision) for template, revision in raw.get("candidates", {}).items()},
+            parked=tuple(str(template) for template in raw.get("parked", ())),
         )
     except (ValueError, TypeError, KeyError, AttributeError):
         return None

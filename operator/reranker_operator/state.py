@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 from reranker_operator import names
+from reranker_operator.colours import Colour, Flip
 from reranker_operator.names import Document
 from reranker_operator.rollout_policy import Gate
 from reranker_operator.v1alpha1 import RejectedRevision, RerankerModelSpec
@@ -26,16 +27,27 @@ class Key:
 
 
 class Kind(StrEnum):
-    """The kinds that a RerankerModel owns."""
+    """The children that a RerankerModel owns by their kinds; of Deployments it has one for each fleet."""
 
     CONFIG_MAP = "ConfigMap"
     DEPLOYMENT = "Deployment"
+    GREEN_DEPLOYMENT = "green Deployment"
     SERVICE = "Service"
     POD_DISRUPTION_BUDGET = "PodDisruptionBudget"
 
 
+#: Each fleet's Deployment.
+DEPLOYMENTS = {Colour.BLUE: Kind.DEPLOYMENT, Colour.GREEN: Kind.GREEN_DEPLOYMENT}
+
+
 def child_name(kind: Kind, model: str) -> str:
-    return names.serving_configmap(model) if kind is Kind.CONFIG_MAP else model
+    match kind:
+        case Kind.CONFIG_MAP:
+            return names.serving_configmap(model)
+        case Kind.GREEN_DEPLOYMENT:
+            return names.green_deployment(model)
+        case _:
+            return model
 
 
 @dataclass(frozen=True)
@@ -83,6 +95,7 @@ class Manifest:
     limits: Document
     drain_seconds: int
     candidates: Mapping[str, str] = field(default_factory=dict)
+    parked: tuple[str, ...] = ()
 
     def same_content(self, other: "Manifest") -> bool:
         return replace(self, generation=0) == replace(other, generation=0)
@@ -103,6 +116,7 @@ class Pod:
 
     name: str
     template: str
+    fleet: Colour = Colour.BLUE
     ip: str = ""
     ready: bool = False
     terminating: bool = False
@@ -267,6 +281,9 @@ class PodTemplate:
 class Target:
     """What the fleet should be: the revision that it is to serve, the template of new pods, the objects that say so.
 
+    home: the fleet whose pods are made from the template. flip: where the Service points, or is to point now.
+    kept: Deployments that stay as they are but for the number of their pods. A Deployment that is neither among the
+    children nor kept goes.
     rejections: revisions that were tried and may not serve. rejected: the one that the spec asks for, where the fleet
     is to serve another in its place. judgement: the gate's of `revision`.
     """
@@ -275,6 +292,9 @@ class Target:
     template: str
     manifest: Manifest
     children: Mapping[Kind, Document]
+    home: Colour = Colour.BLUE
+    flip: Flip = field(default_factory=Flip)
+    kept: frozenset[Kind] = frozenset()
     rejections: tuple[RejectedRevision, ...] = ()
     rejected: RejectedRevision | None = None
     judgement: Judgement | None = None
@@ -287,6 +307,27 @@ class Apply:
     kind: Kind
     name: str
     body: Document
+    resource_version: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Resize:
+    """Change the number of a Deployment's pods, and nothing else of it."""
+
+    kind: Kind
+    name: str
+    body: Document
+    detail: str
+
+
+@dataclass(frozen=True)
+class Remove:
+    """Delete the very child that was seen; its pods drain and end."""
+
+    kind: Kind
+    name: str
+    uid: str
     resource_version: str
     detail: str
 
@@ -320,7 +361,7 @@ class Forget:
     detail: str
 
 
-Action = Apply | Announce | Record | Forget
+Action = Apply | Resize | Remove | Announce | Record | Forget
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
 """What a model's fleet should be, put together from the rollout's decisions and the builders. No I/O."""
 
-from reranker_operator import manifests, names, rejection, rollout, templates
+from reranker_operator import blue_green, manifests, names, rejection, rollout, templates
 from reranker_operator.names import Document
 from reranker_operator.settings import Settings
-from reranker_operator.state import Kind, Target, World
+from reranker_operator.state import DEPLOYMENTS, Kind, Target, World
 
 
 def target(world: World, settings: Settings) -> Target:
@@ -14,12 +14,16 @@ def target(world: World, settings: Settings) -> Target:
     asked = rollout.wanted_model(model)
     wanted = replacement or asked
     template = templates.template(world, wanted, settings)
-    manifest = rollout.manifest(world, wanted, template.key)
+    home = blue_green.home(world, wanted, template)
+    flip = blue_green.flip(world, home, template)
+    manifest = rollout.manifest(world, wanted, template.key, blue_green.parked(world, home))
     inputs = templates.inputs_in_use(world, template)
     children = {
         Kind.CONFIG_MAP: manifests.config_map(model, manifest),
-        Kind.DEPLOYMENT: manifests.deployment(model, template, manifest.serve[template.key], inputs, settings),
-        Kind.SERVICE: manifests.service(model),
+        DEPLOYMENTS[home]: manifests.deployment(
+            model, template, manifest.serve[template.key], inputs, settings, fleet=home, reached=home is flip.active
+        ),
+        Kind.SERVICE: manifests.service(model, flip),
         Kind.POD_DISRUPTION_BUDGET: manifests.pod_disruption_budget(model),
     }
     return Target(
@@ -27,6 +31,9 @@ def target(world: World, settings: Settings) -> Target:
         template=template.key,
         manifest=manifest,
         children={kind: _signed(body) for kind, body in children.items()},
+        home=home,
+        flip=flip,
+        kept=blue_green.kept(world, home),
         rejections=rejections,
         rejected=next((each for each in rejections if replacement and each.name == asked.revision), None),
         judgement=world.judgement if replacement is None else None,

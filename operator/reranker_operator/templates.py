@@ -9,18 +9,20 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from reranker_operator import names
 from reranker_operator.fleet import (
+    active,
     admitted_before,
     claims_of,
-    deployed_revision,
     deployed_template,
+    deployment,
     known_manifests,
+    making,
     no_room,
     ready_pods,
 )
 from reranker_operator.pod_template import pod_template
 from reranker_operator.rollout import wanted_claims
 from reranker_operator.settings import Settings
-from reranker_operator.state import Kind, ManifestModel, PodTemplate, World
+from reranker_operator.state import ManifestModel, PodTemplate, World
 
 
 def template(world: World, wanted: ManifestModel, settings: Settings) -> PodTemplate:
@@ -30,9 +32,10 @@ def template(world: World, wanted: ManifestModel, settings: Settings) -> PodTemp
         inputs = _inputs(world, claims, settings)
         if needed <= set(claims) and inputs_by_template(world).get(key) == inputs:
             return PodTemplate(key, claims, inputs)
-    deployment = world.children.get(Kind.DEPLOYMENT)
-    if deployment is not None and deployed_revision(world) == wanted.revision:
-        needed |= set(claims_of(deployment["spec"]["template"]["spec"]))
+    fleet = making(world, wanted.revision)
+    live = deployment(world, fleet) if fleet is not None else None
+    if live is not None:
+        needed |= set(claims_of(live["spec"]["template"]["spec"]))
     claims = tuple(sorted(needed))
     inputs = _inputs(world, claims, settings)
     return PodTemplate(_new_key(_serve(world), inputs, wanted.revision), claims, inputs)
@@ -40,8 +43,8 @@ def template(world: World, wanted: ManifestModel, settings: Settings) -> PodTemp
 
 def inputs_by_template(world: World) -> Mapping[str, str]:
     """What the keys in use were made of, as the Deployment keeps it; empty where it doesn't say."""
-    deployment = world.children.get(Kind.DEPLOYMENT)
-    annotations = (deployment["metadata"].get("annotations") if deployment is not None else None) or {}
+    live = deployment(world, active(world))
+    annotations = (live["metadata"].get("annotations") if live is not None else None) or {}
     try:
         kept = json.loads(annotations.get(names.INPUTS_ANNOTATION, "{}"))
     except ValueError:
@@ -64,10 +67,10 @@ def _candidates(world: World, wanted: ManifestModel) -> Iterator[tuple[str, tupl
     yield from ((key, mounted[key]) for key in begun if key in mounted)
     if no_room(world, wanted.revision) and world.model.spec.rollout.on_unschedulable.action == "InPlace":
         yield from ((key, mounted[key]) for key in dict.fromkeys(pod.template for pod in ready_pods(world)))
-    deployment, serve = world.children.get(Kind.DEPLOYMENT), _serve(world)
-    if deployment is None:
+    live, serve = deployment(world, active(world)), _serve(world)
+    if live is None:
         return
-    deployed = deployed_template(deployment), claims_of(deployment["spec"]["template"]["spec"])
+    deployed = deployed_template(live), claims_of(live["spec"]["template"]["spec"])
     revision = serve.get(deployed[0])
     if revision == wanted.revision:
         yield deployed

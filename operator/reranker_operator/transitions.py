@@ -10,7 +10,8 @@ NORMAL, WARNING = "Normal", "Warning"
 
 def events(before: Document, after: Document) -> tuple[Event, ...]:
     """The Events of one change of status."""
-    return (*_revision_events(before, after), *_adapter_events(before, after), *_condition_events(before, after))
+    told = (_revision_events, _fleet_events, _adapter_events, _condition_events)
+    return tuple(event for each in told for event in each(before, after))
 
 
 def _revision(status: Document, which: str) -> Document:
@@ -27,7 +28,7 @@ def _revision_events(before: Document, after: Document) -> Iterator[Event]:
             yield Event(NORMAL, "RevisionAdmitted", f"{name} is loaded and may answer clients{_measured(new)}")
         if phase == "Failed":
             yield Event(WARNING, "ModelFailed", f"{name}: {new.get('message', '')}")
-    if name == old.get("name") and (old.get("strategy"), new.get("strategy")) == ("RollingUpdate", "InPlace"):
+    if name == old.get("name") and old.get("strategy", "InPlace") != "InPlace" == new.get("strategy"):
         yield Event(WARNING, "NoRoomForPod", f"no node has room for another pod: {name} is swapped in place")
     for rejected in _new_rejections(before, after):
         figures = _measured(rejected)
@@ -37,6 +38,15 @@ def _revision_events(before: Document, after: Document) -> Iterator[Event]:
     serving = _revision(after, "serving").get("name")
     if serving and serving != _revision(before, "serving").get("name"):
         yield Event(NORMAL, "RolloutFinished", f"{serving} answers clients on every ready pod")
+
+
+def _fleet_events(before: Document, after: Document) -> Iterator[Event]:
+    old, new = before.get("fleet") or {}, after.get("fleet") or {}
+    if new and (new["active"], new.get("since")) != (old.get("active"), old.get("since")):
+        kept = f"; {new['kept']} is kept until {new['keptUntil']}" if new.get("kept") else ""
+        yield Event(NORMAL, "ServiceFlipped", f"the Service points at the {new['active']} fleet{kept}")
+    if old.get("kept") and not new.get("kept") and new.get("since") == old.get("since"):
+        yield Event(NORMAL, "FleetRemoved", f"the fleet of {old['kept']} isn't kept any more")
 
 
 def _new_rejections(before: Document, after: Document) -> list[Document]:

@@ -261,6 +261,17 @@ class Revisions(Schema):
     ] = None
 
 
+class FleetStatus(Schema):
+    """Which of a model's two fleets answers, and how long the other one is kept."""
+
+    active: Annotated[Literal["blue", "green"], Field(description="The fleet that the Service points at.")]
+    since: Annotated[Timestamp | None, Field(description="When the Service turned to it.")] = None
+    kept: Annotated[
+        str | None, Field(max_length=63, description="The revision of the other fleet, to go back to at once.")
+    ] = None
+    kept_until: Annotated[Timestamp | None, Field(description="When the other fleet goes.")] = None
+
+
 class AdapterStatus(Schema):
     """How many pods have an adapter's wanted revision."""
 
@@ -291,6 +302,7 @@ class RerankerModelStatus(Schema):
     ready_replicas: Annotated[int, Field(ge=0, description="Pods that answer clients.")] = 0
     selector: Annotated[str, Field(max_length=256, description="Label selector of the pods, for /scale.")] = ""
     endpoint: Annotated[str, Field(max_length=512, description="Address of the Service.")] = ""
+    fleet: Annotated[FleetStatus | None, Field(description="Absent until the Service turns for the first time.")] = None
     revisions: Revisions = Revisions()
     adapters: Annotated[
         list[AdapterStatus],

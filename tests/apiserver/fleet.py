@@ -45,6 +45,7 @@ class Worker:
 
     pod: str
     template: str
+    labels: dict[str, str]
     ip: str
     load_s: float
     fails: dict[str, tuple[str, str]]
@@ -175,6 +176,7 @@ class Fleet:
         self.scores: dict[str, list[float]] = {}
         self.room: int | None = None
         self.workers: dict[str, Worker] = {}
+        self.selector: dict[str, str] = {}
         self.answered: set[str] = set()
         self.least_ready: int | None = None
         self._reported: dict[str, bool] = {}
@@ -194,8 +196,13 @@ class Fleet:
         for worker in self.workers.values():
             await worker.stop()
 
+    def reached(self) -> list[Worker]:
+        """Workers that the Service selects."""
+        return [worker for worker in self.workers.values() if self.selector.items() <= worker.labels.items()]
+
     def ready(self) -> list[Worker]:
-        return [worker for worker in self.workers.values() if worker.ready()]
+        """Workers that clients are led to."""
+        return [worker for worker in self.reached() if worker.ready()]
 
     def watch_readiness(self) -> None:
         """From now on keep the smallest number of ready workers that was seen."""
@@ -236,13 +243,15 @@ class Fleet:
         pods = {pod["metadata"]["name"]: pod for pod in await self.kube.items("pods")}
         for name in [name for name in self.workers if name not in pods]:
             await self.workers.pop(name).stop()
+        for service in await self.kube.items("services"):
+            self.selector = service["spec"].get("selector") or {}
         configs = {c["metadata"]["name"]: c for c in await self.kube.items("configmaps")}
         for name, pod in pods.items():
             worker = self.workers.get(name) or await self._start(pod, configs)
             if worker is not None:
                 worker.read((pod["metadata"].get("annotations") or {}).get(ANNOTATION))
                 await self._report(worker, pod)
-        self.answered |= {revision for w in self.workers.values() if (revision := w.answers())}
+        self.answered |= {revision for w in self.reached() if (revision := w.answers())}
         if self.least_ready is not None:
             self.least_ready = min(self.least_ready, len(self.ready()))
 
@@ -260,7 +269,9 @@ class Fleet:
         await self.kube.request(
             "POST", self.kube.path("pods", name) + "/binding", body={"metadata": {"name": name}, "target": target}
         )
-        worker = Worker(name, template, next(ADDRESSES), self.load_s, self.fails, self.scores)
+        worker = Worker(
+            name, template, pod["metadata"]["labels"], next(ADDRESSES), self.load_s, self.fails, self.scores
+        )
         await worker.start()
         worker.read(config["data"]["manifest.json"])
         self.workers[name] = worker

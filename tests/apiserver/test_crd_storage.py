@@ -18,6 +18,7 @@ from reranker_operator.v1alpha1 import (
     VERSION,
     AdapterStatus,
     Condition,
+    FleetStatus,
     RejectedRevision,
     RerankerModelSpec,
     RerankerModelStatus,
@@ -88,6 +89,7 @@ def full_status(message: str = "") -> RerankerModelStatus:
         ready_replicas=2,
         selector="reranker.dev/model=bge",
         endpoint="http://bge.default.svc:8080",
+        fleet=FleetStatus(active="green", since=at, kept="bge-5f2c9a1e", kept_until=at),
         revisions=Revisions(
             serving=RevisionStatus(name="bge-5f2c9a1e", since=at),
             candidate=RevisionStatus(
@@ -120,9 +122,11 @@ ROLLOUT = {
     "strategy": "RollingUpdate",
     "maxSurge": 1,
     "maxUnavailable": 0,
+    "minReadySeconds": 0,
     "progressDeadlineSeconds": 900,
     "drainSeconds": 30,
     "onUnschedulable": {"afterSeconds": 120, "action": "Wait"},
+    "blueGreen": {"keepSeconds": 300},
 }
 
 

@@ -98,6 +98,9 @@ VALID: dict[str, Json] = {
     "a gate with a golden set alone": {"spec.rollout.gate": {"goldenSet": {"configMapRef": {"name": "golden"}}}},
     "a gate with every threshold": gate(k=5, minNDCG="0.62", minRankCorrelation="1", maxP95Milliseconds=80),
     "a swap in place": {"spec.rollout.strategy": "InPlace"},
+    "a second fleet": {
+        "spec.rollout": {"strategy": "BlueGreen", "blueGreen": {"keepSeconds": 0}, "minReadySeconds": 29}
+    },
     "a way out where nodes are full": {"spec.rollout.onUnschedulable": {"afterSeconds": 60, "action": "Abort"}},
     "no old revisions kept": {"spec.revisionHistoryLimit": 0},
     "no drain": {"spec.rollout": {"drainSeconds": 0}},
@@ -188,7 +191,15 @@ INVALID: dict[str, tuple[Json, str]] = {
     "a roll in percent": ({"spec.rollout.maxSurge": "25%"}, 'must be of type integer: "string"'),
     "a drain longer than the grace period": ({"spec.rollout.drainSeconds": 301}, "less than or equal to 300"),
     "a deadline of a second": ({"spec.rollout.progressDeadlineSeconds": 1}, "greater than or equal to 30"),
-    "an unknown strategy": ({"spec.rollout.strategy": "Recreate"}, 'supported values: "RollingUpdate", "InPlace"'),
+    "an unknown strategy": (
+        {"spec.rollout.strategy": "Recreate"},
+        'supported values: "RollingUpdate", "InPlace", "BlueGreen"',
+    ),
+    "an old fleet for more than a day": ({"spec.rollout.blueGreen.keepSeconds": 86401}, "less than or equal to 86400"),
+    "a pod that is ready too late for the deadline": (
+        {"spec.rollout": {"minReadySeconds": 900}},
+        "minReadySeconds must be less than progressDeadlineSeconds",
+    ),
     "an unknown way out where nodes are full": (
         {"spec.rollout.onUnschedulable.action": "Evict"},
         'supported values: "InPlace", "Wait", "Abort"',

@@ -131,3 +131,32 @@ async def test_the_operator_outlives_the_api_server_and_goes_on_within_fifteen_s
     # The controllers wait up to minutes after such an outage; the next test shouldn't.
     await asyncio.to_thread(cluster.stop, plane, "kube-controller-manager")
     await asyncio.to_thread(cluster.start, plane, "kube-controller-manager")
+
+
+@pytest.mark.parametrize("write", range(1, 6))
+async def test_an_adapters_edit_survives_the_operators_death_at_any_write(
+    kube: Kube, fleet: Fleet, in_cluster: None, write: int
+) -> None:
+    async with operator(kube.namespace):
+        await kube.create("rerankermodels", model(adapters=[LEGAL]))
+        await until_ready(kube)
+    pods = set(fleet.workers)
+    fleet.watch_readiness()
+    dying: list[DyingApi] = []
+
+    def connect(config: object, metrics: Metrics) -> Api:
+        dying.append(DyingApi(config, metrics, dies_at=write, arrives=True))
+        return dying[0]
+
+    async with operator(kube.namespace, connect):
+        await edit(kube, adapters=[{"name": "legal", "source": {"uri": "pvc://models/legal-two"}}])
+        dead, over = asyncio.create_task(dying[0].dead.wait()), asyncio.create_task(until_ready(kube))
+        await asyncio.wait([dead, over], return_when=asyncio.FIRST_COMPLETED)
+        for task in (dead, over):
+            task.cancel()
+    async with operator(kube.namespace):
+        await until_ready(kube)
+    (adapter,) = (await manifest(kube))["adapters"]
+    assert (adapter["source"]["uri"], adapter["required"]) == ("pvc://models/legal-two", True)
+    assert set(fleet.workers) == pods
+    assert fleet.least_ready == 2

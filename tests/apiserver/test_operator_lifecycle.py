@@ -1,5 +1,7 @@
 """A model's whole life against a real API server: children, adapters, swaps, repair, deletion."""
 
+import pytest
+
 from tests.apiserver.fleet import Fleet
 from tests.apiserver.kube import Json, Kube, eventually
 from tests.apiserver.models import condition, edit, events, manifest, model, until_ready
@@ -212,3 +214,27 @@ async def test_revisions_are_kept_up_to_the_limit_and_put_back_when_deleted(
     await eventually(settled, what="the wanted revision and one before it")
     await kube.delete("controllerrevisions", served[2])
     await eventually(settled, within_s=3, what="the deleted one again")
+
+
+@pytest.mark.parametrize("strategy", ["RollingUpdate", "InPlace", "BlueGreen"])
+async def test_a_model_that_is_deleted_in_the_middle_of_a_swap_leaves_nothing(
+    kube: Kube, fleet: Fleet, running: Running, strategy: str
+) -> None:
+    await kube.create("rerankermodels", model(rollout={"strategy": strategy}))
+    await until_ready(kube)
+    fleet.load_s = 60
+    await edit(kube, source={"uri": "pvc://models/two"})
+
+    async def swapping() -> bool:
+        return len((await manifest(kube))["models"]) == 2
+
+    await eventually(swapping, what="the next revision is on its way")
+    await kube.delete("rerankermodels", "bge")
+
+    async def gone() -> bool:
+        owned = ("deployments", "replicasets", "services", "poddisruptionbudgets", "controllerrevisions", "pods")
+        left = [live["metadata"]["name"] for kind in owned for live in await kube.items(kind)]
+        configs = [live["metadata"]["name"] for live in await kube.items("configmaps")]
+        return not left and "bge-serving" not in configs
+
+    await eventually(gone, within_s=60, what="nothing owned is left")

@@ -1,6 +1,7 @@
 """kubeconform with our own schemas: what it takes, what it finds, and that the operator's objects pass it."""
 
 import copy
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ import yaml
 
 from hack.check import chart
 from reranker_operator import history, manifests
+from reranker_operator.colours import Colour, Flip
 from reranker_operator.settings import Settings
 from reranker_operator.state import Key, ManifestModel, Model, PodTemplate
 from reranker_operator.v1alpha1 import RerankerModelSpec
@@ -66,9 +68,20 @@ def test_the_operator_s_objects_conform() -> None:
     template = PodTemplate("t-91b0d3c7", ("models",), "0c11d2aa")
     revision = ManifestModel("bge-5f2c9a1e", {"uri": "pvc://models/bge"}, {"dtype": "auto"})
     objects = [
-        manifests.deployment(model, template, revision.revision, {template.key: template.inputs}, settings),
+        *(
+            manifests.deployment(
+                model,
+                template,
+                revision.revision,
+                {template.key: template.inputs},
+                settings,
+                fleet=fleet,
+                reached=reached,
+            )
+            for fleet, reached in ((Colour.BLUE, True), (Colour.GREEN, False))
+        ),
         history.controller_revision(model, revision, 1),
-        manifests.service(model),
+        manifests.service(model, Flip(Colour.GREEN, datetime(2026, 1, 1, tzinfo=UTC), "t-91b0d3c7")),
         manifests.pod_disruption_budget(model),
     ]
     assert chart.objections(yaml.safe_dump_all(objects)) == ""

@@ -33,6 +33,7 @@ def needed() -> set[tuple[str, str, str]]:
         ("", "pods", "patch"),
         ("events.k8s.io", "events", "create"),
     }
+    rights.add(("apps", "deployments", "delete"))
     rights |= {("apps", cluster.REVISIONS[1], verb) for verb in ("create", "patch", "delete")}
     for group, _, plural in handlers.OWNED:
         rights |= {(group, plural, "list"), (group, plural, "watch")}

@@ -64,6 +64,13 @@ def test_the_worker_loads_the_candidate_of_a_swap_in_place_beside_what_it_serves
     assert (target.revision, candidate.revision) == (before.serve[TEMPLATE], wanted.revision)
 
 
+def test_the_worker_knows_when_no_service_leads_to_its_template_any_more() -> None:
+    world = World(model(), children={})
+    written = rollout.manifest(world, rollout.wanted_model(world.model), TEMPLATE, parked=("t-11111111",))
+    assert manifest.parse_manifest(serving.text(written)).parked == {"t-11111111"}
+    assert serving.manifest(serving.text(written)) == written
+
+
 def test_a_manifest_survives_the_way_through_the_api() -> None:
     world = World(model(), children={})
     written = rollout.manifest(world, rollout.wanted_model(world.model), TEMPLATE)

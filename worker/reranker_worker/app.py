@@ -27,7 +27,7 @@ def client_app(worker: Worker, settings: ServeSettings) -> App:
     app: App = BodyBounds(api, settings.max_body_bytes, settings.body_timeout_s)
     if settings.api_keys_file is not None:
         app = Keys(app, KeyFile(settings.api_keys_file))
-    return ClosingConnections(app, lambda: worker.draining)
+    return ClosingConnections(app, lambda: worker.parting)
 
 
 def internal_app(worker: Worker, limits: HttpLimits) -> App:

@@ -1,4 +1,4 @@
-"""What holds for every client request whatever its route: body bounds, keys, closing connections while draining.
+"""What holds for every client request whatever its route: body bounds, keys, closing connections.
 
 Pure ASGI: a middleware that reads ahead or buffers would hide a client's disconnect from the routes.
 """
@@ -67,16 +67,16 @@ class BodyBounds:
 
 @dataclass(frozen=True)
 class ClosingConnections:
-    """Asks every client to close its connection while the worker drains, so that the next one goes elsewhere."""
+    """Asks every client to close its connection while the worker parts from them: the next one goes elsewhere."""
 
     app: App
-    draining: Callable[[], bool]
+    parting: Callable[[], bool]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on; its response carries `Connection: close` while draining."""
+        """Pass the request on; its response carries `Connection: close` while parting."""
 
         async def closing_send(message: Message) -> None:
-            if message["type"] == "http.response.start" and self.draining():
+            if message["type"] == "http.response.start" and self.parting():
                 message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
             await send(message)
 

@@ -54,6 +54,7 @@ class Manifest:
     limits: Limits
     drain_s: float
     candidates: tuple[tuple[str, str], ...] = ()
+    parked: frozenset[str] = frozenset()
 
     def target(self, template: str) -> ModelEntry | None:
         """Return the entry that pods of this template serve, or None where the manifest doesn't know the template."""
@@ -159,6 +160,7 @@ class _Document(_Member):
     models: Annotated[list[_Model], Field(min_length=1, max_length=64)]
     serve: Annotated[dict[_Name, _Name], Field(max_length=64)]
     candidates: Annotated[dict[_Name, _Name], Field(max_length=64)] = {}
+    parked: Annotated[list[_Name], Field(max_length=64)] = []
     admitted: Annotated[list[_Name], Field(max_length=64)] = []
     adapters: Annotated[list[_Adapter], Field(max_length=2048)] = []
     adapter_policy: _AdapterPolicy = _AdapterPolicy()
@@ -178,4 +180,5 @@ class _Document(_Member):
             limits=Limits(max_batch_tokens=self.limits.max_batch_tokens, max_queue_tokens=self.limits.max_queue_tokens),
             drain_s=self.drain_seconds,
             candidates=tuple(sorted(self.candidates.items())),
+            parked=frozenset(self.parked),
         )

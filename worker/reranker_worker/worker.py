@@ -56,6 +56,12 @@ class Worker:
         """Tell whether the process is on its way out."""
         return self._draining.is_set()
 
+    @property
+    def parting(self) -> bool:
+        """Tell whether clients are to go elsewhere: the process ends, or no Service leads to it any more."""
+        told = self.observation.reading.effective
+        return self.draining or (told is not None and self.reconciler.template in told.parked)
+
     def drain(self) -> None:
         """Begin to drain: not ready any more, and every connection is asked to close."""
         self._draining.set()

@@ -90,8 +90,8 @@ capabilities:
   resources: [rerankermodels/finalizers]  # asked for by clusters that check who may block an owner's deletion
   verbs: [update]
 - apiGroups: [apps]
-  resources: [deployments]
-  verbs: [get, list, watch, create, patch]
+  resources: [deployments]  # delete: of two fleets' Deployments one goes in the end
+  verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [apps]
   resources: [controllerrevisions]
   verbs: [list, watch, create, patch, delete]

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from reranker_operator import manifests, names
+from reranker_operator.colours import Colour
 from reranker_operator.pod_template import pod_template
 from reranker_operator.settings import Settings
 from reranker_operator.state import Kind, PodTemplate
@@ -46,12 +47,14 @@ def test_every_child_has_the_model_as_its_controller_and_the_common_labels() -> 
         assert child["metadata"]["labels"] == names.labels("bge")
 
 
-def test_selectors_use_the_models_label_alone() -> None:
+def test_selectors_use_the_labels_of_model_and_fleet_alone() -> None:
     children = goal(empty(model())).children
-    only = {"reranker.dev/model": "bge"}
+    both = {"reranker.dev/model": "bge"}
+    only = {**both, "reranker.dev/fleet": "blue"}
     assert children[Kind.SERVICE]["spec"]["selector"] == only
     assert children[Kind.DEPLOYMENT]["spec"]["selector"] == {"matchLabels": only}
-    assert children[Kind.POD_DISRUPTION_BUDGET]["spec"]["selector"] == {"matchLabels": only}
+    assert only.items() <= children[Kind.DEPLOYMENT]["spec"]["template"]["metadata"]["labels"].items()
+    assert children[Kind.POD_DISRUPTION_BUDGET]["spec"]["selector"] == {"matchLabels": both}
 
 
 def test_the_template_key_is_the_label_and_the_argument_of_both_containers() -> None:
@@ -166,11 +169,16 @@ def test_members_that_are_not_given_do_not_stand_in_the_template() -> None:
 
 def test_the_strategy_is_the_rollouts() -> None:
     wanted = manifests.deployment(
-        model(rollout={"maxSurge": 2, "maxUnavailable": 1, "progressDeadlineSeconds": 60}),
+        model(rollout={"maxSurge": 2, "maxUnavailable": 1, "progressDeadlineSeconds": 60, "minReadySeconds": 7}),
         PodTemplate("t", (), "0"),
         REVISION,
         {"t": "0"},
         SETTINGS,
+        fleet=Colour.BLUE,
+        reached=True,
     )
     assert wanted["spec"]["strategy"]["rollingUpdate"] == {"maxSurge": 2, "maxUnavailable": 1}
     assert (wanted["spec"]["progressDeadlineSeconds"], wanted["spec"]["revisionHistoryLimit"]) == (60, 2)
+    assert wanted["spec"]["minReadySeconds"] == 7
+    # The API server stores no zero: written, it would differ for ever.
+    assert "minReadySeconds" not in goal(empty(model())).children[Kind.DEPLOYMENT]["spec"]

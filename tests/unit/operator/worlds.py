@@ -4,11 +4,13 @@ from dataclasses import replace
 from typing import Any
 
 from reranker_operator import history, names, serving
+from reranker_operator.colours import Colour
 from reranker_operator.fleet import claims_of
 from reranker_operator.names import Document
 from reranker_operator.rollout import wanted_adapter, wanted_model
 from reranker_operator.settings import Settings
 from reranker_operator.state import (
+    DEPLOYMENTS,
     AdapterReport,
     Forget,
     Key,
@@ -56,8 +58,12 @@ def goal(world: World) -> Target:
 def applied(world: World) -> World:
     """The world after the target was written, as the API server would give it back; the pods as they were."""
     wanted = goal(world)
-    children = {kind: _live(body, world.model.generation) for kind, body in wanted.children.items()}
-    return replace(world, children=children, manifest=wanted.manifest, history=_kept(world, wanted))
+    written = {kind: _live(body, world.model.generation) for kind, body in wanted.children.items()}
+    left = {kind: live for kind, live in world.children.items() if kind in wanted.kept}
+    sized = {
+        kind: {**live, "spec": {**live["spec"], "replicas": world.model.spec.replicas}} for kind, live in left.items()
+    }
+    return replace(world, children={**sized, **written}, manifest=wanted.manifest, history=_kept(world, wanted))
 
 
 def _kept(world: World, wanted: Target) -> tuple[Past, ...]:
@@ -92,13 +98,14 @@ def report(manifest: Manifest, template: str, **entry: Any) -> WorkerReport:
     return WorkerReport(manifest.generation, ready=mine.serving, models=(mine,), adapters=adapters)
 
 
-def with_pods(world: World, template: str, *pod_names: str, **entry: Any) -> World:
+def with_pods(world: World, template: str, *pod_names: str, fleet: Colour = Colour.BLUE, **entry: Any) -> World:
     """More pods of a template, which have read the manifest; ready when their revision is admitted."""
     assert world.manifest is not None
     said = report(world.manifest, template, **entry)
-    claims = claims_of(world.children[Kind.DEPLOYMENT]["spec"]["template"]["spec"])
+    claims = claims_of(world.children[DEPLOYMENTS[fleet]]["spec"]["template"]["spec"])
     pods = tuple(
-        Pod(name, template, ip=f"10.0.0.{i}", ready=said.ready, claims=claims) for i, name in enumerate(pod_names, 1)
+        Pod(name, template, fleet, ip=f"10.0.0.{i}", ready=said.ready, claims=claims)
+        for i, name in enumerate(pod_names, 1)
     )
     return replace(world, pods=(*world.pods, *pods), reports={**world.reports, **dict.fromkeys(pod_names, said)})
 

@@ -4,6 +4,7 @@ import asyncio
 import json
 import math
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from reranker_worker.app import client_app, internal_app
 from reranker_worker.artifacts import ArtifactPhase, ArtifactStatus
 from reranker_worker.decisions import Failure, ModelLoad, Served
 from reranker_worker.errors import DeadlineExceeded, Overloaded, ScoringFailed, WorkerError
+from reranker_worker.manifest_files import Reading
 from reranker_worker.settings import ServeSettings
 from reranker_worker.worker import Worker
 from tests.fixtures.client_port import MANIFEST, SETTINGS, LengthScorer, http, observation
@@ -324,6 +326,17 @@ async def test_a_draining_worker_answers_and_asks_for_the_connection_to_be_close
     response = await client.post("/rerank", json=BODY)
     assert (response.status_code, response.headers["connection"]) == (200, "close")
     assert (await client.get("/readyz")).status_code == 503
+
+
+@pytest.mark.parametrize(("parked", "closes"), [(["t1"], True), (["t2"], False)], ids=["its own", "another"])
+async def test_a_worker_of_a_parked_template_answers_and_asks_for_the_connection_to_be_closed(
+    client: httpx.AsyncClient, worker: Worker, parked: list[str], closes: bool
+) -> None:
+    told = manifest(8, parked=parked)
+    worker.reconciler.observation = replace(worker.observation, reading=Reading(told, told))
+    response = await client.post("/rerank", json=BODY)
+    assert (response.status_code, response.headers.get("connection") == "close") == (200, closes)
+    assert (await client.get("/readyz")).status_code == 200
 
 
 async def test_a_client_that_goes_away_cancels_its_scoring(worker: Worker, scorer: LengthScorer) -> None:
