@@ -227,4 +227,4 @@ def _figures(target: Target, before: RevisionStatus | None) -> dict[str, str | N
         return shown_figures(target.judgement.figures)
     if before is None:
         return {}
-    return before.model_dump(include={"ndcg", "rank_correlation", "p95_milliseconds"})
+    return before.model_dump(include={"ndcg", "rank_correlation", "live_rank_correlation", "p95_milliseconds"})

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal
 
 from reranker_operator import names, ranking
@@ -25,10 +26,17 @@ def trial(world: World) -> Trial | None:
     if gate is None or wanted in admitted_before(world):
         return None
     candidate = next((Seat(pod.name, pod.ip, wanted) for pod in loaded_pods(world, wanted)), None)
-    serving = next(iter(_serving_seats(world, wanted)), None)
+    witnesses = tuple(_serving_seats(world, wanted))
+    serving = next(iter(witnesses), None)
     if candidate is None or (serving is None and ready_pods(world)):
         return None
-    return Trial(world.model.key, world.model.uid, gate, gate_hash(gate), candidate, serving)
+    return Trial(world.model.key, world.model.uid, gate, gate_hash(gate), candidate, serving, witnesses)
+
+
+def shadow_percent(world: World) -> int:
+    """How many of 100 requests the workers are to copy now: some only while a candidate is being tried."""
+    asked = trial(world)
+    return asked.gate.shadow.percent if asked is not None and asked.gate.shadow is not None else 0
 
 
 def gate_hash(gate: Gate | None) -> str:
@@ -69,6 +77,11 @@ def figures(
     )
 
 
+def with_live(measured: Figures, taus: Sequence[float]) -> Figures:
+    """The figures with what live queries showed; without one, there is nothing to compare on."""
+    return replace(measured, live_correlation=_mean(taus) if taus else None, live_queries=len(taus))
+
+
 def _mean(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values)
 
@@ -80,6 +93,11 @@ def verdict(gate: Gate, measured: Figures) -> Passed | Refused:
     short = [
         _below(f"nDCG@{gate.k}", measured.ndcg, gate.min_ndcg),
         _below("rank correlation with the serving revision", measured.rank_correlation, gate.min_rank_correlation),
+        _below(
+            f"rank correlation with it on {measured.live_queries} live queries",
+            measured.live_correlation,
+            gate.min_rank_correlation,
+        ),
         _slow(measured.p95_ms, gate.max_p95_milliseconds),
     ]
     words = [found for found in short if found]
@@ -100,10 +118,11 @@ def _slow(value: float | None, most: int | None) -> str:
 
 def shown_figures(figures: Figures) -> dict[str, str | None]:
     """The members of the status for them."""
-    p95 = figures.p95_ms
+    p95, live = figures.p95_ms, figures.live_correlation
     return {
         "ndcg": shown(figures.ndcg) if figures.ndcg is not None else None,
         "rank_correlation": shown(figures.rank_correlation) if figures.rank_correlation is not None else None,
+        "live_rank_correlation": shown(live) if live is not None else None,
         "p95_milliseconds": f"{p95:.1f}" if p95 is not None else None,
     }
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 import structlog
 
-from reranker_operator import gate
+from reranker_operator import gate, shadow
 from reranker_operator.cluster import Cluster
 from reranker_operator.errors import NoScores, OperatorError
 from reranker_operator.golden import GoldenSetInvalid, Question, golden_set
-from reranker_operator.state import Answer, Figures, Judgement, Key, Problem, Seat, Trial, Undecided
+from reranker_operator.state import Answer, Figures, Judgement, Key, Passed, Problem, Seat, Trial, Undecided
 from reranker_operator.worker_client import WorkerClient
 
 log = structlog.get_logger(__name__)
@@ -95,6 +95,8 @@ class Judge:
         try:
             questions = await self._questions(trial)
             measured = await self._measure(trial, questions)
+            if trial.gate.shadow is not None and isinstance(gate.verdict(trial.gate, measured), Passed):
+                measured = await self._measure_live(trial, measured)
         except GoldenSetInvalid as error:
             return Undecided(Problem("GoldenSetInvalid", str(error)))
         except OperatorError as error:
@@ -125,6 +127,14 @@ class Judge:
         serving = await self._answers(trial.serving, questions, SERVING_AT_ONCE) if trial.serving else None
         # Rank correlation compares every two documents of a question: too long for the event loop.
         return await asyncio.to_thread(gate.figures, trial.gate, questions, candidate, serving)
+
+    async def _measure_live(self, trial: Trial, measured: Figures) -> Figures:
+        try:
+            return gate.with_live(measured, await shadow.correlations(self._workers, trial, self._clock))
+        except NoScores as error:
+            if error.code == NOT_FINITE:
+                return Figures(finite=False)
+            raise
 
     async def _answers(self, seat: Seat, questions: Sequence[Question], at_once: int) -> list[Answer]:
         turns = asyncio.Semaphore(at_once)

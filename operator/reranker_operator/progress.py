@@ -48,7 +48,7 @@ def _problems(world: World, target: Target) -> Iterator[Problem]:
         yield Problem(target.rejected.reason, words)
     yield from _failures(world, target)
     yield from (pod.problem for pod in new_pods(world, target) if pod.problem is not None)
-    yield from _gate_problems(target)
+    yield from _gate_problems(world, target)
     yield from _deployment_problems(world, target)
     yield from _numbers(world, target)
     for pod in new_pods(world, target):
@@ -81,7 +81,7 @@ def _failures(world: World, target: Target) -> Iterator[Problem]:
                 yield Problem(adapter.reason or FAILED, message)
 
 
-def _gate_problems(target: Target) -> Iterator[Problem]:
+def _gate_problems(world: World, target: Target) -> Iterator[Problem]:
     """What the gate says of a revision that has loaded."""
     match target.judgement:
         case Refused() as refused:
@@ -89,7 +89,9 @@ def _gate_problems(target: Target) -> Iterator[Problem]:
         case Undecided(problem) if problem is not None:
             yield problem
         case Undecided():
-            yield _waiting("Gating", f"{target.revision} is being tried on the golden set")
+            gate = world.model.spec.rollout.gate
+            live = " and on live queries" if gate is not None and gate.shadow is not None else ""
+            yield _waiting("Gating", f"{target.revision} is being tried on the golden set{live}")
 
 
 def _deployment_problems(world: World, target: Target) -> Iterator[Problem]:

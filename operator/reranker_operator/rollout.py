@@ -72,10 +72,12 @@ def _claim(uri: str) -> str:
     return uri.removeprefix(PVC).partition("/")[0] if uri.startswith(PVC) else ""
 
 
-def manifest(world: World, wanted: ManifestModel, template: str, parked: tuple[str, ...] = ()) -> Manifest:
+def manifest(
+    world: World, wanted: ManifestModel, template: str, parked: tuple[str, ...] = (), shadow_percent: int = 0
+) -> Manifest:
     """The serving manifest for a fleet that is to serve `wanted`, whose new pods are made from `template`.
 
-    parked: templates whose pods the Service doesn't reach any more.
+    parked: templates whose pods the Service doesn't reach any more. shadow_percent: of requests to be copied.
     """
     known = tuple(known_manifests(world))
     previous = known[0] if known else None
@@ -96,6 +98,7 @@ def manifest(world: World, wanted: ManifestModel, template: str, parked: tuple[s
         drain_seconds=spec.rollout.drain_seconds,
         candidates=candidates,
         parked=parked,
+        shadow_percent=shadow_percent,
     )
     return replace(content, generation=_generation(world, previous, content))
 

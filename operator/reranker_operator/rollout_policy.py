@@ -53,8 +53,24 @@ class GoldenSet(Schema):
     ]
 
 
+class Shadow(Schema):
+    """A copy of live queries, which the candidate scores beside the fleet that answers them."""
+
+    percent: Annotated[int, Field(ge=1, le=100, description="How many of 100 requests are copied.")]
+    duration_seconds: Annotated[int, Field(ge=1, le=86400, description="For how long.")]
+
+
 class Gate(Schema):
     """What a revision must show on the golden set before it answers its first client; scores must always be finite."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "!has(self.shadow) || has(self.minRankCorrelation)",
+                "shadow is judged by minRankCorrelation: say how much of it live queries must show",
+            )
+        )
+    )
 
     golden_set: GoldenSet
     k: Annotated[int, Field(ge=1, le=1000, description="Ranks that nDCG looks at.")] = 10
@@ -67,6 +83,10 @@ class Gate(Schema):
     max_p95_milliseconds: Annotated[
         int | None,
         Field(ge=1, le=3600000, description="Longest time that 95 of 100 questions may take, without the queue."),
+    ] = None
+    shadow: Annotated[
+        Shadow | None,
+        Field(description="After the golden set, also compare the candidate with what serves on live queries."),
     ] = None
 
 
@@ -109,6 +129,11 @@ class Rollout(Schema):
             rule(
                 "self.minReadySeconds < self.progressDeadlineSeconds",
                 "minReadySeconds must be less than progressDeadlineSeconds, else no roll could end in time",
+            ),
+            rule(
+                "!has(self.gate) || !has(self.gate.shadow) || "
+                "self.gate.shadow.durationSeconds < self.progressDeadlineSeconds",
+                "gate.shadow.durationSeconds must be less than progressDeadlineSeconds, else no roll could end in time",
             ),
         )
     )

@@ -17,6 +17,7 @@ def document(manifest: Manifest) -> Document:
         ],
         "serve": dict(manifest.serve),
         **({"candidates": dict(manifest.candidates)} if manifest.candidates else {}),
+        **({"shadow": {"percent": manifest.shadow_percent}} if manifest.shadow_percent else {}),
         **({"parked": list(manifest.parked)} if manifest.parked else {}),
         "admitted": list(manifest.admitted),
         "adapters": [
@@ -61,6 +62,7 @@ def manifest(content: str | None) -> Manifest | None:
             drain_seconds=int(raw["drainSeconds"]),
             candidates={str(template): str(revision) for template, revision in raw.get("candidates", {}).items()},
             parked=tuple(str(template) for template in raw.get("parked", ())),
+            shadow_percent=int(raw.get("shadow", {}).get("percent", 0)),
         )
     except (ValueError, TypeError, KeyError, AttributeError):
         return None

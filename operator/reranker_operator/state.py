@@ -96,6 +96,7 @@ class Manifest:
     drain_seconds: int
     candidates: Mapping[str, str] = field(default_factory=dict)
     parked: tuple[str, ...] = ()
+    shadow_percent: int = 0
 
     def same_content(self, other: "Manifest") -> bool:
         return replace(self, generation=0) == replace(other, generation=0)
@@ -180,7 +181,10 @@ class Seat:
 
 @dataclass(frozen=True)
 class Trial:
-    """What the gate is to try: a candidate, compared with what serves where something does."""
+    """What the gate is to try: a candidate, compared with what serves where something does.
+
+    witnesses: all pods that serve; what their clients ask is compared too where the gate says so.
+    """
 
     key: Key
     uid: str
@@ -188,6 +192,7 @@ class Trial:
     gate_hash: str
     candidate: Seat
     serving: Seat | None
+    witnesses: tuple[Seat, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -199,6 +204,18 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class LiveSample:
+    """What a client asked, and the scores that it got."""
+
+    number: int
+    revision: str
+    adapter: str | None
+    query: str
+    documents: tuple[str, ...]
+    scores: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class Figures:
     """What a trial measured; None where there was nothing to measure."""
 
@@ -206,6 +223,8 @@ class Figures:
     ndcg: float | None = None
     rank_correlation: float | None = None
     p95_ms: float | None = None
+    live_correlation: float | None = None
+    live_queries: int = 0
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """What a model's fleet should be, put together from the rollout's decisions and the builders. No I/O."""
 
-from reranker_operator import blue_green, manifests, names, rejection, rollout, templates
+from reranker_operator import blue_green, gate, manifests, names, rejection, rollout, templates
 from reranker_operator.names import Document
 from reranker_operator.settings import Settings
 from reranker_operator.state import DEPLOYMENTS, Kind, Target, World
@@ -16,7 +16,8 @@ def target(world: World, settings: Settings) -> Target:
     template = templates.template(world, wanted, settings)
     home = blue_green.home(world, wanted, template)
     flip = blue_green.flip(world, home, template)
-    manifest = rollout.manifest(world, wanted, template.key, blue_green.parked(world, home))
+    copied = gate.shadow_percent(world) if replacement is None else 0
+    manifest = rollout.manifest(world, wanted, template.key, blue_green.parked(world, home), copied)
     inputs = templates.inputs_in_use(world, template)
     children = {
         Kind.CONFIG_MAP: manifests.config_map(model, manifest),

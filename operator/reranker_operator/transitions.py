@@ -57,7 +57,12 @@ def _new_rejections(before: Document, after: Document) -> list[Document]:
 
 
 def _measured(revision: Document) -> str:
-    words = (("ndcg", "nDCG"), ("rankCorrelation", "rank correlation"), ("p95Milliseconds", "p95 in ms"))
+    words = (
+        ("ndcg", "nDCG"),
+        ("rankCorrelation", "rank correlation"),
+        ("liveRankCorrelation", "on live queries"),
+        ("p95Milliseconds", "p95 in ms"),
+    )
     figures = ", ".join(f"{word} {revision[member]}" for member, word in words if member in revision)
     return f" ({figures})" if figures else ""
 

@@ -232,6 +232,9 @@ class RevisionStatus(Schema):
     rank_correlation: Annotated[
         Figure | None, Field(description="Rank correlation with the serving revision that the gate measured.")
     ] = None
+    live_rank_correlation: Annotated[
+        Figure | None, Field(description="Rank correlation with it on a copy of live queries.")
+    ] = None
     p95_milliseconds: Annotated[Figure | None, Field(description="95th percentile that the gate measured.")] = None
 
 

@@ -10,7 +10,7 @@ import structlog
 
 from reranker_operator.errors import NoScores
 from reranker_operator.names import INTERNAL_PORT, Document
-from reranker_operator.state import AdapterReport, Answer, ModelReport, Pod, Seat, WorkerReport
+from reranker_operator.state import AdapterReport, Answer, LiveSample, ModelReport, Pod, Seat, WorkerReport
 
 log = structlog.get_logger(__name__)
 
@@ -18,6 +18,8 @@ TIMEOUT_S = 2.0
 #: A question waits its turn behind the clients'.
 SCORE_TIMEOUT_S = 60.0
 MAX_BYTES = 1 << 20
+#: Of a worker's samples: texts of a million characters, escaped, and their scores.
+MAX_SAMPLES_BYTES = 16 << 20
 MAX_AT_ONCE = 100
 
 
@@ -51,7 +53,7 @@ class WorkerClient:
         """One worker's state; None when it doesn't answer, or not with a state."""
         try:
             async with self._session.get(url, allow_redirects=False) as response:
-                content = await response.content.read(MAX_BYTES)
+                content = await _content(response, MAX_BYTES)
                 if response.status != 200:
                     return None
             return worker_report(json.loads(content))
@@ -59,19 +61,42 @@ class WorkerClient:
             log.debug("no state from a worker", url=url, error=str(error) or type(error).__name__)
             return None
 
-    async def score(self, seat: Seat, query: str, documents: Sequence[str]) -> Answer:
+    async def samples(self, seat: Seat, after: int) -> list[LiveSample]:
+        """What a pod's clients asked beyond that number, and were answered; raises NoScores."""
+        url = f"{_internal_url(seat.ip)}/samples?after={after}"
+        try:
+            async with self._session.get(url, allow_redirects=False) as response:
+                status, content = response.status, await _content(response, MAX_SAMPLES_BYTES)
+            if status != 200:
+                raise _refusal(seat, status, content)
+            return [live_sample(entry) for entry in json.loads(content)["samples"]]
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError, KeyError, TypeError) as error:
+            raise NoScores(f"pod {seat.pod}: {url}: {type(error).__name__}") from error
+
+    async def score(self, seat: Seat, query: str, documents: Sequence[str], adapter: str | None = None) -> Answer:
         """Score with a revision that a pod has in memory, admitted or not; raises NoScores."""
         url = f"{_internal_url(seat.ip)}/score"
-        body = {"revision": seat.revision, "query": query, "documents": list(documents)}
+        named = {"adapter": adapter} if adapter is not None else {}
+        body = {"revision": seat.revision, "query": query, "documents": list(documents), **named}
         timeout = aiohttp.ClientTimeout(total=SCORE_TIMEOUT_S)
         try:
             async with self._session.post(url, json=body, timeout=timeout, allow_redirects=False) as response:
-                status, content = response.status, await response.content.read(MAX_BYTES)
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+                status, content = response.status, await _content(response, MAX_BYTES)
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             raise NoScores(f"pod {seat.pod}: {url}: {error or type(error).__name__}") from error
         if status != 200:
             raise _refusal(seat, status, content)
         return _answer(seat, content, len(documents))
+
+
+async def _content(response: aiohttp.ClientResponse, most: int) -> bytes:
+    """The whole body, which comes in as many pieces as the network likes; ValueError where it is too long."""
+    content = bytearray()
+    async for piece in response.content.iter_any():
+        content += piece
+        if len(content) > most:
+            raise ValueError(f"more than {most} bytes")
+    return bytes(content)
 
 
 def _refusal(seat: Seat, status: int, content: bytes) -> NoScores:
@@ -93,6 +118,19 @@ def _answer(seat: Seat, content: bytes, documents: int) -> Answer:
         message = f"{len(answer.scores)} scores of {said.get('revision')} for {documents} documents of {seat.revision}"
         raise NoScores(f"pod {seat.pod} answers {message}")
     return answer
+
+
+def live_sample(entry: Document) -> LiveSample:
+    """Parse a sample; raises KeyError, TypeError or ValueError when it isn't one."""
+    adapter = entry["adapter"]
+    return LiveSample(
+        number=int(entry["number"]),
+        revision=str(entry["revision"]),
+        adapter=str(adapter) if adapter is not None else None,
+        query=str(entry["query"]),
+        documents=tuple(map(str, entry["documents"])),
+        scores=tuple(map(float, entry["scores"])),
+    )
 
 
 def worker_report(document: Any) -> WorkerReport:

@@ -37,6 +37,7 @@ ADDRESSES = (
     for second, third, fourth in itertools.product(range(90, 100), range(250), range(2, 250))
 )
 NODE = "simulated"
+LIVE_DOCUMENTS = 4
 
 
 @dataclass
@@ -60,6 +61,7 @@ class Worker:
         app = web.Application()
         app.router.add_get("/state", self._state)
         app.router.add_post("/score", self._score)
+        app.router.add_get("/samples", self._samples)
         self.runner = web.AppRunner(app, access_log=None)
         await self.runner.setup()
         await web.TCPSite(self.runner, self.ip, INTERNAL_PORT).start()
@@ -145,6 +147,14 @@ class Worker:
 
     async def _state(self, _: web.Request) -> web.Response:
         return web.json_response(self.state())
+
+    async def _samples(self, _: web.Request) -> web.Response:
+        """What clients asked while the manifest wants it: always the same, of documents that stand in good order."""
+        documents = [f"document {number}" for number in range(LIVE_DOCUMENTS)]
+        scores = [1.0 - number / 10 for number in range(LIVE_DOCUMENTS)]
+        sample = {"number": 1, "revision": self.served, "adapter": None, "query": "q", "documents": documents}
+        asked = bool(self.manifest.get("shadow", {}).get("percent"))
+        return web.json_response({"samples": [{**sample, "scores": scores}] if asked else []})
 
     async def _score(self, request: web.Request) -> web.Response:
         asked = await request.json()

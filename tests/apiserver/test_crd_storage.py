@@ -99,6 +99,7 @@ def full_status(message: str = "") -> RerankerModelStatus:
                 strategy="InPlace",
                 ndcg="0.6400",
                 rank_correlation="0.9700",
+                live_rank_correlation="0.9500",
                 p95_milliseconds="41.5",
             ),
             rejected=[RejectedRevision(name="bge-0c11d2aa", reason="GateFailed", message=message, gate="5f2c9a1e")],

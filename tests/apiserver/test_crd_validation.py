@@ -97,6 +97,7 @@ VALID: dict[str, Json] = {
     "a roll that takes a pod away first": {"spec.rollout": {"maxSurge": 0, "maxUnavailable": 1}},
     "a gate with a golden set alone": {"spec.rollout.gate": {"goldenSet": {"configMapRef": {"name": "golden"}}}},
     "a gate with every threshold": gate(k=5, minNDCG="0.62", minRankCorrelation="1", maxP95Milliseconds=80),
+    "a gate with live queries": gate(minRankCorrelation="0.9", shadow={"percent": 5, "durationSeconds": 899}),
     "a swap in place": {"spec.rollout.strategy": "InPlace"},
     "a second fleet": {
         "spec.rollout": {"strategy": "BlueGreen", "blueGreen": {"keepSeconds": 0}, "minReadySeconds": 29}
@@ -205,6 +206,14 @@ INVALID: dict[str, tuple[Json, str]] = {
         'supported values: "InPlace", "Wait", "Abort"',
     ),
     "a gate without a golden set": ({"spec.rollout.gate": {"minNDCG": "0.62"}}, "goldenSet: Required value"),
+    "live queries that nothing is asked of": (
+        gate(shadow={"percent": 5, "durationSeconds": 60}),
+        "shadow is judged by minRankCorrelation",
+    ),
+    "live queries for longer than the deadline": (
+        gate(minRankCorrelation="0.9", shadow={"percent": 5, "durationSeconds": 900}),
+        "gate.shadow.durationSeconds must be less than progressDeadlineSeconds",
+    ),
     "a threshold that isn't a string": (gate(minNDCG=0.62), 'must be of type string: "number"'),
     "a threshold in percent": (gate(minNDCG="62"), 'must be a decimal from 0 to 1 in quotes, such as "0.62"'),
     "a cache without a unit": ({"spec.cache.size": "10"}, "with the unit Mi, Gi, Ti, M, G or T, such as 10Gi"),

@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from tests.apiserver.fleet import Fleet
 from tests.apiserver.kube import Json, Kube, eventually
 from tests.apiserver.models import condition, edit, events, manifest, model, until_ready
@@ -150,3 +152,30 @@ async def test_scores_that_are_no_numbers_are_rejected_without_any_threshold(
     live = await rejected(kube)
     assert live["status"]["revisions"]["rejected"][0]["reason"] == "NonFiniteScores"
     assert len(fleet.answered) == 1
+
+
+@pytest.mark.parametrize("strategy", ["RollingUpdate", "BlueGreen", "InPlace"])
+async def test_a_revision_that_ranks_live_queries_otherwise_than_what_serves_is_rejected(
+    kube: Kube, fleet: Fleet, running: Running, strategy: str
+) -> None:
+    await golden(kube, QUESTION)
+    # Good on the three documents of the golden set; clients ask with one more.
+    fleet.scores["pvc://models/two"] = [0.5, 0.3, 0.1, 0.9]
+    asked = gate(minRankCorrelation="0.9", shadow={"percent": 10, "durationSeconds": 6})
+    await kube.create("rerankermodels", model(rollout={**asked, "strategy": strategy}))
+    old = (await until_ready(kube))["status"]["revisions"]["serving"]["name"]
+    fleet.watch_readiness()
+    await edit(kube, source={"uri": "pvc://models/two"})
+    live = await rejected(kube)
+    (entry,) = live["status"]["revisions"]["rejected"]
+    assert (entry["reason"], entry["rankCorrelation"], entry["liveRankCorrelation"]) == (
+        "GateFailed",
+        "1.0000",
+        "0.0000",
+    )
+    assert fleet.answered == {old}
+    assert "shadow" not in await manifest(kube)
+    await edit(kube, source={"uri": "pvc://models/three"})
+    await until_ready(kube)
+    assert len(fleet.answered) == 2
+    assert fleet.least_ready == 2

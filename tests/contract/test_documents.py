@@ -1,5 +1,6 @@
 """What one package writes, the other reads: the serving manifest, the flags of the pod, names and hashes."""
 
+import json
 from typing import Any
 
 import pytest
@@ -7,10 +8,13 @@ import pytest
 from reranker_operator import names, rollout, serving
 from reranker_operator.pod_template import pod_template
 from reranker_operator.settings import Settings
-from reranker_operator.state import Key, Model, World
+from reranker_operator.state import Key, LiveSample, Model, World
 from reranker_operator.v1alpha1 import RerankerModelSpec
+from reranker_operator.worker_client import live_sample
 from reranker_worker import manifest
 from reranker_worker.canonical_json import canonical_json
+from reranker_worker.samples import Samples, samples_document
+from reranker_worker.serving import ScoreResult
 from reranker_worker.settings import FetchSettings, ServeSettings
 
 SPEC = {
@@ -69,6 +73,16 @@ def test_the_worker_knows_when_no_service_leads_to_its_template_any_more() -> No
     written = rollout.manifest(world, rollout.wanted_model(world.model), TEMPLATE, parked=("t-11111111",))
     assert manifest.parse_manifest(serving.text(written)).parked == {"t-11111111"}
     assert serving.manifest(serving.text(written)) == written
+
+
+def test_the_operator_reads_the_live_requests_that_the_worker_kept() -> None:
+    kept = Samples(lambda: 0.0)
+    world = World(model(), children={})
+    written = rollout.manifest(world, rollout.wanted_model(world.model), TEMPLATE, shadow_percent=20)
+    kept.ask_for(manifest.parse_manifest(serving.text(written)).shadow_percent)
+    kept.offer("q", ["a", "b"], "legal", ScoreResult([0.9, 0.1], "bge-1", "legal-1", 42, 1.5, 2.5, 3.5))
+    (told,) = json.loads(samples_document(kept.after(0)))["samples"]
+    assert live_sample(told) == LiveSample(1, "bge-1", "legal", "q", ("a", "b"), (0.9, 0.1))
 
 
 def test_a_manifest_survives_the_way_through_the_api() -> None:

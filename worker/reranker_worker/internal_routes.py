@@ -10,6 +10,7 @@ from reranker_worker.dialects.calls import Bounds, Reply, json_object, json_repl
 from reranker_worker.dialects.rerank import RERANK
 from reranker_worker.disconnects import unless_client_gone
 from reranker_worker.errors import RequestError
+from reranker_worker.samples import samples_document
 from reranker_worker.schemas import TrialBody
 from reranker_worker.serving import ScoreRequest, ScoreResult
 from reranker_worker.settings import HttpLimits
@@ -34,6 +35,7 @@ class InternalRoutes:
         router.add_api_route("/state", self.state, methods=["GET"])
         router.add_api_route("/metrics", self.metrics, methods=["GET"])
         router.add_api_route("/score", self.score, methods=["POST"])
+        router.add_api_route("/samples", self.samples, methods=["GET"])
         return router
 
     async def livez(self) -> Response:
@@ -64,6 +66,10 @@ class InternalRoutes:
         except RequestError as error:
             reply = RERANK.render_error(error, error.message)
         return Response(reply.body, reply.status, dict(reply.headers), reply.media_type)
+
+    async def samples(self, after: int = 0) -> Response:
+        """Answer the requests that were kept for a candidate's comparison, beyond the number `after`."""
+        return Response(samples_document(self.worker.reconciler.samples.after(after)), media_type=_JSON)
 
     async def _tried(self, trial: TrialBody) -> ScoreResult:
         return await self.worker.scorer.score(

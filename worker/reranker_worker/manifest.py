@@ -55,6 +55,7 @@ class Manifest:
     drain_s: float
     candidates: tuple[tuple[str, str], ...] = ()
     parked: frozenset[str] = frozenset()
+    shadow_percent: int = 0
 
     def target(self, template: str) -> ModelEntry | None:
         """Return the entry that pods of this template serve, or None where the manifest doesn't know the template."""
@@ -154,6 +155,10 @@ class _Limits(_Member):
     max_queue_tokens: Annotated[int, Field(ge=16, le=1_000_000_000)] = 400_000
 
 
+class _Shadow(_Member):
+    percent: Annotated[int, Field(ge=0, le=100)] = 0
+
+
 class _Document(_Member):
     generation: Annotated[int, Field(ge=0)]
     served_name: _Text
@@ -161,6 +166,7 @@ class _Document(_Member):
     serve: Annotated[dict[_Name, _Name], Field(max_length=64)]
     candidates: Annotated[dict[_Name, _Name], Field(max_length=64)] = {}
     parked: Annotated[list[_Name], Field(max_length=64)] = []
+    shadow: _Shadow = _Shadow()
     admitted: Annotated[list[_Name], Field(max_length=64)] = []
     adapters: Annotated[list[_Adapter], Field(max_length=2048)] = []
     adapter_policy: _AdapterPolicy = _AdapterPolicy()
@@ -181,4 +187,5 @@ class _Document(_Member):
             drain_s=self.drain_seconds,
             candidates=tuple(sorted(self.candidates.items())),
             parked=frozenset(self.parked),
+            shadow_percent=self.shadow.percent,
         )

@@ -30,6 +30,7 @@ from reranker_worker.decisions import (
 from reranker_worker.errors import WorkerError
 from reranker_worker.manifest import Manifest, Source
 from reranker_worker.manifest_files import ManifestReader, Reading
+from reranker_worker.samples import Samples
 from reranker_worker.serving import EngineSettings, Held, Limits, LoadedAdapter, LoadedModel, Serving
 from reranker_worker.state import Observation
 
@@ -68,6 +69,7 @@ class Reconciler:
     template: str
     cache: ArtifactCache
     loader: Loader
+    samples: Samples = field(default_factory=Samples)
     observation: Observation = field(init=False)
     _models: dict[str, LoadedModel] = field(init=False, default_factory=dict)
     _leaving: "weakref.WeakKeyDictionary[LoadedModel, float]" = field(
@@ -102,6 +104,7 @@ class Reconciler:
         self._beat_s = time.monotonic()
         self._take_in_loads()
         reading = self._read()
+        self.samples.ask_for(reading.effective.shadow_percent if reading.effective is not None else 0)
         world = self._world(reading.effective)
         while actions := decide(world):
             for action in actions:

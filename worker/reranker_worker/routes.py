@@ -143,6 +143,7 @@ class ClientRoutes:
                 revision=pin,
             )
         )
+        self.worker.reconciler.samples.offer(call.query, call.documents, resolved.adapter, result)
         total_ms = (self.worker.clock() - started_s) * 1000
         return Scored(resolved.model, ranked(result.scores, call.top_n), result, total_ms)
 

@@ -16,7 +16,7 @@ from reranker_worker.errors import AdapterError, CheckpointError
 from reranker_worker.manifest import Manifest, Source
 from reranker_worker.manifest_files import Reading
 from reranker_worker.reconciler import Reconciler
-from reranker_worker.serving import EngineSettings, Limits, LoadedAdapter, LoadedModel, Serving
+from reranker_worker.serving import EngineSettings, Limits, LoadedAdapter, LoadedModel, ScoreResult, Serving
 from reranker_worker.state import WorkerState, worker_state
 from tests.fixtures.manifests import adapter, manifest, model
 
@@ -204,3 +204,19 @@ def test_a_candidate_that_fails_is_told_in_its_own_entry_alone(
     eventually(lambda: [entry.reason for entry in state(reconciler).models] == ["OutOfMemory", ""])
     assert (state(reconciler).ready, state(reconciler).reason) == (True, "")
     assert loader.loads == ["m-1", "m-2"]
+
+
+def test_live_requests_are_kept_for_as_long_as_the_manifest_asks(
+    reconciler: Reconciler, manifests: EditedManifest
+) -> None:
+    def kept() -> int:
+        result = ScoreResult([0.9, 0.1], "m-1", None, 42, 1.5, 2.5, 3.5)
+        reconciler.samples.offer("q", ["a", "b"], None, result)
+        return len(reconciler.samples.after(0))
+
+    eventually(lambda: state(reconciler).ready)
+    assert kept() == 0
+    manifests.manifest = manifest(2, shadow={"percent": 100})
+    eventually(lambda: kept() > 0)
+    manifests.manifest = manifest(3)
+    eventually(lambda: kept() == 0)
