@@ -1,5 +1,6 @@
 """Pipelines on a real API server: each state of a model as Argo CD and Flux see it, and nothing that drifts."""
 
+import json
 import os
 import subprocess
 from collections.abc import AsyncIterator
@@ -42,7 +43,9 @@ class Watcher:
     def verdicts(self) -> dict[str, tuple[str, str]]:
         if os.environ.get("RECORD"):
             for state, live in self._states.items():
-                (RECORDED / f"{state}.yaml").write_text(yaml.safe_dump(live, sort_keys=False, allow_unicode=True))
+                metadata = {name: value for name, value in live["metadata"].items() if name != "managedFields"}
+                text = json.dumps({**live, "metadata": metadata}, indent=2)
+                (RECORDED / f"{state}.json").write_text(f"{text}\n")
         checks = health_checks(yaml.safe_load(ARGOCD_CM.read_text()))
         found = verdicts(checks, [(live, None) for live in self._states.values()])
         return {state: seen(verdict) for state, verdict in zip(self._states, found, strict=True)}

@@ -1,5 +1,6 @@
 """Recorded models in every state, judged by Argo CD's own code with the check that is shipped, and by kstatus."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ CHECKS = health_checks(yaml.safe_load((ROOT / "examples/gitops/argocd/argocd-cm.
 
 
 def recorded(state: str) -> Any:
-    return yaml.safe_load((RECORDED / f"{state}.yaml").read_text())
+    return json.loads((RECORDED / f"{state}.json").read_text())
 
 
 @pytest.fixture(scope="module")
