@@ -31,6 +31,8 @@ _ERROR_TYPES = {
     503: "service_unavailable_error",
     504: "timeout_error",
 }
+# Infinity's client sends this where its user names no model.
+_UNNAMED = "default/not-specified"
 
 
 def parse(incoming: Incoming, bounds: Bounds) -> ScoreCall:
@@ -41,7 +43,7 @@ def parse(incoming: Incoming, bounds: Bounds) -> ScoreCall:
     return ScoreCall(
         query=body.query,
         documents=documents,
-        model=body.model,
+        model=body.model if body.model != _UNNAMED else None,
         adapter=body.adapter,
         top_n=body.top_n,
         return_documents=body.return_documents,

@@ -1,0 +1,100 @@
+"""`python -m hack.clients`: the body of `make clients`."""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from hack.clients import stage
+from hack.clients.control import cues
+from hack.clients.environments import ENVIRONMENTS, Environment, find_python, ready
+from hack.clients.matrix import Check, Skip, closing_line, table, with_table
+from hack.cluster.progress import StepError, say, step
+from hack.demo.models import REPOSITORY, artifacts
+
+PAGE = REPOSITORY / "docs" / "clients.md"
+TESTS = REPOSITORY / "tests" / "clients"
+# No client tells its maker about a test run.
+_QUIET = {"HAYSTACK_TELEMETRY_ENABLED": "False", "LANGSMITH_TRACING": "false", "HF_HUB_OFFLINE": "1"}
+
+
+def main() -> int:
+    """Run the clients' checks; return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m hack.clients", description=__doc__)
+    parser.add_argument("--only", choices=[e.name for e in ENVIRONMENTS], help="run one environment, write no page")
+    parser.add_argument("--select", default="", metavar="EXPRESSION", help="pytest's -k; with it, write no page")
+    args = parser.parse_args()
+    chosen = [environment for environment in ENVIRONMENTS if args.only in (None, environment.name)]
+    try:
+        checks, skips = run(chosen, args.select)
+    except StepError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(f"\n{table(checks)}\n")
+    if not (args.only or args.select or skips):
+        PAGE.write_text(with_table(PAGE.read_text(), table(checks)))
+    for skip in skips:
+        print(f"skipped: {', '.join(skip.bindings)}: {skip.reason}")
+    print(closing_line(checks, skips))
+    return int(not checks or not all(check.passed for check in checks))
+
+
+def run(environments: Sequence[Environment], select: str) -> tuple[list[Check], list[Skip]]:
+    """Run each environment's tests against one stage."""
+    pythons, skips = _pythons(environments)
+    checks: list[Check] = []
+    with _served() as told:
+        for environment, python in pythons:
+            with step(f"the clients of {environment.name} were checked"):
+                checks += _checked(environment, python, told, select)
+    return checks, skips
+
+
+def _pythons(environments: Sequence[Environment]) -> tuple[list[tuple[Environment, Path]], list[Skip]]:
+    pythons, skips = [], []
+    for environment in environments:
+        found = find_python(environment.python)
+        if found is None:
+            wanted = environment.python
+            reason = f"no Python {wanted} runs here: neither python{wanted} on PATH nor one that pyenv keeps"
+            skips.append(Skip(environment.bindings, reason))
+            continue
+        with step(f"{environment.name} is installed for Python {environment.python}"):
+            pythons.append((environment, ready(environment, found)))
+    return pythons, skips
+
+
+@contextmanager
+def _served() -> Iterator[dict[str, object]]:
+    models = {artifact.name: artifact for artifact in artifacts()}
+    with (
+        tempfile.TemporaryDirectory(prefix="clients-") as folder,
+        stage.local_stage(Path(folder), models) as served,
+        cues(served) as url,
+    ):
+        names = {"key": stage.KEY, "model": stage.SERVED_NAME, "adapter": stage.ADAPTER_NAME}
+        yield {"url": served.url, "cues": url, "revisions": stage.REVISIONS, **names}
+
+
+def _checked(environment: Environment, python: Path, told: dict[str, object], select: str) -> list[Check]:
+    with tempfile.NamedTemporaryFile("r", prefix="clients-", suffix=".jsonl") as report:
+        variables = {
+            "PYTHONPATH": str(REPOSITORY),
+            "RERANKER_CLIENTS": json.dumps({"stage": told, "bindings": environment.bindings}),
+            "RERANKER_CLIENTS_REPORT": report.name,
+            "SIE_API_KEY": stage.KEY,  # its integrations have no argument for one
+        }
+        command = [python, "-m", "pytest", f"--config-file={TESTS / 'pytest.ini'}", "-q", "-k", select, TESTS]
+        done = subprocess.run(command, cwd=REPOSITORY, env={**os.environ, **_QUIET, **variables}, check=False)
+        if done.returncode not in (0, 1):  # 1: a check failed, which the report says
+            say(f"the checks of {environment.name} couldn't be run: pytest ended with {done.returncode}")
+        return [Check.parse(line) for line in report]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
