@@ -11,7 +11,7 @@ CLUSTER ?= local
 SEED ?= 1
 export CLUSTER
 
-.PHONY: help demo demo-down test e2e swap-proof check generate format cluster cluster-down images clean
+.PHONY: help demo demo-down test clients e2e swap-proof check generate format cluster cluster-down images clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ demo-down: ## remove all that the demo started
 
 test: .venv/.installed ## unit, contract, chart and GitOps tests, and those against a real API server
 	$(PY) -m pytest tests/unit tests/contract tests/chart tests/gitops tests/apiserver
+
+clients: .venv/.installed ## real client libraries, each in its own environment, against a served model
+	@$(PY) -m hack.clients
 
 e2e: .venv/.installed ## the tests on the real node (KEEP=1 leaves it running)
 	$(PY) -m pytest tests/e2e

@@ -89,7 +89,16 @@ def _checked(environment: Environment, python: Path, told: dict[str, object], se
             "RERANKER_CLIENTS_REPORT": report.name,
             "SIE_API_KEY": stage.KEY,  # its integrations have no argument for one
         }
-        command = [python, "-m", "pytest", f"--config-file={TESTS / 'pytest.ini'}", "-q", "-k", select, TESTS]
+        command: list[str | Path] = [
+            python,
+            "-m",
+            "pytest",
+            f"--config-file={TESTS / 'pytest.ini'}",
+            "-q",
+            "-k",
+            select,
+            TESTS,
+        ]
         done = subprocess.run(command, cwd=REPOSITORY, env={**os.environ, **_QUIET, **variables}, check=False)
         if done.returncode not in (0, 1):  # 1: a check failed, which the report says
             say(f"the checks of {environment.name} couldn't be run: pytest ended with {done.returncode}")

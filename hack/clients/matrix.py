@@ -41,7 +41,10 @@ def table(checks: Iterable[Check]) -> str:
         rows.setdefault(check.client, {})[check.behaviour] = _cell(check)
     head = ["client", *BEHAVIOURS]
     lines = [head, ["---"] * len(head)]
-    lines += [[client, *(cells.get(name, _NOT_MET) for name in BEHAVIOURS)] for client, cells in sorted(rows.items())]
+    lines += [
+        [client, *(cells.get(name, _NOT_MET) for name in BEHAVIOURS)]
+        for client, cells in sorted(rows.items(), key=_by_package)
+    ]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
@@ -59,6 +62,11 @@ def closing_line(checks: Sequence[Check], skips: Sequence[Skip]) -> str:
     failed = sum(not check.passed for check in checks)
     skipped = sum(len(skip.bindings) for skip in skips)
     return f"clients: {len(checks)} checks, {failed} failed, {skipped} skipped"
+
+
+def _by_package(row: tuple[str, object]) -> tuple[str, str]:
+    name, _, package = row[0].rpartition(", ")
+    return package, name
 
 
 def _cell(check: Check) -> str:

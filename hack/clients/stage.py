@@ -29,8 +29,15 @@ _POLL_S = 0.05
 class Stage(Protocol):
     """A served model, and the faults that a client is shown; each method returns once what it says is so."""
 
-    url: str
-    cold_url: str
+    @property
+    def url(self) -> str:
+        """Return where the model is served."""
+        ...
+
+    @property
+    def cold_url(self) -> str:
+        """Return where it isn't served yet."""
+        ...
 
     def swap(self) -> None:
         """Let the other revision answer."""

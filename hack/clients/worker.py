@@ -71,7 +71,8 @@ class Worker:
 def running(folder: Path, claims: Path, flags: Sequence[str] = ()) -> Iterator[Worker]:
     """Run a worker whose artifacts lie under `claims`; it has no manifest yet."""
     folder.mkdir(parents=True)
-    worker = Worker(folder, *_free_ports(2))
+    port, internal_port = _free_ports(2)
+    worker = Worker(folder, port, internal_port)
     places = [
         f"--template={TEMPLATE}",
         "--log-format=json",

@@ -54,7 +54,7 @@ CLIENTS = (
         "rerank.sync without a model",
         "infinity-client",
         unnamed,
-        REFUSALS | {"unknown model": NotMet("it names no model")},
+        {**REFUSALS, "unknown model": NotMet("it names no model")},
         sends_model=False,
     ),
     Client("rerank.asyncio", "infinity-client", async_, REFUSALS),

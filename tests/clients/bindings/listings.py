@@ -14,7 +14,7 @@ def openai(where: Where) -> list[str]:
 
 
 def hugging_face(where: Where) -> list[str]:
-    client = InferenceClient(where.url, token=where.key)
+    client = InferenceClient(where.url, provider="hf-inference", token=where.key)
     return [str(client.get_endpoint_info()["model_id"])]
 
 
