@@ -136,9 +136,11 @@ class Engine:
         self._admit(held, documents)
         progress = _Progress()
         try:
-            query_ids = await self._tokenised(progress, model.tokenizer.encode_query, request.query)
+            query_ids = await self._tokenised(
+                progress, model.tokenizer.encode_query, request.query, request.instruction
+            )
             for part in parts:
-                pairs = await self._encoded(progress, model, query_ids, part.documents)
+                pairs = await self._encoded(progress, model, query_ids, part.documents, request.max_document_tokens)
                 pending = PendingScore(model, adapter, pairs, request.deadline_s)
                 self._backlog.settle(pending.tokens - held)
                 held = pending.tokens
@@ -157,12 +159,17 @@ class Engine:
         raise Overloaded(f"{self._backlog.tokens} of at most {most} tokens wait", retry_after_s=retry_after_s)
 
     async def _encoded(
-        self, progress: "_Progress", model: LoadedModel, query_ids: list[int], documents: Sequence[str]
+        self,
+        progress: "_Progress",
+        model: LoadedModel,
+        query_ids: list[int],
+        documents: Sequence[str],
+        most: int | None,
     ) -> list[EncodedPair]:
         pairs: list[EncodedPair] = []
         for start in range(0, len(documents), _DOCUMENTS_PER_TURN):
             turn = documents[start : start + _DOCUMENTS_PER_TURN]
-            pairs += await self._tokenised(progress, model.tokenizer.encode_pairs, query_ids, turn)
+            pairs += await self._tokenised(progress, model.tokenizer.encode_pairs, query_ids, turn, most)
         return pairs
 
     async def _tokenised(

@@ -6,7 +6,7 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from reranker_worker.errors import CheckpointError, InvalidRequest
-from reranker_worker.prompts import QUERY, Prompt
+from reranker_worker.prompts import INSTRUCTION, QUERY, Prompt
 from reranker_worker.serving import EncodedPair
 from reranker_worker.tokenization import read_tokenizer, require_unicode
 
@@ -25,12 +25,14 @@ class PromptEncoder:
         place = next(i for i, piece in enumerate(prompt.opening) if QUERY in piece)
         self._before = self._ids(prompt.opening[:place])
         self._question = prompt.opening[place]
+        self._instructed = prompt.instructed
         self._between = self._ids(prompt.opening[place + 1 :])
         self._lead = prompt.lead
+        self._lead_tokens = len(self._ids([prompt.lead]))
         self._closing = self._ids(prompt.closing)
         self._max_length = max_length
-        self._empty = len(self._prefix(""))
-        self._fixed = self._empty + len(self._ids([prompt.lead])) + len(self._closing)
+        self._empty = len(self._prefix("", None))
+        self._fixed = self._empty + self._lead_tokens + len(self._closing)
         if max_length < self._fixed + 2:
             raise CheckpointError(
                 "InvalidTokenizer",
@@ -38,24 +40,29 @@ class PromptEncoder:
                 f"{self._fixed} tokens of the model's own",
             )
 
-    def encode_query(self, query: str) -> list[int]:
-        """Return all token ids before the document, the query's among them.
+    def encode_query(self, query: str, instruction: str | None = None) -> list[int]:
+        """Return all token ids before the document, the query's and the instruction's among them.
 
         Raises InvalidRequest where no room is left for a document: cutting the query would change what is asked.
         """
         require_unicode(query, "query")
-        prefix = self._prefix(query)
+        require_unicode(instruction or "", "instruction")
+        prefix = self._prefix(query, instruction)
         own = len(prefix) - self._empty
         most = self._max_length - self._fixed - 1
         if own > most:
             raise InvalidRequest(f"query has {own} tokens; this model takes at most {most}", param="query")
         return prefix
 
-    def encode_pairs(self, query_ids: list[int], documents: Sequence[str]) -> list[EncodedPair]:
-        """Return a pair for each document, the document cut to what fits; all share the one prefix."""
+    def encode_pairs(
+        self, query_ids: list[int], documents: Sequence[str], max_document_tokens: int | None = None
+    ) -> list[EncodedPair]:
+        """Return a pair for each document, the document cut to what fits and is allowed; all share the one prefix."""
         for document in documents:
             require_unicode(document, "documents")
         room = self._max_length - len(query_ids) - len(self._closing)
+        if max_document_tokens is not None:
+            room = min(room, max_document_tokens + self._lead_tokens)
         encodings = self._tokenizer.encode_batch_fast(
             [self._lead + text for text in documents], add_special_tokens=False
         )
@@ -64,8 +71,12 @@ class PromptEncoder:
             for encoding in encodings
         ]
 
-    def _prefix(self, query: str) -> list[int]:
-        return [*self._before, *self._ids([self._question.replace(QUERY, query)]), *self._between]
+    def _prefix(self, query: str, instruction: str | None) -> list[int]:
+        wording = self._instructed if instruction and self._instructed else self._question
+        # The query isn't searched for marks: it may hold the same letters.
+        head, _, tail = wording.partition(QUERY)
+        question = head.replace(INSTRUCTION, instruction or "") + query + tail
+        return [*self._before, *self._ids([question]), *self._between]
 
     def _ids(self, pieces: Iterable[str]) -> list[int]:
         return [token for piece in pieces for token in self._tokenizer.encode(piece, add_special_tokens=False).ids]

@@ -8,6 +8,7 @@ and BaseLLMReranker in FlagOpen/FlagEmbedding for BAAI/bge-reranker-v2-gemma.
 from dataclasses import dataclass
 
 QUERY = "{query}"
+INSTRUCTION = "{instruction}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,8 @@ class Prompt:
 
     opening: tuple[str, ...]
     """The pieces before the document; the one that holds QUERY is encoded with the query in its place."""
+    instructed: str | None
+    """What stands for that piece where a request brings an INSTRUCTION; None where the authors trained without one."""
     lead: str
     """What is encoded together with the document; truncation never reaches it."""
     closing: tuple[str, ...]
@@ -51,6 +54,7 @@ QWEN3_RERANKER = Prompt(
     # Its authors encode all from <Instruct> to the document's end as one piece. The cut before the space changes no
     # token: the tokenizer's pattern ends a word there, whatever the document begins with.
     opening=(_QWEN3_SYSTEM, f"<Instruct>: {_QWEN3_INSTRUCT}\n<Query>: {QUERY}\n<Document>:"),
+    instructed=f"<Instruct>: {INSTRUCTION}\n<Query>: {QUERY}\n<Document>:",
     lead=" ",
     closing=("<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n",),
     positive="yes",
@@ -59,6 +63,7 @@ QWEN3_RERANKER = Prompt(
 )
 MXBAI_RERANK_V2 = Prompt(
     opening=(_MXBAI_SYSTEM, f"query: {QUERY}", "\n"),
+    instructed=f"instruction: {INSTRUCTION}\nquery: {QUERY}",
     lead="document: ",
     closing=("\n", _MXBAI_TASK, "<|im_end|>\n<|im_start|>assistant\n"),
     positive="1",
@@ -67,6 +72,7 @@ MXBAI_RERANK_V2 = Prompt(
 )
 BGE_RERANKER_V2_GEMMA = Prompt(
     opening=("<bos>", f"A: {QUERY}", "\n"),
+    instructed=None,
     lead="B: ",
     closing=("\n", _GEMMA_TASK),
     positive="Yes",

@@ -141,6 +141,8 @@ class ClientRoutes:
                 raw_scores=call.raw_scores,
                 deadline_s=started_s + self.limits.request_timeout_s,
                 revision=pin,
+                instruction=call.instruction,
+                max_document_tokens=call.max_document_tokens,
             )
         )
         self.worker.reconciler.samples.offer(call.query, call.documents, resolved.adapter, result)

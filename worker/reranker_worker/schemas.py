@@ -6,6 +6,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 _Id = Annotated[str, Field(max_length=4096)]
 
+_Tokens = Annotated[int, Field(ge=1, le=1_000_000)]
+
 DocumentObject = dict[str, Any]
 
 
@@ -23,6 +25,8 @@ class RerankBody(_Body):
     top_n: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     return_documents: bool = False
     rank_fields: Annotated[list[_Id], Field(max_length=32)] | None = None
+    max_tokens_per_doc: _Tokens | None = None
+    instruction: str | None = None
     raw_scores: bool = False
     use_activation: bool | None = None  # vLLM's word for the opposite of raw scores
 
@@ -42,6 +46,7 @@ class TeiBody(_Body):
     top_n: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     return_text: bool = False
     raw_scores: bool = False
+    instruction: str | None = None
 
 
 class WeaviateBody(_Body):
@@ -90,4 +95,5 @@ class ScoreBody(_Body):
 
     query: ScoreText
     items: list[ScoreText]
+    instruction: str | None = None
     options: ScoreOptions | None = None

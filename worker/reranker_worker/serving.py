@@ -92,12 +92,17 @@ class Runner(Protocol):
 class PairTokenizer(Protocol):
     """Encodes a query against documents as the model was trained to read them."""
 
-    def encode_query(self, query: str) -> list[int]:
-        """Return what `encode_pairs` needs of the query: its token ids, or a decoder's whole prefix."""
+    def encode_query(self, query: str, instruction: str | None = None) -> list[int]:
+        """Return what `encode_pairs` needs of the query: its token ids, or a decoder's whole prefix.
+
+        A model that was trained without instructions reads none.
+        """
         ...
 
-    def encode_pairs(self, query_ids: list[int], documents: Sequence[str]) -> list[EncodedPair]:
-        """Return a pair for each document, the document cut to what fits."""
+    def encode_pairs(
+        self, query_ids: list[int], documents: Sequence[str], max_document_tokens: int | None = None
+    ) -> list[EncodedPair]:
+        """Return a pair for each document, the document cut to what fits and is allowed."""
         ...
 
 
@@ -149,6 +154,8 @@ class ScoreRequest:
 
     revision: what must score it; without one, what answers now does.
     trial: whether it is the operator's own, which alone may be scored by a revision that isn't admitted.
+    instruction: what the query is asked for, in place of the model's own; for models that were trained with one.
+    max_document_tokens: where a document is cut before the model's own length cuts it.
     """
 
     query: str
@@ -158,6 +165,8 @@ class ScoreRequest:
     deadline_s: float | None = None
     revision: str | None = None
     trial: bool = False
+    instruction: str | None = None
+    max_document_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

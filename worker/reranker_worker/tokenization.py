@@ -66,8 +66,8 @@ class PairEncoder:
                 f"{self._template.special_tokens} special tokens",
             )
 
-    def encode_query(self, query: str) -> list[int]:
-        """Return the query's token ids, without special tokens.
+    def encode_query(self, query: str, instruction: str | None = None) -> list[int]:  # noqa: ARG002 — a decoder's
+        """Return the query's token ids, without special tokens; encoders aren't trained with instructions.
 
         Raises InvalidRequest where no room is left for a document: cutting the query would change what is asked.
         """
@@ -78,11 +78,13 @@ class PairEncoder:
             raise InvalidRequest(f"query has {len(ids)} tokens; this model takes at most {most}", param="query")
         return ids
 
-    def encode_pairs(self, query_ids: list[int], documents: Sequence[str]) -> list[EncodedPair]:
-        """Return a pair for each document, the document cut to what fits."""
+    def encode_pairs(
+        self, query_ids: list[int], documents: Sequence[str], max_document_tokens: int | None = None
+    ) -> list[EncodedPair]:
+        """Return a pair for each document, the document cut to what fits and is allowed."""
         for document in documents:
             require_unicode(document, "documents")
-        room = self._room(query_ids)
+        room = min(self._room(query_ids), max_document_tokens or self._max_length)
         encodings = self._tokenizer.encode_batch_fast(list(documents), add_special_tokens=False)
         return [self._template.pair(query_ids, encoding.ids[:room]) for encoding in encodings]
 

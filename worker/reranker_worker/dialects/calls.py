@@ -66,6 +66,8 @@ class ScoreCall:
     top_n: int | None = None
     return_documents: bool = False
     raw_scores: bool = False
+    instruction: str | None = None
+    max_document_tokens: int | None = None
     item_ids: Sequence[str | None] = ()
     query_id: str | None = None
     accept: str = JSON

@@ -48,6 +48,8 @@ def parse(incoming: Incoming, bounds: Bounds) -> ScoreCall:
         top_n=body.top_n,
         return_documents=body.return_documents,
         raw_scores=body.raw,
+        instruction=body.instruction,
+        max_document_tokens=body.max_tokens_per_doc,
     )
 
 

@@ -49,6 +49,7 @@ def parse(incoming: Incoming, bounds: Bounds) -> ScoreCall:
         documents=texts,
         model=incoming.path_model,
         adapter=body.options.lora_id if body.options else None,
+        instruction=body.instruction,
         item_ids=[item.id for item in body.items],
         query_id=body.query.id,
         accept=JSON if JSON in incoming.accept else MSGPACK,

@@ -44,6 +44,7 @@ def parse(incoming: Incoming, bounds: Bounds) -> ScoreCall:
         top_n=body.top_n,
         return_documents=body.return_text,
         raw_scores=body.raw_scores,
+        instruction=body.instruction,
     )
 
 

@@ -60,6 +60,35 @@ def test_real_tokenizers_prompts_are_the_authors_prompts(family: str, max_length
             assert len(expected) <= max_length
 
 
+@pytest.mark.parametrize(
+    ("family", "instruction"),
+    [
+        pytest.param("qwen3", "Find the {query} that a lawyer would cite", id="qwen3"),
+        pytest.param("mxbai", "Prefer code\nto prose", id="mxbai"),
+        pytest.param("gemma", "Prefer code to prose", id="trained without: left out"),
+    ],
+)
+def test_an_instruction_stands_where_the_authors_put_it(family: str, instruction: str) -> None:
+    folder, prompt, _, size = _real(family)
+    ours = load_prompt_encoder(folder, prompt, vocab_size=size, max_length=512)
+    theirs = reference_tokenizer(folder)
+    query = "a query with {instruction} in it"
+    (pair,) = ours.encode_pairs(ours.encode_query(query, instruction), ["a document"])
+    assert [*pair.prefix, *pair.token_ids] == reference_ids(
+        theirs, family, query, "a document", 512, instruction=instruction
+    )
+
+
+@pytest.mark.parametrize("family", REAL)
+def test_a_document_is_cut_to_the_tokens_that_a_request_allows(family: str) -> None:
+    folder, prompt, _, size = _real(family)
+    encoder = load_prompt_encoder(folder, prompt, vocab_size=size, max_length=512)
+    prefix = encoder.encode_query("web")
+    whole, cut = (encoder.encode_pairs(prefix, ["one two three four five"], most)[0] for most in (None, 2))
+    empty = encoder.encode_pairs(prefix, [""])[0]
+    assert len(cut) == len(empty) + 2 < len(whole)
+
+
 def test_a_request_has_one_prefix() -> None:
     folder, prompt, _, size = _real("qwen3")
     encoder = load_prompt_encoder(folder, prompt, vocab_size=size, max_length=512)

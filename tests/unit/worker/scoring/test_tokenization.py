@@ -63,6 +63,14 @@ def test_only_the_document_is_truncated(bert: Path) -> None:
     assert pair.token_ids[1:5] == query
 
 
+def test_a_document_is_cut_to_the_tokens_that_a_request_allows(bert: Path) -> None:
+    encoder = _encoder(bert, max_length=32, token_types=True)
+    query = encoder.encode_query("fast")
+    long, short = encoder.encode_pairs(query, ["web server " * 50, "web"], 4)
+    assert (len(long), len(short)) == (len(query) + 3 + 4, len(query) + 3 + 1)
+    assert len(encoder.encode_pairs(query, ["web " * 50], 1000)[0]) == 32
+
+
 def test_truncation_and_padding_in_the_file_are_disabled(bert: Path, tmp_path: Path) -> None:
     tokenizer = Tokenizer.from_file(str(bert / "tokenizer.json"))
     tokenizer.enable_truncation(8)
