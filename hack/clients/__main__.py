@@ -87,7 +87,6 @@ def _checked(environment: Environment, python: Path, told: dict[str, object], se
             "PYTHONPATH": str(REPOSITORY),
             "RERANKER_CLIENTS": json.dumps({"stage": told, "bindings": environment.bindings}),
             "RERANKER_CLIENTS_REPORT": report.name,
-            "SIE_API_KEY": stage.KEY,  # its integrations have no argument for one
         }
         command: list[str | Path] = [
             python,

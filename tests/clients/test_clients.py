@@ -92,10 +92,13 @@ def test_a_client_is_answered_once_the_queue_has_room(client: Client, stage: Sta
     record(saw, "overload", "waits")
     expected = stage.direct(ask)
     stage.cue("overload")
-    with ThreadPoolExecutor(1) as pool:
-        relieving = pool.submit(stage.cue, "relieve-after-refusal")
-        ranking = client.rank(ask)
-        relieving.result()
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            relieving = pool.submit(stage.cue, "relieve-after-refusal")
+            ranking = client.rank(ask)
+            relieving.result()
+    finally:
+        stage.cue("relieve")
     assert same(ranking, expected)
 
 

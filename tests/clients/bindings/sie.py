@@ -10,6 +10,7 @@ from sie_langchain import SIEReranker
 from sie_llamaindex import SIENodePostprocessor
 from sie_sdk import RequestError, SIEAsyncClient, SIEClient
 
+from tests.clients.bindings.sie_credentials import key_in_environment
 from tests.clients.client import Ask, Client, Lister, NotMet, Raises, Ranking, Refusal, Waits, Where
 
 REFUSALS: Mapping[Refusal, Raises | Waits | NotMet] = {
@@ -34,15 +35,15 @@ def async_(ask: Ask) -> Ranking:
 
 
 def langchain(ask: Ask) -> Ranking:
-    with SIEClient(ask.url, api_key=ask.key) as client:
-        compressor = SIEReranker(base_url=ask.url, model=ask.model, client=client)
+    with key_in_environment(ask):
+        compressor = SIEReranker(base_url=ask.url, model=ask.model)
         return _compressed(compressor.compress_documents(_documents(ask), ask.query))
 
 
 def langchain_async(ask: Ask) -> Ranking:
     async def rank() -> Any:
         async with SIEAsyncClient(ask.url, api_key=ask.key) as client:
-            compressor = SIEReranker(base_url=ask.url, model=ask.model, async_client=client)
+            compressor = SIEReranker(model=ask.model, async_client=client)
             return await compressor.acompress_documents(_documents(ask), ask.query)
 
     return _compressed(asyncio.run(rank()))
@@ -50,7 +51,8 @@ def langchain_async(ask: Ask) -> Ranking:
 
 def llama_index(ask: Ask) -> Ranking:
     nodes = [NodeWithScore(node=TextNode(text=text, id_=str(i)), score=0.0) for i, text in enumerate(ask.documents)]
-    ranked = SIENodePostprocessor(ask.url, ask.model).postprocess_nodes(nodes, QueryBundle(ask.query))
+    with key_in_environment(ask):
+        ranked = SIENodePostprocessor(ask.url, ask.model).postprocess_nodes(nodes, QueryBundle(ask.query))
     return [(int(node.node_id), node.score) for node in ranked]
 
 
