@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 
 from fastapi import APIRouter, Request, Response
+from fastapi.openapi.docs import get_swagger_ui_html
 
 from reranker_worker.catalog import models_document, resolve, sie_model
 from reranker_worker.dialects import SCORE_PATH, dialect_of, rerank_dialect
@@ -24,6 +25,7 @@ from reranker_worker.dialects.sie import SIE
 from reranker_worker.dialects.vllm_score import VLLM_SCORE
 from reranker_worker.disconnects import unless_client_gone
 from reranker_worker.errors import NotFound, NotReady, RequestError
+from reranker_worker.openapi import openapi_document
 from reranker_worker.serving import ScoreRequest, ScoreResult
 from reranker_worker.settings import HttpLimits
 from reranker_worker.worker import Worker
@@ -56,6 +58,8 @@ class ClientRoutes:
             router.add_api_route(path, self.ready, methods=["GET"])
         for path in ("/info", "/meta"):
             router.add_api_route(path, self.info, methods=["GET"])
+        router.add_api_route("/openapi.json", self.openapi, methods=["GET"])
+        router.add_api_route("/docs", self.docs, methods=["GET"])
         return router
 
     async def rerank(self, request: Request) -> Response:
@@ -103,6 +107,14 @@ class ClientRoutes:
                 },
             )
         )
+
+    async def openapi(self) -> Response:
+        """Describe all this to machines."""
+        return _response(json_reply(200, openapi_document(_VERSION)))
+
+    async def docs(self) -> Response:
+        """Describe it to people; the page's scripts come from where FastAPI's do."""
+        return get_swagger_ui_html(openapi_url="openapi.json", title="reranker-worker")
 
     async def alive(self) -> Response:
         """Answer as long as the process does."""
