@@ -1,6 +1,7 @@
 """The clients' HTTP routes: scoring in each dialect, the models, and health."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 
@@ -26,6 +27,7 @@ from reranker_worker.dialects.vllm_score import VLLM_SCORE
 from reranker_worker.disconnects import unless_client_gone
 from reranker_worker.errors import NotFound, NotReady, RequestError
 from reranker_worker.openapi import openapi_document
+from reranker_worker.pairing import Share, merged, one_revision, shares
 from reranker_worker.serving import ScoreRequest, ScoreResult
 from reranker_worker.settings import HttpLimits
 from reranker_worker.worker import Worker
@@ -145,21 +147,40 @@ class ClientRoutes:
 
     async def _scored(self, call: ScoreCall, pin: str | None, started_s: float) -> Scored:
         resolved = resolve(self.worker.observation.world, call.model, call.adapter, pin)
-        result: ScoreResult = await self.worker.scorer.score(
-            ScoreRequest(
-                query=call.query,
-                documents=call.documents,
-                adapter=resolved.adapter,
-                raw_scores=call.raw_scores,
-                deadline_s=started_s + self.limits.request_timeout_s,
-                revision=pin,
-                instruction=call.instruction,
-                max_document_tokens=call.max_document_tokens,
-            )
+        request = ScoreRequest(
+            query=call.query,
+            documents=call.documents,
+            adapter=resolved.adapter,
+            raw_scores=call.raw_scores,
+            deadline_s=started_s + self.limits.request_timeout_s,
+            revision=pin,
+            instruction=call.instruction,
+            max_document_tokens=call.max_document_tokens,
         )
-        self.worker.reconciler.samples.offer(call.query, call.documents, resolved.adapter, result)
+        if call.paired_queries:
+            result = await self._scored_in_pairs(shares(request, call.paired_queries))
+        else:
+            result = await self.worker.scorer.score(request)
+        self._sample(call, resolved.adapter, result)
         total_ms = (self.worker.clock() - started_s) * 1000
         return Scored(resolved.model, ranked(result.scores, call.top_n), result, total_ms)
+
+    def _sample(self, call: ScoreCall, adapter: str | None, result: ScoreResult) -> None:
+        """Keep a copy for the operator, of what a trial on the internal port can ask in the same way."""
+        if not (call.paired_queries or call.instruction or call.max_document_tokens):
+            self.worker.reconciler.samples.offer(call.query, call.documents, adapter, result)
+
+    async def _scored_in_pairs(self, parts: Sequence[Share]) -> ScoreResult:
+        """Score all parts at once; again where a swap came between them."""
+        while True:
+            try:
+                async with asyncio.TaskGroup() as group:
+                    tasks = [group.create_task(self.worker.scorer.score(part.request)) for part in parts]
+            except* RequestError as refused:
+                raise refused.exceptions[0] from None
+            results = [task.result() for task in tasks]
+            if one_revision(results):
+                return merged(parts, results)
 
     def _bounds(self) -> Bounds:
         return Bounds(self.limits.max_documents, self.limits.max_characters)

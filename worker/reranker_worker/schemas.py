@@ -66,6 +66,7 @@ class VllmScoreBody(_Body):
     model: _Id | None = None
     adapter: _Id | None = None
     use_activation: bool | None = None
+    instruction: str | None = None
 
 
 class TrialBody(_Body):

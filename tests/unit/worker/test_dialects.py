@@ -116,7 +116,8 @@ async def test_vllm_has_scores_in_the_order_of_its_texts(
     [
         pytest.param({"text_1": "q"}, "text_1 and text_2", id="one side"),
         pytest.param({"text_1": "q", "documents": TEXTS}, "text_1 and text_2", id="sides of two kinds"),
-        pytest.param({"text_1": ["q", "r"], "text_2": TEXTS}, "text_1 holds 2 texts", id="two queries"),
+        pytest.param({"text_1": ["q", "r"], "text_2": TEXTS}, "text_1 holds 2 texts and text_2 3", id="no pairs"),
+        pytest.param({"text_1": [], "text_2": TEXTS}, "text_1 holds 0 texts", id="no query"),
         pytest.param({"text_1": "q", "text_2": []}, "text_2 is empty", id="nothing to score"),
     ],
 )
@@ -161,3 +162,25 @@ async def test_an_overloaded_worker_tells_tei_clients_when_to_come_back(
     response = await client.post("/rerank", json=TEI_BODY)
     assert (response.status_code, response.headers["retry-after"]) == (429, "2")
     assert response.json()["error_type"] == "Overloaded"
+
+
+async def test_vllm_scores_texts_in_pairs_each_query_once(client: httpx.AsyncClient, scorer: LengthScorer) -> None:
+    body = {"text_1": ["q", "r", "q"], "text_2": TEXTS}
+    response = await client.post("/score", json=body)
+    assert [entry["score"] for entry in response.json()["data"]] == [2.0, 4.0, 1.0]
+    assert [(asked.query, list(asked.documents)) for asked in scorer.asked] == [("q", ["aa", "a"]), ("r", ["aaaa"])]
+    assert response.json()["usage"]["total_tokens"] == 84
+
+
+async def test_pairs_that_a_swap_came_between_are_scored_again(client: httpx.AsyncClient, scorer: LengthScorer) -> None:
+    scorer.revisions = ["m-1", "m-2"]
+    response = await client.post("/score", json={"text_1": ["q", "r"], "text_2": TEXTS[:2]})
+    assert [entry["score"] for entry in response.json()["data"]] == [2.0, 4.0]
+    assert len(scorer.asked) == 4
+    assert response.headers["x-reranker-revision"] == "m-2"
+
+
+async def test_pairs_of_which_one_is_refused_are_refused(client: httpx.AsyncClient, scorer: LengthScorer) -> None:
+    scorer.error = Overloaded("the queue is full", retry_after_s=2)
+    response = await client.post("/score", json={"text_1": ["q", "r"], "text_2": TEXTS[:2]})
+    assert (response.status_code, response.headers["retry-after"]) == (429, "2")

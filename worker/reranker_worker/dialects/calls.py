@@ -57,10 +57,14 @@ class Bounds:
 
 @dataclass(frozen=True)
 class ScoreCall:
-    """One query against documents, as any dialect asks for it."""
+    """One query against documents, as any dialect asks for it.
+
+    paired_queries: one for each document, where each has its own; `query` is then the first of them.
+    """
 
     query: str
     documents: Sequence[str]
+    paired_queries: Sequence[str] = ()
     model: str | None = None
     adapter: str | None = None
     top_n: int | None = None

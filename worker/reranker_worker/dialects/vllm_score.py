@@ -1,4 +1,4 @@
-"""vLLM's score dialect: one text against others, scores in their order. No I/O."""
+"""vLLM's score dialect: one text against others, or texts in pairs; scores in their order. No I/O."""
 
 import time
 import uuid
@@ -29,16 +29,22 @@ def parse(incoming: Incoming, bounds: Bounds) -> ScoreCall:
     if names is None:
         raise InvalidRequest("body: text_1 and text_2 are needed, or queries and documents")
     first, second = (_texts(getattr(body, name)) for name in names)
-    if len(first) != 1:
-        message = f"{names[0]} holds {len(first)} texts; one is needed, to be scored against all of {names[1]}"
+    paired = len(first) > 1
+    if not first or (paired and len(first) != len(second)):
+        message = (
+            f"{names[0]} holds {len(first)} texts and {names[1]} {len(second)}; "
+            "one is scored against all, or as many against each other in pairs"
+        )
         raise InvalidRequest(message, param=names[0])
-    bounds.check(first[0], second, param=names[1])
+    bounds.check("".join(first), second, param=names[1])
     return ScoreCall(
         query=first[0],
         documents=second,
+        paired_queries=first if paired else (),
         model=body.model,
         adapter=body.adapter,
         raw_scores=body.use_activation is False,
+        instruction=body.instruction,
     )
 
 
