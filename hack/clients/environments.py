@@ -42,7 +42,7 @@ class Environment:
 
 # cohere's releases 5 and 7 part the world: langchain-cohere wants the one, cohere-haystack the other.
 ENVIRONMENTS = (
-    Environment("current", "3.11", ("cohere_sdk", "infinity", "listings")),
+    Environment("current", "3.11", ("cohere_sdk", "infinity", "listings", "search")),
     Environment("cohere5", "3.12", ("cohere_sdk", "langchain", "llama_index", "sie")),
     Environment("haystack", "3.12", ("haystack", "sie_haystack")),
 )
