@@ -69,10 +69,15 @@ class ScriptedRunner:
 class WordTokenizer:
     """One token a word, none for templates."""
 
-    def encode_query(self, query: str) -> list[int]:
+    def encode_query(self, query: str, instruction: str | None = None) -> list[int]:  # noqa: ARG002
         return [0] * len(query.split())
 
-    def encode_pairs(self, query_ids: list[int], documents: Sequence[str]) -> list[EncodedPair]:
+    def encode_pairs(
+        self,
+        query_ids: list[int],
+        documents: Sequence[str],
+        max_document_tokens: int | None = None,  # noqa: ARG002
+    ) -> list[EncodedPair]:
         ids = [[*query_ids, *([1] * len(document.split()))] for document in documents]
         return [EncodedPair(pair, [0] * len(pair)) for pair in ids]
 
