@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hack.clients import stage, worker
-from hack.demo.models import REPOSITORY, artifacts
+from hack.demo.models import artifacts
+from hack.stage.serving import REPOSITORY
 
 QUESTIONS = REPOSITORY / "examples" / "debian-search" / "queries.json"
 GOAL = 0.05

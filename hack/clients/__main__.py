@@ -15,7 +15,8 @@ from hack.clients.control import cues
 from hack.clients.environments import ENVIRONMENTS, Environment, find_python, ready
 from hack.clients.matrix import Check, Skip, closing_line, table, with_table
 from hack.cluster.progress import StepError, say, step
-from hack.demo.models import REPOSITORY, artifacts
+from hack.demo.models import artifacts
+from hack.stage.serving import REPOSITORY
 
 PAGE = REPOSITORY / "docs" / "clients.md"
 TESTS = REPOSITORY / "tests" / "clients"

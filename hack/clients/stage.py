@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from hack.clients.overload import overloaded
 from hack.clients.worker import TEMPLATE, Worker, running
 from hack.cluster.progress import StepError, step
-from hack.demo.models import Artifact
+from hack.stage.claims import Artifact
 
 SERVED_NAME = "acme/debian-search"
 REVISIONS = ("debian-search-1", "debian-search-2")
