@@ -79,7 +79,7 @@ def _served() -> Iterator[dict[str, object]]:
         cues(served) as url,
     ):
         names = {"key": stage.KEY, "model": stage.SERVED_NAME, "adapter": stage.ADAPTER_NAME}
-        yield {"url": served.url, "cues": url, "revisions": stage.REVISIONS, **names}
+        yield {"url": served.url, "cues": url, **names}
 
 
 def _checked(environment: Environment, python: Path, told: dict[str, object], select: str) -> list[Check]:

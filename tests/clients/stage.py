@@ -3,7 +3,6 @@
 import json
 import os
 import urllib.request
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +22,6 @@ class Stage:
     key: str
     model: str
     adapter: str
-    revisions: Sequence[str]
 
     def ask(self, **members: Any) -> Ask:
         """Return a ranking to ask for; members replace its own."""
@@ -35,11 +33,9 @@ class Stage:
             said: str = answer.read().decode()
         return said
 
-    def direct(self, ask: Ask, revision: str | None = None) -> Ranking:
-        """Return the ranking as plain HTTP has it, by the revision that answers or a pinned one."""
+    def direct(self, ask: Ask) -> Ranking:
+        """Return the ranking as plain HTTP has it."""
         headers = {"content-type": "application/json", "authorization": f"Bearer {ask.key}"}
-        if revision is not None:
-            headers["x-reranker-revision"] = revision
         body = {"query": ask.query, "documents": list(ask.documents), "model": ask.model}
         request = urllib.request.Request(f"{ask.url}/v1/rerank", json.dumps(body).encode(), headers)
         with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:
