@@ -6,20 +6,24 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from hack.clients import stage
+from hack.clients import service_stage, stage
 from hack.clients.control import cues
 from hack.clients.environments import ENVIRONMENTS, Environment, find_python, ready
 from hack.clients.matrix import Check, Skip, closing_line, table, with_table
-from hack.cluster.progress import StepError, say, step
-from hack.demo.models import artifacts
+from hack.clients.stage import Stage
+from hack.cluster.progress import StepError, step
 from hack.stage.serving import REPOSITORY
 
 PAGE = REPOSITORY / "docs" / "clients.md"
 TESTS = REPOSITORY / "tests" / "clients"
+THROUGH: Mapping[str, Callable[[], AbstractContextManager[Stage]]] = {
+    "processes": stage.local_stage,
+    "service": service_stage.service_stage,
+}
 # No client tells its maker about a test run.
 _QUIET = {"HAYSTACK_TELEMETRY_ENABLED": "False", "LANGSMITH_TRACING": "false", "HF_HUB_OFFLINE": "1"}
 
@@ -29,15 +33,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m hack.clients", description=__doc__)
     parser.add_argument("--only", choices=[e.name for e in ENVIRONMENTS], help="run one environment, write no page")
     parser.add_argument("--select", default="", metavar="EXPRESSION", help="pytest's -k; with it, write no page")
+    parser.add_argument("--through", choices=THROUGH, default="processes", help="what serves (processes)")
     args = parser.parse_args()
     chosen = [environment for environment in ENVIRONMENTS if args.only in (None, environment.name)]
     try:
-        checks, skips = run(chosen, args.select)
+        checks, skips = run(chosen, args.select, args.through)
     except StepError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(f"\n{table(checks)}\n")
-    if not (args.only or args.select or skips):
+    if not (args.only or args.select or skips) and args.through == "processes":
         PAGE.write_text(with_table(PAGE.read_text(), table(checks)))
     for skip in skips:
         print(f"skipped: {', '.join(skip.bindings)}: {skip.reason}")
@@ -45,11 +50,11 @@ def main() -> int:
     return int(not checks or not all(check.passed for check in checks))
 
 
-def run(environments: Sequence[Environment], select: str) -> tuple[list[Check], list[Skip]]:
+def run(environments: Sequence[Environment], select: str, through: str) -> tuple[list[Check], list[Skip]]:
     """Run each environment's tests against one stage."""
     pythons, skips = _pythons(environments)
     checks: list[Check] = []
-    with _served() as told:
+    with _served(THROUGH[through]) as told:
         for environment, python in pythons:
             with step(f"the clients of {environment.name} were checked"):
                 checks += _checked(environment, python, told, select)
@@ -71,13 +76,8 @@ def _pythons(environments: Sequence[Environment]) -> tuple[list[tuple[Environmen
 
 
 @contextmanager
-def _served() -> Iterator[dict[str, object]]:
-    models = {artifact.name: artifact for artifact in artifacts()}
-    with (
-        tempfile.TemporaryDirectory(prefix="clients-") as folder,
-        stage.local_stage(Path(folder), models) as served,
-        cues(served) as url,
-    ):
+def _served(through: Callable[[], AbstractContextManager[Stage]]) -> Iterator[dict[str, object]]:
+    with through() as served, cues(served) as url:
         names = {"key": stage.KEY, "model": stage.SERVED_NAME, "adapter": stage.ADAPTER_NAME}
         yield {"url": served.url, "cues": url, **names}
 
@@ -101,7 +101,7 @@ def _checked(environment: Environment, python: Path, told: dict[str, object], se
         ]
         done = subprocess.run(command, cwd=REPOSITORY, env={**os.environ, **_QUIET, **variables}, check=False)
         if done.returncode not in (0, 1):  # 1: a check failed, which the report says
-            say(f"the checks of {environment.name} couldn't be run: pytest ended with {done.returncode}")
+            raise StepError(f"the checks of {environment.name} weren't all run: pytest ended with {done.returncode}")
         return [Check.parse(line) for line in report]
 
 

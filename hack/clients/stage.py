@@ -1,6 +1,7 @@
 """What the clients meet: a worker with two revisions and an adapter of a real model, and one that is still cold."""
 
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -11,6 +12,7 @@ from typing import Any, Protocol
 from hack.clients.overload import overloaded
 from hack.clients.worker import TEMPLATE, Worker, running
 from hack.cluster.progress import StepError, step
+from hack.demo import models
 from hack.stage.claims import Artifact
 
 SERVED_NAME = "acme/debian-search"
@@ -18,10 +20,10 @@ REVISIONS = ("debian-search-1", "debian-search-2")
 ADAPTER, ADAPTER_NAME = "lora-science", "science"
 KEY = "clients-key"
 # Small, so that one request of the stage fills it; an empty queue takes a client's whatever its size.
-_QUEUE_TOKENS = 8192
+QUEUE_TOKENS = 8192
 _CLAIM = "models"
-_OVERLOADED = 'reranker_refusals_total{reason="Overloaded"}'
-_NOT_READY = 'reranker_refusals_total{reason="NotReady"}'
+OVERLOADED = 'reranker_refusals_total{reason="Overloaded"}'
+NOT_READY = 'reranker_refusals_total{reason="NotReady"}'
 _PATIENCE_S = 60
 _POLL_S = 0.05
 
@@ -97,7 +99,7 @@ class LocalStage:
     def overload(self) -> None:
         """Fill the queue."""
         self._overload.enter_context(overloaded(self.url, KEY))
-        self._refused = self.worker.metric(_OVERLOADED)
+        self._refused = self.worker.metric(OVERLOADED)
 
     def relieve(self) -> None:
         """Give up the request that fills the queue."""
@@ -105,7 +107,7 @@ class LocalStage:
 
     def relieve_after_refusal(self) -> None:
         """Wait for a refusal, then give up."""
-        _wait_for(lambda: self.worker.metric(_OVERLOADED) > self._refused, "a refusal")
+        _wait_for(lambda: self.worker.metric(OVERLOADED) > self._refused, "a refusal")
         self.relieve()
 
     def cool(self) -> None:
@@ -116,15 +118,22 @@ class LocalStage:
 
     def warm_after_refusal(self) -> None:
         """Admit the cold worker's model once a client was told to wait for it."""
-        _wait_for(lambda: self.cold.metric(_NOT_READY) > 0, "a refusal")
+        _wait_for(lambda: self.cold.metric(NOT_READY) > 0, "a refusal")
         self.cold.tell(manifest(0))
         self.cold.wait("it answers", lambda state: _answers(state, REVISIONS[0]))
         self._warm = True
 
 
 @contextmanager
-def local_stage(folder: Path, artifacts: Mapping[str, Artifact]) -> Iterator[LocalStage]:
-    """Serve the artifacts from this machine until the context ends."""
+def local_stage() -> Iterator[LocalStage]:
+    """Serve from this machine until the context ends."""
+    found = {artifact.name: artifact for artifact in models.artifacts()}
+    with tempfile.TemporaryDirectory(prefix="clients-") as folder, _served_from(Path(folder), found) as served:
+        yield served
+
+
+@contextmanager
+def _served_from(folder: Path, artifacts: Mapping[str, Artifact]) -> Iterator[LocalStage]:
     claims = folder / "claims"
     for name in (*REVISIONS, ADAPTER):
         shutil.copytree(artifacts[name].folder, claims / _CLAIM / name)
@@ -162,7 +171,7 @@ def manifest(serving: int, *, admitted: bool = True) -> dict[str, Any]:
         "admitted": list(REVISIONS) if admitted else [],
         "adapters": [{"name": ADAPTER_NAME, "revision": ADAPTER, "source": _source(ADAPTER), "required": True}],
         "adapterPolicy": {"maxLoaded": 4, "maxRank": 64},
-        "limits": {"maxBatchTokens": 2048, "maxQueueTokens": _QUEUE_TOKENS},
+        "limits": {"maxBatchTokens": 2048, "maxQueueTokens": QUEUE_TOKENS},
         "drainSeconds": 5,
     }
 

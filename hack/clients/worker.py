@@ -47,24 +47,35 @@ class Worker:
     def wait(self, what: str, condition: Callable[[dict[str, Any]], bool]) -> None:
         """Wait until /state fulfils a condition."""
         deadline = time.monotonic() + _START_S
-        while not condition(state := self._state()):
+        while not condition(state := state_at(self._internal)):
             if time.monotonic() > deadline or any(process.poll() is not None for process in self.processes):
                 raise StepError(f"not so: {what}; the worker's state is {state}\n{tail(self.folder / 'serve.log')}")
             time.sleep(_POLL_S)
 
     def metric(self, line: str) -> float:
-        """Return a sample of /metrics by the text before its value, 0 while it hasn't been counted."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.internal_port}/metrics", timeout=10) as answer:
-            samples = (sample.rpartition(" ") for sample in answer.read().decode().splitlines())
-        return next((float(value) for name, _, value in samples if name == line), 0.0)
+        """Return a sample of its metrics."""
+        return sample(self._internal, line)
 
-    def _state(self) -> dict[str, Any]:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.internal_port}/state", timeout=10) as answer:
-                state: dict[str, Any] = json.load(answer)
-        except urllib.error.URLError:
-            return {}  # the port isn't open yet
-        return state
+    @property
+    def _internal(self) -> str:
+        return f"http://127.0.0.1:{self.internal_port}"
+
+
+def sample(url: str, line: str) -> float:
+    """Return a sample of /metrics by the text before its value, 0 while it hasn't been counted."""
+    with urllib.request.urlopen(f"{url}/metrics", timeout=10) as answer:
+        samples = (text.rpartition(" ") for text in answer.read().decode().splitlines())
+    return next((float(value) for name, _, value in samples if name == line), 0.0)
+
+
+def state_at(url: str) -> dict[str, Any]:
+    """Return a worker's /state, or {} while its port isn't open yet."""
+    try:
+        with urllib.request.urlopen(f"{url}/state", timeout=10) as answer:
+            state: dict[str, Any] = json.load(answer)
+    except urllib.error.URLError:
+        return {}
+    return state
 
 
 @contextmanager
