@@ -11,7 +11,6 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,8 +77,7 @@ def _sample(connection: http.client.HTTPConnection, body: bytes) -> Sample:
     total = (time.perf_counter() - began) * 1000
     if answer.status != http.client.OK:
         raise RuntimeError(f"{answer.status}: {content.decode()}")
-    told: Mapping[str, str] = answer.headers
-    times = (float(told[f"x-{name}-time"]) for name in ("inference", "tokenization", "queue"))
+    times = (float(answer.headers[f"x-{name}-time"]) for name in ("inference", "tokenization", "queue"))
     return Sample(total, *times)
 
 

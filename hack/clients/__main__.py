@@ -13,7 +13,7 @@ from pathlib import Path
 from hack.clients import service_stage, stage
 from hack.clients.control import cues
 from hack.clients.environments import ENVIRONMENTS, Environment, find_python, ready
-from hack.clients.matrix import Check, Skip, closing_line, table, with_table
+from hack.clients.matrix import Check, Skip, closing_line, table, table_of, with_table
 from hack.clients.stage import Stage
 from hack.cluster.progress import StepError, step
 from hack.stage.serving import REPOSITORY
@@ -25,14 +25,14 @@ THROUGH: Mapping[str, Callable[[], AbstractContextManager[Stage]]] = {
     "service": service_stage.service_stage,
 }
 # No client tells its maker about a test run.
-_QUIET = {"HAYSTACK_TELEMETRY_ENABLED": "False", "LANGSMITH_TRACING": "false", "HF_HUB_OFFLINE": "1"}
+_QUIET = {"HAYSTACK_TELEMETRY_ENABLED": "False", "LANGSMITH_TRACING": "false"}
 
 
 def main() -> int:
     """Run the clients' checks; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m hack.clients", description=__doc__)
-    parser.add_argument("--only", choices=[e.name for e in ENVIRONMENTS], help="run one environment, write no page")
-    parser.add_argument("--select", default="", metavar="EXPRESSION", help="pytest's -k; with it, write no page")
+    parser.add_argument("--only", choices=[e.name for e in ENVIRONMENTS], help="run one environment")
+    parser.add_argument("--select", default="", metavar="EXPRESSION", help="pytest's -k; with it, the page stays")
     parser.add_argument("--through", choices=THROUGH, default="processes", help="what serves (processes)")
     args = parser.parse_args()
     chosen = [environment for environment in ENVIRONMENTS if args.only in (None, environment.name)]
@@ -42,8 +42,10 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(f"\n{table(checks)}\n")
-    if not (args.only or args.select or skips) and args.through == "processes":
-        PAGE.write_text(with_table(PAGE.read_text(), table(checks)))
+    if args.through == "processes" and not args.select:
+        page = PAGE.read_text()
+        known = table_of(page) if args.only or skips else ""  # of clients that weren't run now
+        PAGE.write_text(with_table(page, table(checks, known)))
     for skip in skips:
         print(f"skipped: {', '.join(skip.bindings)}: {skip.reason}")
     print(closing_line(checks, skips))

@@ -34,26 +34,27 @@ class Skip:
     reason: str
 
 
-def table(checks: Iterable[Check]) -> str:
-    """Return a row for each client and a column for each behaviour, in Markdown."""
-    rows: dict[str, dict[str, str]] = {}
+def table(checks: Iterable[Check], known: str = "") -> str:
+    """Return a row for each client and a column for each behaviour, in Markdown; other rows of a known table stay."""
+    cells: dict[str, dict[str, str]] = {}
     for check in checks:
-        rows.setdefault(check.client, {})[check.behaviour] = _cell(check)
+        cells.setdefault(check.client, {})[check.behaviour] = _cell(check)
+    rows = {line[0]: line for line in map(_parsed, known.splitlines()[2:])}
+    rows |= {client: [client, *(its.get(name, _NOT_MET) for name in BEHAVIOURS)] for client, its in cells.items()}
     head = ["client", *BEHAVIOURS]
-    lines = [head, ["---"] * len(head)]
-    lines += [
-        [client, *(cells.get(name, _NOT_MET) for name in BEHAVIOURS)]
-        for client, cells in sorted(rows.items(), key=_by_package)
-    ]
+    lines = [head, ["---"] * len(head), *sorted(rows.values(), key=_by_package)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def table_of(page: str) -> str:
+    """Return what stands between a page's markers; raises ValueError where it has none."""
+    _, written, _ = _parts(page)
+    return written.strip()
 
 
 def with_table(page: str, written: str) -> str:
     """Return a page with what stands between its markers replaced; raises ValueError where it has none."""
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"the page has no place for the table: {BEGIN} … {END}")
+    before, _, after = _parts(page)
     return f"{before}{BEGIN}\n{written}\n{END}{after}"
 
 
@@ -64,7 +65,19 @@ def closing_line(checks: Sequence[Check], skips: Sequence[Skip]) -> str:
     return f"clients: {len(checks)} checks, {failed} failed, {skipped} skipped"
 
 
-def _by_package(row: tuple[str, object]) -> tuple[str, str]:
+def _parts(page: str) -> tuple[str, str, str]:
+    before, begin, rest = page.partition(BEGIN)
+    written, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"the page has no place for the table: {BEGIN} … {END}")
+    return before, written, after
+
+
+def _parsed(line: str) -> list[str]:
+    return line.removeprefix("| ").removesuffix(" |").split(" | ")
+
+
+def _by_package(row: Sequence[str]) -> tuple[str, str]:
     name, _, package = row[0].rpartition(", ")
     return package, name
 

@@ -1,11 +1,12 @@
 """The clients' report: from lines of checks to a table, a page and a closing line."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from hack.clients.environments import ENVIRONMENTS, REQUIREMENTS, Environment
-from hack.clients.matrix import BEGIN, END, Check, Skip, closing_line, table, with_table
+from hack.clients.matrix import BEGIN, END, Check, Skip, closing_line, table, table_of, with_table
 
 RANKED = Check("Ranker, acme 1.0", "ranking", "equal", passed=True)
 REFUSED = Check("Ranker, acme 1.0", "overload", "TooManyRequestsError", passed=True)
@@ -28,6 +29,13 @@ def test_the_table_replaces_what_stands_between_the_markers_and_nothing_else() -
     written = with_table(page, "new")
     assert written == f"before\n{BEGIN}\nnew\n{END}\nafter\n"
     assert with_table(written, "new") == written
+
+
+def test_a_run_of_some_clients_leaves_the_other_rows() -> None:
+    known = table([BROKEN, RANKED, REFUSED, WAITED])
+    mended = table([replace(BROKEN, passed=True)], known)
+    assert mended == table([replace(BROKEN, passed=True), RANKED, REFUSED, WAITED])
+    assert table_of(with_table(f"{BEGIN}{END}", mended)) == mended
 
 
 def test_a_page_without_markers_is_not_written() -> None:

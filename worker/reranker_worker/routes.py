@@ -105,6 +105,7 @@ class ClientRoutes:
                     "adapters": dict(world.served.adapters),
                     "model_type": {"reranker": {}},
                     "max_input_length": described["max_sequence_length"],
+                    "max_client_batch_size": self.limits.max_documents,
                     "version": _VERSION,
                 },
             )
