@@ -6,6 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
+from reranker_worker.serving import Truncation
 from tests.fixtures import products
 from tests.fixtures.client_port import LengthScorer, http, length_worker
 from tests.fixtures.products import Unreadable
@@ -156,14 +157,26 @@ async def test_an_error_is_told_in_strings_where_each_client_looks(
         pytest.param(
             "/v2/rerank",
             {"query": "q", "documents": DOCUMENTS, "max_tokens_per_doc": 7},
-            ("max_document_tokens", 7),
+            ("truncation", Truncation(max_tokens=7)),
             id="Cohere's max_tokens_per_doc",
         ),
         pytest.param(
             "/v2/rerank",
             {"query": "q", "documents": DOCUMENTS, "max_tokens_per_doc": None},
-            ("max_document_tokens", None),
+            ("truncation", Truncation()),
             id="LangChain's null",
+        ),
+        pytest.param(
+            "/rerank",
+            {"query": "q", "texts": DOCUMENTS, "truncate": True, "truncation_direction": "Left"},
+            ("truncation", Truncation(side="left")),
+            id="TEI's truncation_direction",
+        ),
+        pytest.param(
+            "/rerank",
+            {"query": "q", "texts": DOCUMENTS, "truncate": False},
+            ("truncation", Truncation(refused=True)),
+            id="TEI's truncate",
         ),
         pytest.param(
             "/rerank",

@@ -26,6 +26,7 @@ from reranker_worker.serving import (
     ScoreRequest,
     ScoreResult,
     Serving,
+    Truncation,
 )
 
 # Documents that the tokenisation thread takes at a time, so that a long request doesn't hold up a short one.
@@ -140,7 +141,7 @@ class Engine:
                 progress, model.tokenizer.encode_query, request.query, request.instruction
             )
             for part in parts:
-                pairs = await self._encoded(progress, model, query_ids, part.documents, request.max_document_tokens)
+                pairs = await self._encoded(progress, model, query_ids, part.documents, request.truncation)
                 pending = PendingScore(model, adapter, pairs, request.deadline_s)
                 self._backlog.settle(pending.tokens - held)
                 held = pending.tokens
@@ -164,12 +165,12 @@ class Engine:
         model: LoadedModel,
         query_ids: list[int],
         documents: Sequence[str],
-        most: int | None,
+        truncation: Truncation,
     ) -> list[EncodedPair]:
         pairs: list[EncodedPair] = []
         for start in range(0, len(documents), _DOCUMENTS_PER_TURN):
             turn = documents[start : start + _DOCUMENTS_PER_TURN]
-            pairs += await self._tokenised(progress, model.tokenizer.encode_pairs, query_ids, turn, most)
+            pairs += await self._tokenised(progress, model.tokenizer.encode_pairs, query_ids, turn, truncation)
         return pairs
 
     async def _tokenised(

@@ -1,14 +1,15 @@
 """Turns texts into a decoder's prompts: the part before the documents once per request, then a part for each."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from tokenizers import Tokenizer
 
 from reranker_worker.errors import CheckpointError, InvalidRequest
 from reranker_worker.prompts import INSTRUCTION, QUERY, Prompt
-from reranker_worker.serving import EncodedPair
-from reranker_worker.tokenization import read_tokenizer, require_unicode
+from reranker_worker.serving import CUT_AT_THE_END, EncodedPair, Truncation
+from reranker_worker.tokenization import cut, read_tokenizer, require_unicode
 
 
 class PromptEncoder:
@@ -55,19 +56,24 @@ class PromptEncoder:
         return prefix
 
     def encode_pairs(
-        self, query_ids: list[int], documents: Sequence[str], max_document_tokens: int | None = None
+        self, query_ids: list[int], documents: Sequence[str], truncation: Truncation = CUT_AT_THE_END
     ) -> list[EncodedPair]:
         """Return a pair for each document, the document cut to what fits and is allowed; all share the one prefix."""
+        if truncation.side == "left":
+            # What leads a document is encoded with its first word, so a prompt can't lose a document's beginning.
+            raise InvalidRequest(
+                "this model's documents can only be cut at their right end", param="truncation_direction"
+            )
         for document in documents:
             require_unicode(document, "documents")
         room = self._max_length - len(query_ids) - len(self._closing)
-        if max_document_tokens is not None:
-            room = min(room, max_document_tokens + self._lead_tokens)
+        if truncation.max_tokens is not None:
+            truncation = replace(truncation, max_tokens=truncation.max_tokens + self._lead_tokens)
         encodings = self._tokenizer.encode_batch_fast(
             [self._lead + text for text in documents], add_special_tokens=False
         )
         return [
-            EncodedPair(token_ids=encoding.ids[:room] + self._closing, type_ids=[], prefix=query_ids)
+            EncodedPair(token_ids=cut(encoding.ids, room, truncation) + self._closing, type_ids=[], prefix=query_ids)
             for encoding in encodings
         ]
 

@@ -156,7 +156,7 @@ class ClientRoutes:
             deadline_s=started_s + self.limits.request_timeout_s,
             revision=pin,
             instruction=call.instruction,
-            max_document_tokens=call.max_document_tokens,
+            truncation=call.truncation,
         )
         if call.paired_queries:
             result = await self._scored_in_pairs(shares(request, call.paired_queries))

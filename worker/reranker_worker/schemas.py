@@ -1,6 +1,6 @@
 """The bodies that clients send; fields that mean nothing here are ignored. No I/O."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -46,6 +46,8 @@ class TeiBody(_Body):
     top_n: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     return_text: bool = False
     raw_scores: bool = False
+    truncate: bool | None = None  # false alone refuses: many clients leave it out and mean to be answered
+    truncation_direction: Literal["Left", "Right", "left", "right"] | None = None
     instruction: str | None = None
 
 

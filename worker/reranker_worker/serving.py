@@ -41,6 +41,23 @@ class EncodedPair:
         return len(self.token_ids)
 
 
+@dataclass(frozen=True, slots=True)
+class Truncation:
+    """What becomes of a document that is too long.
+
+    max_tokens: where it is cut before the model's own length cuts it.
+    side: which end of it goes.
+    refused: nothing is cut; the request is refused instead.
+    """
+
+    max_tokens: int | None = None
+    side: Literal["left", "right"] = "right"
+    refused: bool = False
+
+
+CUT_AT_THE_END = Truncation()
+
+
 class AdapterWeights(Protocol):
     """An adapter's immutable tensors; a runner reads them from the batch and never keeps them."""
 
@@ -100,7 +117,7 @@ class PairTokenizer(Protocol):
         ...
 
     def encode_pairs(
-        self, query_ids: list[int], documents: Sequence[str], max_document_tokens: int | None = None
+        self, query_ids: list[int], documents: Sequence[str], truncation: Truncation = CUT_AT_THE_END
     ) -> list[EncodedPair]:
         """Return a pair for each document, the document cut to what fits and is allowed."""
         ...
@@ -155,7 +172,6 @@ class ScoreRequest:
     revision: what must score it; without one, what answers now does.
     trial: whether it is the operator's own, which alone may be scored by a revision that isn't admitted.
     instruction: what the query is asked for, in place of the model's own; for models that were trained with one.
-    max_document_tokens: where a document is cut before the model's own length cuts it.
     """
 
     query: str
@@ -166,7 +182,7 @@ class ScoreRequest:
     revision: str | None = None
     trial: bool = False
     instruction: str | None = None
-    max_document_tokens: int | None = None
+    truncation: Truncation = CUT_AT_THE_END
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from tokenizers import Encoding, Tokenizer, pre_tokenizers
 from tokenizers.pre_tokenizers import Metaspace, WhitespaceSplit
 
 from reranker_worker.errors import CheckpointError, InvalidRequest
-from reranker_worker.serving import EncodedPair
+from reranker_worker.serving import CUT_AT_THE_END, EncodedPair, Truncation
 
 # Vocabularies are padded to round sizes for the GPU, the widest known (Qwen) by 267 rows.
 _SPARE_EMBEDDINGS = 1024
@@ -79,14 +79,14 @@ class PairEncoder:
         return ids
 
     def encode_pairs(
-        self, query_ids: list[int], documents: Sequence[str], max_document_tokens: int | None = None
+        self, query_ids: list[int], documents: Sequence[str], truncation: Truncation = CUT_AT_THE_END
     ) -> list[EncodedPair]:
         """Return a pair for each document, the document cut to what fits and is allowed."""
         for document in documents:
             require_unicode(document, "documents")
-        room = min(self._room(query_ids), max_document_tokens or self._max_length)
+        room = self._room(query_ids)
         encodings = self._tokenizer.encode_batch_fast(list(documents), add_special_tokens=False)
-        return [self._template.pair(query_ids, encoding.ids[:room]) for encoding in encodings]
+        return [self._template.pair(query_ids, cut(encoding.ids, room, truncation)) for encoding in encodings]
 
     def _room(self, query_ids: list[int]) -> int:
         return self._max_length - self._template.special_tokens - len(query_ids)
@@ -156,6 +156,16 @@ def _template(encoding: Encoding, types: list[int]) -> PairTemplate:
 
 def _last(parts: Sequence[int | None], part: int) -> int:
     return len(parts) - 1 - list(reversed(parts)).index(part)
+
+
+def cut(ids: list[int], room: int, truncation: Truncation) -> list[int]:
+    """Return what is left of a document's token ids; raises InvalidRequest where nothing may be cut."""
+    if truncation.refused and len(ids) > room:
+        raise InvalidRequest(
+            f"a document has {len(ids)} tokens; {room} fit beside this query, and truncate is false", param="texts"
+        )
+    room = min(room, truncation.max_tokens or room)
+    return ids[:room] if truncation.side == "right" else ids[max(0, len(ids) - room) :]
 
 
 def require_unicode(text: str, param: str) -> None:

@@ -10,7 +10,7 @@ import orjson
 from pydantic import BaseModel, ValidationError
 
 from reranker_worker.errors import InvalidRequest, RequestError, RetryableRequestError, ScoringFailed
-from reranker_worker.serving import ScoreResult
+from reranker_worker.serving import CUT_AT_THE_END, ScoreResult, Truncation
 
 JSON = "application/json"
 # On a response it says what scored it; on a request it pins what must.
@@ -71,7 +71,7 @@ class ScoreCall:
     return_documents: bool = False
     raw_scores: bool = False
     instruction: str | None = None
-    max_document_tokens: int | None = None
+    truncation: Truncation = CUT_AT_THE_END
     item_ids: Sequence[str | None] = ()
     query_id: str | None = None
     accept: str = JSON

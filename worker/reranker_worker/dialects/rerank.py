@@ -19,6 +19,7 @@ from reranker_worker.dialects.calls import (
 )
 from reranker_worker.errors import InvalidRequest, RequestError
 from reranker_worker.schemas import DocumentObject, RerankBody
+from reranker_worker.serving import Truncation
 
 _ERROR_TYPES = {
     400: "invalid_request_error",
@@ -49,7 +50,7 @@ def parse(incoming: Incoming, bounds: Bounds) -> ScoreCall:
         return_documents=body.return_documents,
         raw_scores=body.raw,
         instruction=body.instruction,
-        max_document_tokens=body.max_tokens_per_doc,
+        truncation=Truncation(body.max_tokens_per_doc),
     )
 
 

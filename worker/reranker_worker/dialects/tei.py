@@ -19,6 +19,7 @@ from reranker_worker.dialects.calls import (
 )
 from reranker_worker.errors import RequestError
 from reranker_worker.schemas import TeiBody
+from reranker_worker.serving import Truncation
 
 # The types that its clients know; a reason that isn't here is the server's own failure.
 _ERROR_TYPES: Mapping[str, str] = {
@@ -45,6 +46,9 @@ def parse(incoming: Incoming, bounds: Bounds) -> ScoreCall:
         return_documents=body.return_text,
         raw_scores=body.raw_scores,
         instruction=body.instruction,
+        truncation=Truncation(
+            side="left" if body.truncation_direction in {"Left", "left"} else "right", refused=body.truncate is False
+        ),
     )
 
 

@@ -8,6 +8,7 @@ from tokenizers import Tokenizer
 from reranker_worker.errors import CheckpointError, InvalidRequest
 from reranker_worker.prompt_encoding import PromptEncoder, load_prompt_encoder
 from reranker_worker.prompts import BGE_RERANKER_V2_GEMMA, MXBAI_RERANK_V2, QWEN3_RERANKER, Prompt
+from reranker_worker.serving import Truncation
 from tests.fixtures.decoders import npm_tokenizer, reference_ids, reference_tokenizer
 
 CACHE = Path(__file__).parents[4] / "build" / "npm"
@@ -84,9 +85,16 @@ def test_a_document_is_cut_to_the_tokens_that_a_request_allows(family: str) -> N
     folder, prompt, _, size = _real(family)
     encoder = load_prompt_encoder(folder, prompt, vocab_size=size, max_length=512)
     prefix = encoder.encode_query("web")
-    whole, cut = (encoder.encode_pairs(prefix, ["one two three four five"], most)[0] for most in (None, 2))
+    whole, cut = (encoder.encode_pairs(prefix, ["one two three four five"], Truncation(most))[0] for most in (None, 2))
     empty = encoder.encode_pairs(prefix, [""])[0]
     assert len(cut) == len(empty) + 2 < len(whole)
+
+
+def test_a_prompts_document_keeps_its_beginning() -> None:
+    folder, prompt, _, size = _real("qwen3")
+    encoder = load_prompt_encoder(folder, prompt, vocab_size=size, max_length=512)
+    with pytest.raises(InvalidRequest, match="right end"):
+        encoder.encode_pairs(encoder.encode_query("web"), ["a document"], Truncation(side="left"))
 
 
 def test_a_request_has_one_prefix() -> None:

@@ -23,6 +23,7 @@ from reranker_worker.errors import (
 )
 from reranker_worker.model_runner import ModelRunner
 from reranker_worker.serving import (
+    CUT_AT_THE_END,
     EncodedPair,
     Limits,
     LoadedModel,
@@ -30,6 +31,7 @@ from reranker_worker.serving import (
     ScoreRequest,
     ScoringPair,
     Serving,
+    Truncation,
 )
 from tests.fixtures.checkpoints import bert_checkpoint, lora_adapter, xlm_roberta_checkpoint
 from tests.fixtures.reference import reference_logits
@@ -76,7 +78,7 @@ class WordTokenizer:
         self,
         query_ids: list[int],
         documents: Sequence[str],
-        max_document_tokens: int | None = None,  # noqa: ARG002
+        truncation: Truncation = CUT_AT_THE_END,  # noqa: ARG002
     ) -> list[EncodedPair]:
         ids = [[*query_ids, *([1] * len(document.split()))] for document in documents]
         return [EncodedPair(pair, [0] * len(pair)) for pair in ids]

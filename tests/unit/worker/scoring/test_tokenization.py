@@ -7,6 +7,7 @@ from tokenizers import Tokenizer, processors
 from transformers import AutoTokenizer
 
 from reranker_worker.errors import CheckpointError, InvalidRequest
+from reranker_worker.serving import Truncation
 from reranker_worker.tokenization import PairEncoder, load_pair_encoder, pair_template
 
 SHARED = Path(__file__).parents[5] / "shared"
@@ -66,9 +67,30 @@ def test_only_the_document_is_truncated(bert: Path) -> None:
 def test_a_document_is_cut_to_the_tokens_that_a_request_allows(bert: Path) -> None:
     encoder = _encoder(bert, max_length=32, token_types=True)
     query = encoder.encode_query("fast")
-    long, short = encoder.encode_pairs(query, ["web server " * 50, "web"], 4)
+    long, short = encoder.encode_pairs(query, ["web server " * 50, "web"], Truncation(max_tokens=4))
     assert (len(long), len(short)) == (len(query) + 3 + 4, len(query) + 3 + 1)
-    assert len(encoder.encode_pairs(query, ["web " * 50], 1000)[0]) == 32
+    assert len(encoder.encode_pairs(query, ["web " * 50], Truncation(max_tokens=1000))[0]) == 32
+
+
+def test_a_document_may_lose_its_beginning_instead_of_its_end(bert: Path) -> None:
+    encoder = _encoder(bert, max_length=16, token_types=True)
+    query = encoder.encode_query("fast")
+    text = "web " * 50 + "server"
+    (right,) = encoder.encode_pairs(query, [text])
+    (left,) = encoder.encode_pairs(query, [text], Truncation(side="left"))
+    (last,) = encoder.encode_pairs(query, ["server"])
+    assert len(left) == len(right) == 16
+    assert left.token_ids[-2] == last.token_ids[-2] != right.token_ids[-2]
+    assert encoder.encode_pairs(query, ["server"], Truncation(side="left")) == [last]
+
+
+def test_a_document_that_may_not_be_cut_is_refused_with_both_lengths(bert: Path) -> None:
+    encoder = _encoder(bert, max_length=16, token_types=True)
+    query = encoder.encode_query("fast")
+    whole = Truncation(refused=True)
+    assert len(encoder.encode_pairs(query, ["web " * 12], whole)[0]) == 16
+    with pytest.raises(InvalidRequest, match="a document has 13 tokens; 12 fit"):
+        encoder.encode_pairs(query, ["web", "web " * 13], whole)
 
 
 def test_truncation_and_padding_in_the_file_are_disabled(bert: Path, tmp_path: Path) -> None:
