@@ -28,7 +28,7 @@ from reranker_worker.disconnects import unless_client_gone
 from reranker_worker.errors import NotFound, NotReady, RequestError
 from reranker_worker.openapi import openapi_document
 from reranker_worker.pairing import Share, merged, one_revision, shares
-from reranker_worker.serving import ScoreRequest, ScoreResult
+from reranker_worker.serving import CUT_AT_THE_END, ScoreRequest, ScoreResult
 from reranker_worker.settings import HttpLimits
 from reranker_worker.worker import Worker
 
@@ -168,7 +168,7 @@ class ClientRoutes:
 
     def _sample(self, call: ScoreCall, adapter: str | None, result: ScoreResult) -> None:
         """Keep a copy for the operator, of what a trial on the internal port can ask in the same way."""
-        if not (call.paired_queries or call.instruction or call.max_document_tokens):
+        if not (call.paired_queries or call.instruction or call.truncation != CUT_AT_THE_END):
             self.worker.reconciler.samples.offer(call.query, call.documents, adapter, result)
 
     async def _scored_in_pairs(self, parts: Sequence[Share]) -> ScoreResult:
