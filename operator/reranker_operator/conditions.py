@@ -2,11 +2,11 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
 
-from reranker_operator import blue_green, names, progress
+from reranker_operator import blue_green, facts, names, progress
+from reranker_operator.adapter_types import Adapter, AdapterStatus
+from reranker_operator.facts import Fact, timestamp
 from reranker_operator.fleet import deployed_revision, deployment, ready_pods
 from reranker_operator.gate import shown_figures
 from reranker_operator.names import Document
@@ -14,9 +14,6 @@ from reranker_operator.progress import FAILED, LOADED
 from reranker_operator.rollout import wanted_adapter
 from reranker_operator.state import Passed, Problem, Refused, Target, Undecided, World
 from reranker_operator.v1alpha1 import (
-    Adapter,
-    AdapterStatus,
-    Condition,
     FleetStatus,
     RerankerModelStatus,
     Revisions,
@@ -26,22 +23,12 @@ from reranker_operator.v1alpha1 import (
 PHASES = ("Pending", "Downloading", "Loading", LOADED)
 
 
-@dataclass(frozen=True)
-class Fact:
-    """A condition before it is compared with the one before."""
-
-    type: str
-    holds: bool
-    reason: str
-    message: str
-
-
 def status(world: World, target: Target, now: datetime) -> Document:
     """The whole status; the same document as before as long as nothing changed."""
     model, blocker = world.model, progress.blocker(world, target)
     before = RerankerModelStatus.model_validate(model.status)
     adapters = [_adapter(world, adapter) for adapter in model.spec.adapters]
-    facts = [*_facts(world, target, blocker), _adapters_ready(adapters)]
+    found = [*_facts(world, target, blocker), _adapters_ready(adapters)]
     whole = RerankerModelStatus(
         observed_generation=model.generation,
         replicas=sum(not pod.terminating and pod.fleet is target.flip.active for pod in world.pods),
@@ -49,10 +36,10 @@ def status(world: World, target: Target, now: datetime) -> Document:
         selector=names.fleet_selector(model.key.name, target.flip.active),
         endpoint=names.endpoint(model.key.namespace, model.key.name),
         fleet=_fleet(world, target),
-        revisions=_revisions(world, target, before.revisions, _timestamp(now)),
+        revisions=_revisions(world, target, before.revisions, timestamp(now)),
         adapters=adapters,
         adapters_ready=f"{sum(map(_complete, adapters))}/{len(adapters)}" if adapters else "",
-        conditions=list(_conditions(facts, model.generation, before.conditions, _timestamp(now))),
+        conditions=list(facts.conditions(found, model.generation, before.conditions, timestamp(now))),
     )
     return whole.model_dump(by_alias=True, exclude_none=True)
 
@@ -62,7 +49,7 @@ def invalid(model_status: Document, generation: int, problem: Problem, now: date
     before = RerankerModelStatus.model_validate(model_status)
     stated = [Fact("Ready", False, problem.reason, problem.message), *_pace(problem)]
     kept = [c for c in before.conditions if c.type in ("Available", "AdaptersReady")]
-    conditions = [*_conditions(stated, generation, before.conditions, _timestamp(now)), *kept]
+    conditions = [*facts.conditions(stated, generation, before.conditions, timestamp(now)), *kept]
     whole = before.model_copy(update={"observed_generation": generation, "conditions": conditions})
     return whole.model_dump(by_alias=True, exclude_none=True)
 
@@ -76,14 +63,10 @@ def _fleet(world: World, target: Target) -> FleetStatus | None:
     until = blue_green.kept_until(world, flip)
     return FleetStatus(
         active=flip.active.value,
-        since=_timestamp(flip.at),
+        since=timestamp(flip.at),
         kept=deployed_revision(left) or None if until is not None else None,
-        kept_until=_timestamp(until) if until is not None else None,
+        kept_until=timestamp(until) if until is not None else None,
     )
-
-
-def _timestamp(now: datetime) -> str:
-    return now.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _facts(world: World, target: Target, blocker: Problem | None) -> Iterator[Fact]:
@@ -118,22 +101,6 @@ def _adapters_ready(adapters: Sequence[AdapterStatus]) -> Fact:
         return Fact("AdaptersReady", False, failed.reason or FAILED, f"{failed.name}: {failed.message}")
     waits = ", ".join(f"{adapter.name} ({adapter.ready} of {adapter.desired} pods)" for adapter in waiting)
     return Fact("AdaptersReady", False, "Loading", f"not loaded on every pod yet: {waits}")
-
-
-def _conditions(facts: Sequence[Fact], generation: int, before: Sequence[Condition], now: str) -> Iterator[Condition]:
-    """The facts as conditions; a transition time moves only with the status."""
-    earlier = {condition.type: condition for condition in before}
-    for fact in facts:
-        value: Literal["True", "False"] = "True" if fact.holds else "False"
-        old = earlier.get(fact.type)
-        yield Condition(
-            type=fact.type,
-            status=value,
-            observed_generation=generation,
-            last_transition_time=old.last_transition_time if old is not None and old.status == value else now,
-            reason=fact.reason,
-            message=fact.message,
-        )
 
 
 def _complete(adapter: AdapterStatus) -> bool:

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from reranker_operator import names, serving
 from reranker_operator.colours import Colour
+from reranker_operator.facts import condition
 from reranker_operator.fleet import claims_of
 from reranker_operator.names import Document
 from reranker_operator.state import Pod, Problem
@@ -37,7 +38,7 @@ def worker_pod(live: Document, model: str) -> Pod | None:
         template=labels.get(names.TEMPLATE_LABEL, ""),
         fleet=Colour.GREEN if labels.get(names.FLEET_LABEL) == Colour.GREEN else Colour.BLUE,
         ip=status.get("podIP", ""),
-        ready=_condition(status, "Ready").get("status") == "True",
+        ready=condition(status, "Ready").get("status") == "True",
         terminating="deletionTimestamp" in metadata,
         manifest=serving.manifest((metadata.get("annotations") or {}).get(names.MANIFEST_ANNOTATION)),
         problem=next(_problems(metadata["name"], status), None),
@@ -52,12 +53,8 @@ def _made_by(metadata: Document, model: str) -> bool:
     return any(o.get("controller") and o["kind"] == "ReplicaSet" and o["name"].startswith(f"{model}-") for o in owners)
 
 
-def _condition(status: Document, name: str) -> Document:
-    return next((c for c in status.get("conditions") or () if c["type"] == name), {})
-
-
 def _unschedulable_since(status: Document) -> datetime | None:
-    scheduled = _condition(status, "PodScheduled")
+    scheduled = condition(status, "PodScheduled")
     if scheduled.get("status") != "False" or scheduled.get("reason") != "Unschedulable":
         return None
     since = scheduled.get("lastTransitionTime")
@@ -65,7 +62,7 @@ def _unschedulable_since(status: Document) -> datetime | None:
 
 
 def _problems(pod: str, status: Document) -> Iterator[Problem]:
-    scheduled = _condition(status, "PodScheduled")
+    scheduled = condition(status, "PodScheduled")
     if scheduled.get("status") == "False":
         # An autoscaler may be adding a node: not stalled before the Deployment's progress deadline.
         reason = scheduled.get("reason", "Unschedulable")

@@ -7,6 +7,7 @@ loaded it and the gate has let it pass, so one that was overtaken by the next ed
 from dataclasses import replace
 
 from reranker_operator import names
+from reranker_operator.adapter_types import Adapter
 from reranker_operator.fleet import (
     admitted_before,
     answering,
@@ -18,7 +19,7 @@ from reranker_operator.fleet import (
     loaded_pods,
     ready_pods,
 )
-from reranker_operator.names import Document
+from reranker_operator.sources import claim_of
 from reranker_operator.state import (
     Manifest,
     ManifestAdapter,
@@ -27,16 +28,13 @@ from reranker_operator.state import (
     Passed,
     World,
 )
-from reranker_operator.v1alpha1 import Adapter, ArtifactSource
 
-PVC = "pvc://"
 HF = "hf://"
-CLAIM_VOLUME = "pvc-"
 
 
 def wanted_model(model: Model) -> ManifestModel:
     """The revision that the spec asks for."""
-    source = source_document(model.spec.source)
+    source = model.spec.source.document()
     engine = {
         "dtype": model.spec.engine.dtype,
         "maxLength": model.spec.engine.max_length,
@@ -46,13 +44,8 @@ def wanted_model(model: Model) -> ManifestModel:
 
 
 def wanted_adapter(adapter: Adapter) -> ManifestAdapter:
-    source = source_document(adapter.source)
+    source = adapter.source.document()
     return ManifestAdapter(adapter.name, names.adapter_revision(adapter.name, source), source)
-
-
-def source_document(source: ArtifactSource) -> Document:
-    document = {"uri": source.uri, "revision": source.revision, "digest": source.digest}
-    return {member: value for member, value in document.items() if value is not None}
 
 
 def served_name(model: Model, uri: str) -> str:
@@ -65,11 +58,7 @@ def served_name(model: Model, uri: str) -> str:
 def wanted_claims(model: Model, wanted: ManifestModel) -> set[str]:
     """PersistentVolumeClaims that pods of a revision and the spec's adapters need."""
     uris = (wanted.source["uri"], *(adapter.source.uri for adapter in model.spec.adapters))
-    return {claim for claim in map(_claim, uris) if claim}
-
-
-def _claim(uri: str) -> str:
-    return uri.removeprefix(PVC).partition("/")[0] if uri.startswith(PVC) else ""
+    return {claim for claim in map(claim_of, uris) if claim}
 
 
 def manifest(

@@ -1,6 +1,6 @@
-"""How an API type states its bounds and rules, so that one declaration serves pydantic and the CRD. No I/O."""
+"""How an API type states its bounds and rules, for pydantic and the CRD at once, and what every status has. No I/O."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
@@ -47,3 +47,16 @@ def shorten(message: str) -> str:
 
 
 Message = Annotated[str, BeforeValidator(shorten), Field(max_length=MAX_MESSAGE)]
+Timestamp = Annotated[str, Field(max_length=64, json_schema_extra={"format": "date-time"})]
+Reason = Annotated[str, Field(max_length=1024, description="CamelCase reason.")]
+
+
+class Condition(Schema):
+    """As in metav1.Condition."""
+
+    type: Annotated[str, Field(max_length=316, description="What holds or doesn't, such as Ready.")]
+    status: Annotated[Literal["True", "False", "Unknown"], Field(description="Whether it holds.")]
+    observed_generation: Annotated[int | None, Field(ge=0, description="Generation that was looked at.")] = None
+    last_transition_time: Annotated[Timestamp, Field(description="When the status last changed.")]
+    reason: Reason
+    message: Annotated[Message, Field(description="The reason in words.")]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from reranker_operator.facts import condition
 from reranker_operator.names import Document
 from reranker_operator.state import Event
 
@@ -90,15 +91,11 @@ def _ready(adapter: Document) -> bool:
 
 def _condition_events(before: Document, after: Document) -> Iterator[Event]:
     # A failed or rejected model and a failed adapter have their own Events, with the same reason in the message.
-    stalled, old = _condition(after, "Stalled"), _condition(before, "Stalled")
+    stalled, old = condition(after, "Stalled"), condition(before, "Stalled")
     failed = _revision(after, "candidate").get("phase") == "Failed"
     own = failed or _new_rejections(before, after) or any(a.get("reason") for a in after["adapters"])
     if stalled and stalled["reason"] != old.get("reason") and not own:
         yield Event(WARNING, stalled["reason"], stalled["message"])
-    available = _condition(after, "Available").get("status")
-    if available == "False" and _condition(before, "Available").get("status") == "True":
-        yield Event(WARNING, "Unavailable", _condition(after, "Available")["message"])
-
-
-def _condition(status: Document, name: str) -> Document:
-    return next((c for c in status.get("conditions") or () if c["type"] == name), {})
+    available = condition(after, "Available").get("status")
+    if available == "False" and condition(before, "Available").get("status") == "True":
+        yield Event(WARNING, "Unavailable", condition(after, "Available")["message"])

@@ -8,9 +8,11 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
+from reranker_operator.adapter_types import Adapter, AdapterPolicy, AdapterStatus
 from reranker_operator.placement import NodeSelector, Resources, Tolerations
 from reranker_operator.rollout_policy import Rollout
-from reranker_operator.schema import Message, Schema, list_map, rule, rules, text
+from reranker_operator.schema import Condition, Message, Reason, Schema, Timestamp, list_map, rule, rules, text
+from reranker_operator.sources import Source
 
 GROUP = "reranker.dev"
 VERSION = "v1alpha1"
@@ -20,103 +22,6 @@ PLURAL = "rerankermodels"
 
 #: The longest name of a model: its revisions (`<model>-<8 digits>`) and children (`<model>-serving`) stay DNS labels.
 MAX_NAME = 50
-
-HF_URI = "^hf://[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*$"
-#: The claim's name makes a volume's name, `pvc-<claim>`, which is a DNS label.
-PVC_URI = "^pvc://[a-z0-9]([-a-z0-9]{0,57}[a-z0-9])?(/[A-Za-z0-9_][A-Za-z0-9._-]*)*$"
-
-
-class SecretRef(Schema):
-    """A Secret of the model's namespace. It opts in by having the key HF_TOKEN: no other key is ever read."""
-
-    name: Annotated[
-        str,
-        text(
-            "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
-            "the name of a Secret: lower-case letters, digits, '-' and '.'",
-            max_length=253,
-            description="Name of the Secret.",
-        ),
-    ]
-
-
-class ArtifactSource(Schema):
-    """Where the files of a model or an adapter come from."""
-
-    model_config = ConfigDict(
-        json_schema_extra=rules(
-            rule(
-                "!self.uri.startsWith('hf://') || has(self.revision)",
-                "an hf:// source needs a revision: a commit hash, tag or branch of the repository",
-            ),
-            rule(
-                "!self.uri.startsWith('pvc://') || !has(self.revision)",
-                "a pvc:// source has no revision: name another folder, or set digest, for other content",
-            ),
-        )
-    )
-
-    uri: Annotated[
-        str,
-        Field(
-            min_length=1,
-            max_length=512,
-            description="hf://<owner>/<repository> or pvc://<claim>/<folder>.",
-            json_schema_extra=rules(
-                rule("self.startsWith('hf://') || self.startsWith('pvc://')", "the scheme must be hf:// or pvc://"),
-                rule(
-                    f"!self.startsWith('hf://') || self.matches('{HF_URI}')",
-                    "an hf:// source has the form hf://<owner>/<repository>",
-                ),
-                rule(
-                    f"!self.startsWith('pvc://') || self.matches('{PVC_URI}')",
-                    "a pvc:// source has the form pvc://<claim>/<folder>[/<folder>…]; the claim's name has at most 59 "
-                    "lower-case letters, digits and '-', folder names start with a letter, digit or _",
-                ),
-            ),
-        ),
-    ]
-    revision: Annotated[
-        str | None,
-        text(
-            "^[A-Za-z0-9][A-Za-z0-9._/-]*$",
-            "a commit hash, tag or branch: letters, digits, '.', '_', '/' and '-', first a letter or digit",
-            max_length=128,
-            description="Commit, tag or branch of an hf:// repository.",
-        ),
-    ] = None
-    digest: Annotated[
-        str | None,
-        text(
-            "^sha256:[0-9a-f]{64}$",
-            "sha256: and 64 hexadecimal digits, as `reranker-worker digest` prints it",
-            max_length=71,
-            description="Digest of the served files as `reranker-worker digest` prints it; checked after the download.",
-        ),
-    ] = None
-
-
-class Source(ArtifactSource):
-    """Where the model's files come from. Its Secret also opens the repositories of the model's adapters."""
-
-    secret_ref: Annotated[
-        SecretRef | None, Field(description="Secret whose key HF_TOKEN is the token for an hf:// repository.")
-    ] = None
-
-
-class Adapter(Schema):
-    """A LoRA adapter in PEFT's format that clients ask for as `<servedName>:<name>` or by the field `adapter`."""
-
-    name: Annotated[
-        str,
-        text(
-            "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
-            "lower-case letters, digits and '-', first and last a letter or digit",
-            max_length=40,
-            description="Name that clients use; a valid label value.",
-        ),
-    ]
-    source: ArtifactSource
 
 
 class Engine(Schema):
@@ -149,13 +54,6 @@ class Engine(Schema):
     max_queue_tokens: Annotated[
         int, Field(ge=1024, le=100000000, description="Most tokens waiting; beyond it requests get 429.")
     ] = 400000
-
-
-class AdapterPolicy(Schema):
-    """Bounds for adapters."""
-
-    max_loaded: Annotated[int, Field(ge=1, le=64, description="Most adapters loaded at once.")] = 16
-    max_rank: Annotated[int, Field(ge=1, le=512, description="Largest LoRA rank that is accepted.")] = 64
 
 
 class Cache(Schema):
@@ -215,9 +113,7 @@ class RerankerModelSpec(Schema):
     tolerations: Tolerations = []
 
 
-Timestamp = Annotated[str, Field(max_length=64, json_schema_extra={"format": "date-time"})]
 Figure = Annotated[str, Field(max_length=20)]
-Reason = Annotated[str, Field(max_length=1024, description="CamelCase reason.")]
 
 
 class RevisionStatus(Schema):
@@ -273,28 +169,6 @@ class FleetStatus(Schema):
         str | None, Field(max_length=63, description="The revision of the other fleet, to go back to at once.")
     ] = None
     kept_until: Annotated[Timestamp | None, Field(description="When the other fleet goes.")] = None
-
-
-class AdapterStatus(Schema):
-    """How many pods have an adapter's wanted revision."""
-
-    name: Annotated[str, Field(max_length=40, description="Name of the adapter.")]
-    revision: Annotated[str, Field(max_length=63, description="The wanted revision.")]
-    ready: Annotated[int, Field(ge=0, description="Pods that serve the wanted revision.")]
-    desired: Annotated[int, Field(ge=0, description="Pods that should.")]
-    reason: Annotated[Reason | None, Field(description="Why it isn't ready.")] = None
-    message: Annotated[Message | None, Field(description="What would help.")] = None
-
-
-class Condition(Schema):
-    """As in metav1.Condition."""
-
-    type: Annotated[str, Field(max_length=316, description="Ready, Available, Reconciling, Stalled or AdaptersReady.")]
-    status: Annotated[Literal["True", "False", "Unknown"], Field(description="Whether it holds.")]
-    observed_generation: Annotated[int | None, Field(ge=0, description="Generation that was looked at.")] = None
-    last_transition_time: Annotated[Timestamp, Field(description="When the status last changed.")]
-    reason: Reason
-    message: Annotated[Message, Field(description="The reason in words.")]
 
 
 class RerankerModelStatus(Schema):

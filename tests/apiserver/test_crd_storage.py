@@ -8,16 +8,15 @@ from typing import Any
 import pytest
 from kubernetes.client import ApiClient, ApiException, CustomObjectsApi
 
+from reranker_operator.adapter_types import AdapterStatus
 from reranker_operator.crd import COLUMNS
-from reranker_operator.schema import MAX_MESSAGE
+from reranker_operator.schema import MAX_MESSAGE, Condition
 from reranker_operator.v1alpha1 import (
     API_VERSION,
     GROUP,
     KIND,
     PLURAL,
     VERSION,
-    AdapterStatus,
-    Condition,
     FleetStatus,
     RejectedRevision,
     RerankerModelSpec,
