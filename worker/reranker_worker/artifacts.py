@@ -52,6 +52,11 @@ class Completion:
     digest: str
     files: Mapping[str, FileRecord]
 
+    @property
+    def size(self) -> int:
+        """Return the bytes of all files."""
+        return sum(file.size for file in self.files.values())
+
 
 class ArtifactPhase(StrEnum):
     """How far the fetcher is with an artifact."""
@@ -64,12 +69,13 @@ class ArtifactPhase(StrEnum):
 
 @dataclass(frozen=True)
 class ArtifactStatus:
-    """What is known of an artifact on this pod; `digest` is "" until it is complete."""
+    """What is known of an artifact on this pod; `digest` is "" and `size` (bytes) 0 until it is complete."""
 
     phase: ArtifactPhase = ArtifactPhase.PENDING
     digest: str = ""
     reason: str = ""
     message: str = ""
+    size: int = 0
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ class ArtifactCache:
     def status(self, source: Source) -> ArtifactStatus:
         """Return what is known of an artifact: COMPLETE decides, the fetcher's progress only informs."""
         if (completion := self.completion(source)) is not None:
-            return ArtifactStatus(ArtifactPhase.COMPLETE, digest=completion.digest)
+            return ArtifactStatus(ArtifactPhase.COMPLETE, digest=completion.digest, size=completion.size)
         progress = self._progress(source)
         match progress.phase if progress else None:
             case ArtifactPhase.FAILED if progress:

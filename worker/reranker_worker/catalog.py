@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reranker_worker.decisions import World, adapter_entries
+from reranker_worker.decisions import adapter_entries
 from reranker_worker.errors import InvalidRequest, LoadFailed, NotFound, NotReady
 from reranker_worker.manifest import Manifest, resource_name
 from reranker_worker.state import adapter_states, failed_target
+from reranker_worker.world import World
 
 _RETRY_MODEL_S = 5.0
 _RETRY_ADAPTER_S = 1.0

@@ -1,112 +1,12 @@
 """What the reconciler does next: a function from what is wanted and what there is to actions. No I/O, no torch."""
 
 from collections.abc import Mapping
-from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
 from itertools import islice
 
 from reranker_worker.artifacts import ArtifactPhase, ArtifactStatus
+from reranker_worker.budget import over_budget
 from reranker_worker.manifest import AdapterEntry, Manifest, ModelEntry, Source
-
-
-@dataclass(frozen=True)
-class ModelLoad:
-    """One try to load a model; a failed one is repeated only when something in it changes."""
-
-    entry: ModelEntry
-    digest: str
-
-
-@dataclass(frozen=True)
-class AdapterLoad:
-    """One try to load an adapter onto a model; a failed one is repeated only when something in it changes."""
-
-    model: str
-    name: str
-    revision: str
-    source: Source
-    digest: str
-    max_rank: int
-
-
-Load = ModelLoad | AdapterLoad
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Why a load failed."""
-
-    reason: str
-    message: str
-
-
-@dataclass(frozen=True)
-class Beside:
-    """A model in memory beside the one that answers: its adapters, and whether clients may have it."""
-
-    adapters: Mapping[str, str] = field(default_factory=dict)
-    admitted: bool = False
-
-
-@dataclass(frozen=True)
-class Served:
-    """What the engine answers with, by revision; adapters are name → revision."""
-
-    model: str | None = None
-    adapters: Mapping[str, str] = field(default_factory=dict)
-    generation: int = 0
-    others: Mapping[str, Beside] = field(default_factory=dict)
-
-    def adapters_of(self, model: str) -> Mapping[str, str]:
-        """Return the adapters of a model in memory."""
-        if model == self.model:
-            return self.adapters
-        return self.others[model].adapters if model in self.others else {}
-
-
-@dataclass(frozen=True)
-class World:
-    """Everything that a decision depends on.
-
-    models: revisions in memory. adapters: (model revision, adapter name, adapter revision) in memory.
-    leaving: revisions that were dropped and still take room, since a request is being scored by them.
-    """
-
-    template: str
-    manifest: Manifest | None = None
-    artifacts: Mapping[Source, ArtifactStatus] = field(default_factory=dict)
-    models: AbstractSet[str] = frozenset()
-    adapters: AbstractSet[tuple[str, str, str]] = frozenset()
-    leaving: AbstractSet[str] = frozenset()
-    loading: AbstractSet[Load] = frozenset()
-    failures: Mapping[Load, Failure] = field(default_factory=dict)
-    served: Served = field(default_factory=Served)
-
-
-@dataclass(frozen=True)
-class Serve:
-    """Swap the engine's reference."""
-
-    served: Served
-
-
-@dataclass(frozen=True)
-class DropModel:
-    """Forget a model; it is freed with its last request."""
-
-    revision: str
-
-
-@dataclass(frozen=True)
-class DropAdapter:
-    """Forget an adapter; it is freed with its last request."""
-
-    model: str
-    name: str
-    revision: str
-
-
-Action = Load | Serve | DropModel | DropAdapter
+from reranker_worker.world import Action, AdapterLoad, Beside, DropAdapter, DropModel, ModelLoad, Serve, Served, World
 
 
 def decide(world: World) -> list[Action]:
@@ -153,6 +53,19 @@ def adapter_entries(manifest: Manifest) -> dict[str, list[AdapterEntry]]:
     return dict(islice(entries.items(), manifest.max_loaded))
 
 
+def beyond_budget(world: World, manifest: Manifest, model: str) -> dict[AdapterEntry, str]:
+    """Return the entries that may not be loaded onto a model for their size, each with the reason in words."""
+    if manifest.max_bytes is None:
+        return {}
+    sizes = {
+        entry: artifact.size
+        for entry in manifest.adapters
+        if (artifact := _artifact(world, entry.source)).phase is ArtifactPhase.COMPLETE
+        and adapter_load(world, manifest, model, entry) not in world.failures
+    }
+    return over_budget(adapter_entries(manifest).values(), sizes, manifest.max_bytes)
+
+
 def model_load(world: World, entry: ModelEntry) -> ModelLoad:
     """Return the try that would load this entry as its artifact is now."""
     return ModelLoad(entry, _artifact(world, entry.source).digest)
@@ -176,7 +89,11 @@ def _next_served(world: World, manifest: Manifest, target: ModelEntry) -> Served
         for other in models_in_use(manifest, world.template, model)
         if other != model and other in world.models
     }
-    return Served(model, adapters, manifest.generation, others)
+    return Served(model, adapters, manifest.generation, others, _owners(manifest))
+
+
+def _owners(manifest: Manifest) -> dict[str, str]:
+    return {name: entries[0].owner for name, entries in adapter_entries(manifest).items() if entries[0].owner}
 
 
 def _next_model(world: World, manifest: Manifest, target: ModelEntry) -> str | None:
@@ -193,13 +110,17 @@ def _next_model(world: World, manifest: Manifest, target: ModelEntry) -> str | N
 def _next_adapters(world: World, manifest: Manifest, model: str) -> dict[str, str]:
     """Return name → revision: the first entry of each name that is loaded.
 
-    While none is, what the name answered with before stays: a client never sees a gap between two revisions.
+    While none is, what the name answered with before stays, if it is the same owner's: a client never sees a gap
+    between two revisions, and never another team's weights under a name that has changed hands.
     """
     chosen = {}
+    refused = {(entry.name, entry.revision) for entry in beyond_budget(world, manifest, model)}
+    in_memory = {(name, revision) for on, name, revision in world.adapters if on == model} - refused
     for name, entries in adapter_entries(manifest).items():
-        loaded = (entry.revision for entry in entries if (model, name, entry.revision) in world.adapters)
-        before = world.served.adapters_of(model).get(name)
-        fallback = before if before is not None and (model, name, before) in world.adapters else None
+        loaded = (entry.revision for entry in entries if (name, entry.revision) in in_memory)
+        same_owner = world.served.owners.get(name, "") == entries[0].owner
+        before = world.served.adapters_of(model).get(name) if same_owner else None
+        fallback = before if before is not None and (name, before) in in_memory else None
         if (revision := next(loaded, fallback)) is not None:
             chosen[name] = revision
     return chosen
@@ -227,7 +148,9 @@ def _is_loadable(world: World, entry: ModelEntry) -> bool:
 
 def _adapter_loads(world: World, manifest: Manifest, model: str) -> list[Action]:
     """Load, for each name, every entry that is preferred to the one in memory; of several the first to arrive."""
-    loads = (_preferred_load(world, manifest, model, entries) for entries in adapter_entries(manifest).values())
+    refused = beyond_budget(world, manifest, model)
+    names = [[entry for entry in entries if entry not in refused] for entries in adapter_entries(manifest).values()]
+    loads = (_preferred_load(world, manifest, model, entries) for entries in names)
     return [load for load in loads if load is not None]
 
 

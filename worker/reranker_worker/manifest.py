@@ -31,12 +31,13 @@ class ModelEntry:
 
 @dataclass(frozen=True)
 class AdapterEntry:
-    """One adapter revision; `required` once the fleet has had it ready."""
+    """One adapter revision; `required` once the fleet has had it ready, `owner` is who brings it, "" the model."""
 
     name: str
     revision: str
     source: Source
     required: bool = False
+    owner: str = ""
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class Manifest:
     candidates: tuple[tuple[str, str], ...] = ()
     parked: frozenset[str] = frozenset()
     shadow_percent: int = 0
+    max_bytes: int | None = None
 
     def target(self, template: str) -> ModelEntry | None:
         """Return the entry that pods of this template serve, or None where the manifest doesn't know the template."""
@@ -140,14 +142,16 @@ class _Adapter(_Member):
     revision: _Name
     source: _Source
     required: bool = False
+    owner: Annotated[str, Field(max_length=256)] = ""
 
     def entry(self) -> AdapterEntry:
-        return AdapterEntry(self.name, self.revision, self.source.source(), self.required)
+        return AdapterEntry(self.name, self.revision, self.source.source(), self.required, self.owner)
 
 
 class _AdapterPolicy(_Member):
     max_loaded: Annotated[int, Field(ge=0, le=1024)] = 16
     max_rank: Annotated[int, Field(ge=1, le=1024)] = 64
+    max_bytes: Annotated[int | None, Field(ge=0)] = None
 
 
 class _Limits(_Member):
@@ -188,4 +192,5 @@ class _Document(_Member):
             candidates=tuple(sorted(self.candidates.items())),
             parked=frozenset(self.parked),
             shadow_percent=self.shadow.percent,
+            max_bytes=self.adapter_policy.max_bytes,
         )

@@ -14,7 +14,14 @@ import structlog
 
 from reranker_worker.artifacts import ArtifactPhase, ArtifactStatus
 from reranker_worker.cache import ArtifactCache
-from reranker_worker.decisions import (
+from reranker_worker.decisions import decide
+from reranker_worker.errors import WorkerError
+from reranker_worker.manifest import Manifest, Source
+from reranker_worker.manifest_files import ManifestReader, Reading
+from reranker_worker.samples import Samples
+from reranker_worker.serving import EngineSettings, Held, Limits, LoadedAdapter, LoadedModel, Serving
+from reranker_worker.state import Observation
+from reranker_worker.world import (
     Action,
     AdapterLoad,
     DropAdapter,
@@ -25,14 +32,7 @@ from reranker_worker.decisions import (
     Serve,
     Served,
     World,
-    decide,
 )
-from reranker_worker.errors import WorkerError
-from reranker_worker.manifest import Manifest, Source
-from reranker_worker.manifest_files import ManifestReader, Reading
-from reranker_worker.samples import Samples
-from reranker_worker.serving import EngineSettings, Held, Limits, LoadedAdapter, LoadedModel, Serving
-from reranker_worker.state import Observation
 
 _TICK_S = 0.05
 # Twice what a request may take by default: whatever holds a model for longer, loads don't wait for it.

@@ -6,16 +6,16 @@ from typing import Any, Literal
 
 from reranker_worker.artifacts import ArtifactPhase, ArtifactStatus
 from reranker_worker.decisions import (
-    Load,
-    World,
     adapter_entries,
     adapter_load,
+    beyond_budget,
     missing_adapters,
     model_load,
     models_in_use,
 )
 from reranker_worker.manifest import AdapterEntry, Manifest, ModelEntry
 from reranker_worker.manifest_files import Reading
+from reranker_worker.world import Load, World
 
 Phase = Literal["Pending", "Downloading", "Loading", "Loaded", "Failed"]
 
@@ -182,10 +182,14 @@ def adapter_states(world: World) -> Iterator[AdapterState]:
 def _adapters_on(world: World, manifest: Manifest, model: str) -> Iterator[AdapterState]:
     """Tell the entries of each name up to the one that is loaded: those after it aren't wanted."""
     within = adapter_entries(manifest)
+    too_large = beyond_budget(world, manifest, model)
     settled: set[str] = set()
     for entry in manifest.adapters:
         if entry.name not in within:
             yield _too_many(manifest, entry)
+        elif entry in too_large and entry.name not in settled:
+            digest = world.artifacts[entry.source].digest
+            yield AdapterState("Failed", digest, "AdapterBudgetExceeded", too_large[entry], entry.name, entry.revision)
         elif entry.name not in settled:
             state = _adapter_state(world, manifest, model, entry)
             if state.phase == "Loaded":

@@ -14,11 +14,11 @@ import pytest
 
 from reranker_worker.app import client_app, internal_app
 from reranker_worker.artifacts import ArtifactPhase, ArtifactStatus
-from reranker_worker.decisions import Failure, ModelLoad, Served
 from reranker_worker.errors import DeadlineExceeded, Overloaded, ScoringFailed, WorkerError
 from reranker_worker.manifest_files import Reading
 from reranker_worker.settings import ServeSettings
 from reranker_worker.worker import Worker
+from reranker_worker.world import Failure, ModelLoad, Served
 from tests.fixtures.client_port import MANIFEST, SETTINGS, LengthScorer, http, observation
 from tests.fixtures.manifests import manifest, model
 
