@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -88,11 +89,15 @@ def shell_scripts() -> list[str]:
 
 def generated_files_differ() -> str:
     """Name the files that `make generate` would change."""
-    printed = subprocess.run(
-        [sys.executable, "-m", "reranker_operator.crd"], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True
-    )
-    file = "crds/rerankermodels.reranker.dev.yaml"
-    return "" if (ROOT / file).read_text() == printed.stdout else f"{file} is out of date: run `make generate`"
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run([sys.executable, "-m", "reranker_operator.crd", folder], cwd=ROOT, check=True)
+        written, kept = _contents(Path(folder)), _contents(ROOT / "crds")
+    stale = sorted(name for name in written.keys() | kept.keys() if written.get(name) != kept.get(name))
+    return f"out of date: {', '.join(stale)} under crds/: run `make generate`" if stale else ""
+
+
+def _contents(folder: Path) -> dict[str, str]:
+    return {path.name: path.read_text() for path in folder.iterdir()}
 
 
 def main() -> int:

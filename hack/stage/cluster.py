@@ -12,7 +12,7 @@ from hack.stage.kubectl import Kubectl
 
 OPERATOR_NAMESPACE = "reranker-system"
 RELEASE = "reranker-operator"
-CRD = "rerankermodels.reranker.dev"
+CRDS = ("rerankeradapters.reranker.dev", "rerankermodels.reranker.dev")
 KIND_CLUSTER = "reranker-demo"  # our own; the variable KIND_CLUSTER names one that is there
 LOCAL = Cluster("local")
 
@@ -59,9 +59,11 @@ def _remove_objects(kubectl: Kubectl) -> None:
         uninstall = ["uninstall", RELEASE, "--ignore-not-found", "--wait", f"--namespace={OPERATOR_NAMESPACE}"]
         output_of("helm uninstall", [helm, *uninstall], env=kubectl.environment)
         kubectl.remove(f"namespace/{OPERATOR_NAMESPACE}")
-    # Deleting the CRD deletes every model, so it stays where there are models that aren't ours.
-    if kubectl("get", "crd", "--output=name").find(CRD) >= 0 and not kubectl.get(CRD, "--all-namespaces")["items"]:
-        kubectl.remove(f"crd/{CRD}")
+    # Deleting a CRD deletes every resource of its kind, so it stays where there are some that aren't ours.
+    there = kubectl("get", "crd", "--output=name")
+    for crd in CRDS:
+        if crd in there and not kubectl.get(crd, "--all-namespaces")["items"]:
+            kubectl.remove(f"crd/{crd}")
 
 
 def _kind() -> str:

@@ -8,10 +8,12 @@ import structlog
 from pydantic import ValidationError
 
 from reranker_operator import names, pods, serving
+from reranker_operator.adapter_store import AdapterStore
 from reranker_operator.api import Api
 from reranker_operator.errors import Invalid, NotFound, UnreadableSpec
 from reranker_operator.history import past
 from reranker_operator.names import Document
+from reranker_operator.schema import first_error
 from reranker_operator.state import (
     Action,
     Announce,
@@ -29,7 +31,7 @@ from reranker_operator.state import (
     World,
     child_name,
 )
-from reranker_operator.v1alpha1 import API_VERSION, GROUP, KIND, PLURAL, VERSION, RerankerModelSpec
+from reranker_operator.v1alpha1 import GROUP, PLURAL, VERSION, RerankerModelSpec
 
 log = structlog.get_logger(__name__)
 
@@ -46,31 +48,36 @@ MAX_NOTE = 1024  # of an Event, by the API server
 
 
 class Cluster:
-    """One cluster's RerankerModels, their children and their pods."""
+    """One cluster's RerankerModels, their children and their pods, in all namespaces when there are none given."""
 
-    def __init__(self, api: Api, identity: str) -> None:
+    def __init__(self, api: Api, identity: str, namespaces: Sequence[str] = ()) -> None:
         self._api = api
         self._identity = identity
+        self._namespaces = namespaces
+        self.adapters = AdapterStore(api, namespaces)
 
-    async def models(self, namespaces: Sequence[str]) -> list[Key]:
-        """Every RerankerModel of the namespaces, of all namespaces when there are none given."""
-        scopes = [f"{MODELS}/namespaces/{namespace}/{PLURAL}" for namespace in namespaces] or [f"{MODELS}/{PLURAL}"]
+    async def models(self) -> list[Key]:
+        """Every RerankerModel."""
+        scopes = [f"{MODELS}/namespaces/{each}/{PLURAL}" for each in self._namespaces] or [f"{MODELS}/{PLURAL}"]
         lists = await asyncio.gather(*(self._api.get(PLURAL, scope) for scope in scopes))
         found = (item["metadata"] for listed in lists for item in listed["items"])
         return [Key(metadata["namespace"], metadata["name"]) for metadata in found]
 
     async def observe(self, key: Key) -> World | None:
-        """The model, its children and its pods; None when the model is gone or on its way out."""
+        """The model, its children, its pods and adapters; None when the model is gone or on its way out."""
         live = await self._get(PLURAL, _model_path(key))
         if live is None or "deletionTimestamp" in live["metadata"]:
             return None
         model = _model(key, live)
-        listed, found, history = await asyncio.gather(
-            self._pods(key), asyncio.gather(*(self._child(key, kind) for kind in Kind)), self._history(model)
+        listed, found, history, adapters = await asyncio.gather(
+            self._pods(key),
+            asyncio.gather(*(self._child(key, kind) for kind in Kind)),
+            self._history(model),
+            self.adapters.naming(key),
         )
         children = {kind: child for kind, child in zip(Kind, found, strict=True) if child is not None}
         written = (children.get(Kind.CONFIG_MAP, {}).get("data") or {}).get(names.MANIFEST_KEY)
-        return World(model, children, serving.manifest(written), listed, history=history)
+        return World(model, children, serving.manifest(written), listed, history=history, adapters=adapters)
 
     async def _get(self, resource: str, path: str) -> Document | None:
         try:
@@ -162,13 +169,13 @@ class Cluster:
         body = {"metadata": {"resourceVersion": resource_version}, "status": patch}
         await self._api.merge(f"{PLURAL}/status", f"{_model_path(key)}/status", body)
 
-    async def emit(self, model: Model, event: Event) -> None:
-        """Post one Kubernetes Event about a model."""
-        namespace = model.key.namespace
+    async def emit(self, regarding: Document, event: Event) -> None:
+        """Post one Kubernetes Event about a model or an adapter."""
+        namespace = regarding["namespace"]
         body = {
             "apiVersion": "events.k8s.io/v1",
             "kind": "Event",
-            "metadata": {"generateName": f"{model.key.name}-", "namespace": namespace},
+            "metadata": {"generateName": f"{regarding['name']}-", "namespace": namespace},
             "eventTime": datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
             "reportingController": f"{GROUP}/{names.MANAGER}",
             "reportingInstance": self._identity,
@@ -176,13 +183,7 @@ class Cluster:
             "reason": event.reason,
             "note": event.message[:MAX_NOTE],
             "type": event.type,
-            "regarding": {
-                "apiVersion": API_VERSION,
-                "kind": KIND,
-                "namespace": namespace,
-                "name": model.key.name,
-                "uid": model.uid,
-            },
+            "regarding": regarding,
         }
         await self._api.create("events", f"/apis/events.k8s.io/v1/namespaces/{namespace}/events", body)
 
@@ -215,10 +216,5 @@ def _model(key: Key, live: Document) -> Model:
     try:
         spec = RerankerModelSpec.model_validate(live["spec"])
     except ValidationError as error:
-        raise UnreadableSpec(live, _first(error)) from error
+        raise UnreadableSpec(live, first_error(error)) from error
     return Model(key, metadata["uid"], metadata["generation"], metadata["resourceVersion"], spec, status)
-
-
-def _first(error: ValidationError) -> str:
-    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    return f"spec.{'.'.join(str(step) for step in first['loc'])}: {first['msg']}"

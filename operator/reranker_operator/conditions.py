@@ -5,14 +5,14 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from reranker_operator import blue_green, facts, names, progress
-from reranker_operator.adapter_types import Adapter, AdapterStatus
+from reranker_operator.adapter_types import AdapterStatus
+from reranker_operator.adapters import wanted_adapters
 from reranker_operator.facts import Fact, timestamp
 from reranker_operator.fleet import deployed_revision, deployment, ready_pods
 from reranker_operator.gate import shown_figures
 from reranker_operator.names import Document
 from reranker_operator.progress import FAILED, LOADED
-from reranker_operator.rollout import wanted_adapter
-from reranker_operator.state import Passed, Problem, Refused, Target, Undecided, World
+from reranker_operator.state import ManifestAdapter, Passed, Problem, Refused, Target, Undecided, World
 from reranker_operator.v1alpha1 import (
     FleetStatus,
     RerankerModelStatus,
@@ -27,7 +27,7 @@ def status(world: World, target: Target, now: datetime) -> Document:
     """The whole status; the same document as before as long as nothing changed."""
     model, blocker = world.model, progress.blocker(world, target)
     before = RerankerModelStatus.model_validate(model.status)
-    adapters = [_adapter(world, adapter) for adapter in model.spec.adapters]
+    adapters = [adapter_status(world, adapter) for adapter in wanted_adapters(world)]
     found = [*_facts(world, target, blocker), _adapters_ready(adapters)]
     whole = RerankerModelStatus(
         observed_generation=model.generation,
@@ -107,9 +107,9 @@ def _complete(adapter: AdapterStatus) -> bool:
     return adapter.ready == adapter.desired and not adapter.reason
 
 
-def _adapter(world: World, adapter: Adapter) -> AdapterStatus:
+def adapter_status(world: World, adapter: ManifestAdapter) -> AdapterStatus:
     """How far the fleet is with the wanted revision of one adapter."""
-    revision = wanted_adapter(adapter).revision
+    revision = adapter.revision
     ready = ready_pods(world)
     pods = (pod for pod in world.pods if not pod.terminating and pod not in blue_green.parked_pods(world))
     reports = [report for report in map(world.report, pods) if report is not None]
@@ -119,6 +119,7 @@ def _adapter(world: World, adapter: Adapter) -> AdapterStatus:
     ]
     return AdapterStatus(
         name=adapter.name,
+        owner=adapter.owner or None,
         revision=revision,
         ready=len(loaded),
         desired=max(world.model.spec.replicas, len(ready)),

@@ -6,6 +6,8 @@ from typing import Any
 import kopf
 
 from reranker_operator import api, names
+from reranker_operator.adapter_kind import ADAPTER_PLURAL
+from reranker_operator.adapter_resource import model_of
 from reranker_operator.names import Document
 from reranker_operator.ownership import controller
 from reranker_operator.state import Key
@@ -34,14 +36,20 @@ class Endless:
 
 
 def registry(notify: Notify) -> kopf.OperatorRegistry:
-    """Handlers for the models and for everything that they own."""
+    """Handlers for the models, the adapters that name them, and everything that they own."""
     handlers = kopf.OperatorRegistry()
     kopf.on.login(registry=handlers)(_login)
 
     async def model_changed(body: kopf.Body, **_: Any) -> None:
         notify(PLURAL, Key(body["metadata"]["namespace"], body["metadata"]["name"]))
 
+    async def adapter_changed(body: kopf.Body, **_: Any) -> None:
+        model = model_of(dict(body))
+        if model is not None:
+            notify(ADAPTER_PLURAL, Key(*model))
+
     kopf.on.event(GROUP, VERSION, PLURAL, id="model", registry=handlers)(model_changed)
+    kopf.on.event(GROUP, VERSION, ADAPTER_PLURAL, id="adapter", registry=handlers)(adapter_changed)
     for group, version, plural in OWNED:
         _watch_owned(handlers, notify, group, version, plural)
     return handlers

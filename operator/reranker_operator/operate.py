@@ -42,7 +42,7 @@ class Operator:
         self._metrics = metrics
         self._connection = connection
         self._identity = os.environ.get("POD_NAME") or socket.gethostname()
-        self._cluster = Cluster(connection, self._identity)
+        self._cluster = Cluster(connection, self._identity, settings.watched_namespaces)
         self._workers = WorkerClient()
         self._queue: WorkQueue[Key] = WorkQueue(time.monotonic)
         self._judge = Judge(self._cluster, self._workers, time.monotonic, self._queue.add)
@@ -138,15 +138,16 @@ class Operator:
                 await self._outage.wait()
 
     async def _list(self) -> list[Key] | None:
-        """All models; None when the API server doesn't list them."""
+        """All models, and those that only an adapter names; None when the API server doesn't list them."""
         keys = None
         try:
-            keys = await self._cluster.models(self._settings.watched_namespaces)
+            models = await self._cluster.models()
+            keys = list({*models, *await self._cluster.adapters.models()})
             self._watching.start()
-            self._metrics.models.set(len(keys))
+            self._metrics.models.set(len(models))
         except NotFound:
             # kopf looks for the API once, when it starts: start it when there is something to find.
-            log.warning("the API server doesn't serve RerankerModels; install the CRD")
+            log.warning("the API server doesn't serve RerankerModels and RerankerAdapters; install the CRDs")
             await self._watching.stop()
         except OperatorError as error:
             log.warning("the models couldn't be listed", error=str(error))

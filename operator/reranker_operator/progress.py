@@ -73,7 +73,7 @@ def _failures(world: World, target: Target) -> Iterator[Problem]:
             yield Problem(model.reason or FAILED, f"{target.revision} on pod {pod.name}: {model.message}")
         if report.reason == "InvalidManifest":
             yield Problem(report.reason, f"pod {pod.name}: {report.message}")
-    for wanted in target.manifest.adapters:
+    for wanted in _own_adapters(target):
         for pod, report in reports:
             adapter = report.adapter(wanted.name, wanted.revision)
             if adapter is not None and adapter.phase == FAILED:
@@ -162,7 +162,7 @@ def _flip_waits(world: World, target: Target) -> Iterator[Problem]:
 
 
 def _adapter_waits(world: World, target: Target) -> Iterator[Problem]:
-    wanted = {adapter.name: adapter for adapter in reversed(target.manifest.adapters)}
+    wanted = {adapter.name: adapter for adapter in reversed(_own_adapters(target))}
     reports = [world.report(pod) for pod in new_pods(world, target)]
     waiting = [
         adapter.name
@@ -171,6 +171,11 @@ def _adapter_waits(world: World, target: Target) -> Iterator[Problem]:
     ]
     if waiting and world.model.spec.replicas:
         yield _waiting("LoadingAdapters", f"not loaded on every pod yet: {', '.join(sorted(waiting))}")
+
+
+def _own_adapters(target: Target) -> list[ManifestAdapter]:
+    """Those of the model's spec: a RerankerAdapter has a Ready of its own, and can't spoil the model's."""
+    return [adapter for adapter in target.manifest.adapters if not adapter.owner]
 
 
 def _has(report: WorkerReport | None, adapter: ManifestAdapter) -> bool:

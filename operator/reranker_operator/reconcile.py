@@ -7,8 +7,10 @@ from datetime import UTC, datetime
 import structlog
 
 from reranker_operator import blue_green, conditions, gate, ownership, rejection
+from reranker_operator.adapter_reports import AdapterReports
 from reranker_operator.cluster import Cluster
 from reranker_operator.errors import OperatorError, Stale, UnreadableSpec
+from reranker_operator.facts import condition
 from reranker_operator.judge import Judge
 from reranker_operator.merge_patch import merge_patch
 from reranker_operator.names import Document
@@ -39,7 +41,7 @@ class Outcome:
 class Memory:
     """What is remembered of a model between two reconciles; losing it costs a little time, nothing else."""
 
-    generation: int
+    edition: frozenset[tuple[str, int]]
     edited_at: float
     polls: int = 0
 
@@ -54,35 +56,42 @@ class Reconciler:
         self._workers = workers
         self._judge = judge
         self._settings = settings
+        self._adapter_reports = AdapterReports(cluster, settings.watched_namespaces)
         self._clock = clock
         self._memory: dict[Key, Memory] = {}
 
     async def reconcile(self, key: Key) -> Outcome:
         """Raises OperatorError when the API server can't be reached, refuses, or somebody wrote in between."""
         try:
-            world = await self._cluster.observe(key)
+            world = await self._observe(key)
         except UnreadableSpec as error:
             return await self._report_unreadable(key, error)
         if world is None:
             self._memory.pop(key, None)
             self._judge.forget(key)
-            return Outcome()
+            return Outcome(await self._adapter_reports.report_missing(key))
         newer = ownership.stale(world)
         if newer is not None:
             raise Stale(f"{newer} of {key} was written for a later generation than {world.model.generation}")
-        wait_s = self._coalesce(world.model)
+        wait_s = self._coalesce(world)
         if wait_s > 0:
             return Outcome(again_s=wait_s)
         return await self._converge(world)
 
-    def _coalesce(self, model: Model) -> float:
+    async def _observe(self, key: Key) -> World | None:
+        watched = self._settings.watched_namespaces
+        # An adapter may name a model that the operator has no right to look for.
+        return None if watched and key.namespace not in watched else await self._cluster.observe(key)
+
+    def _coalesce(self, world: World) -> float:
         """Seconds to wait for edits that may follow; 0 for the first edit of a series."""
+        model, edition = world.model, _edition(world)
         now, known = self._clock(), self._memory.get(model.key)
-        if known is not None and known.generation == model.generation:
+        if known is not None and known.edition == edition:
             return 0.0
         if known is not None and now - known.edited_at < COALESCE_S:
             return known.edited_at + COALESCE_S - now
-        self._memory[model.key] = Memory(model.generation, now)
+        self._memory[model.key] = Memory(edition, now)
         return 0.0
 
     async def _converge(self, observed: World) -> Outcome:
@@ -94,8 +103,10 @@ class Reconciler:
         await self._cluster.execute(world.model.key, actions)
         status = conditions.status(world, goal, datetime.now(UTC))
         reported = await self._report(world.model, status)
-        changed = bool(actions) or reported
-        return Outcome(changed, self._poll_s(world.model.key, status, changed=changed) or _kept_s(world, goal))
+        told, settled = await self._adapter_reports.report(world, goal.manifest)
+        changed = bool(actions) or reported or told
+        settled &= condition(status, "Ready").get("status") == "True"
+        return Outcome(changed, _kept_s(world, goal) if settled else self._poll_s(world.model.key, changed=changed))
 
     def _judged(self, world: World) -> World:
         """The world with the gate's judgement of the wanted revision, if there is one to judge."""
@@ -106,9 +117,7 @@ class Reconciler:
         trial = gate.trial(world)
         return world if trial is None else replace(world, judgement=self._judge.judgement(trial))
 
-    def _poll_s(self, key: Key, status: Document, *, changed: bool) -> float | None:
-        if any(c["type"] == "Ready" and c["status"] == "True" for c in status["conditions"]):
-            return None
+    def _poll_s(self, key: Key, *, changed: bool) -> float:
         known = self._memory[key]
         polls = 0 if changed else known.polls + 1
         self._memory[key] = replace(known, polls=polls)
@@ -123,7 +132,7 @@ class Reconciler:
         for event in events(model.status, status):
             log.info(event.message, model=str(model.key), reason=event.reason)
             try:
-                await self._cluster.emit(model, event)
+                await self._cluster.emit(model.reference, event)
             except OperatorError as error:  # an Event is news, not state: the status has it already
                 log.warning("an Event couldn't be posted", model=str(model.key), error=str(error))
         return True
@@ -142,3 +151,9 @@ def _kept_s(world: World, goal: Target) -> float | None:
     """Seconds until the fleet that the Service left is to go; None where none is kept."""
     until = blue_green.kept_until(world, goal.flip)
     return (until - world.now).total_seconds() if until is not None and until > world.now else None
+
+
+def _edition(world: World) -> frozenset[tuple[str, int]]:
+    """What users wrote last, of the model and of the adapters that name it."""
+    adapters = ((each.uid, each.generation) for each in world.adapters)
+    return frozenset(((world.model.uid, world.model.generation), *adapters))

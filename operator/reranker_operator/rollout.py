@@ -7,7 +7,7 @@ loaded it and the gate has let it pass, so one that was overtaken by the next ed
 from dataclasses import replace
 
 from reranker_operator import names
-from reranker_operator.adapter_types import Adapter
+from reranker_operator.adapters import adapter_policy, wanted_adapters
 from reranker_operator.fleet import (
     admitted_before,
     answering,
@@ -19,7 +19,6 @@ from reranker_operator.fleet import (
     loaded_pods,
     ready_pods,
 )
-from reranker_operator.sources import claim_of
 from reranker_operator.state import (
     Manifest,
     ManifestAdapter,
@@ -43,22 +42,11 @@ def wanted_model(model: Model) -> ManifestModel:
     return ManifestModel(names.model_revision(model.key.name, source, engine), source, engine)
 
 
-def wanted_adapter(adapter: Adapter) -> ManifestAdapter:
-    source = adapter.source.document()
-    return ManifestAdapter(adapter.name, names.adapter_revision(adapter.name, source), source)
-
-
 def served_name(model: Model, uri: str) -> str:
     """What clients call the model: as given, else the hub's repository, else the resource's name."""
     if model.spec.served_name:
         return model.spec.served_name
     return uri.removeprefix(HF) if uri.startswith(HF) else model.key.name
-
-
-def wanted_claims(model: Model, wanted: ManifestModel) -> set[str]:
-    """PersistentVolumeClaims that pods of a revision and the spec's adapters need."""
-    uris = (wanted.source["uri"], *(adapter.source.uri for adapter in model.spec.adapters))
-    return {claim for claim in map(claim_of, uris) if claim}
 
 
 def manifest(
@@ -82,7 +70,7 @@ def manifest(
         serve={key: revision for key, revision in serve.items() if any(m.revision == revision for m in models)},
         admitted=_admitted(world, models, wanted.revision),
         adapters=_adapters(world, previous),
-        adapter_policy={"maxLoaded": spec.adapter_policy.max_loaded, "maxRank": spec.adapter_policy.max_rank},
+        adapter_policy=adapter_policy(world.model),
         limits={"maxBatchTokens": spec.engine.max_batch_tokens, "maxQueueTokens": spec.engine.max_queue_tokens},
         drain_seconds=spec.rollout.drain_seconds,
         candidates=candidates,
@@ -142,15 +130,18 @@ def admission(world: World, revision: str) -> bool:
 
 
 def _adapters(world: World, previous: Manifest | None) -> tuple[ManifestAdapter, ...]:
-    """Per name the wanted revision, then the one that the fleet has, until it has the wanted one."""
+    """Per name the wanted revision, then the one that the fleet has, until it has the wanted one.
+
+    Only its owner's: weights that are somebody else's by now mustn't answer for a name.
+    """
     required = {adapter.name: adapter for adapter in (previous.adapters if previous else ()) if adapter.required}
     entries: list[ManifestAdapter] = []
-    for adapter in map(wanted_adapter, world.model.spec.adapters):
+    for adapter in wanted_adapters(world):
         fleet = required.get(adapter.name)
-        same = fleet is not None and fleet.revision == adapter.revision
+        same = fleet is not None and (fleet.revision, fleet.owner) == (adapter.revision, adapter.owner)
         has_it = same or _loaded_everywhere(world, adapter)
         entries.append(replace(adapter, required=has_it))
-        if fleet is not None and not has_it:
+        if fleet is not None and fleet.owner == adapter.owner and not has_it:
             entries.append(fleet)
     return tuple(entries)
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
 VALIDATIONS = "x-kubernetes-validations"
@@ -40,6 +40,12 @@ def text(pattern: str, expects: str, *, max_length: int, description: str | None
         description=description,
         json_schema_extra=rules(rule(f"self.matches('{pattern}')", f"must be {expects}")),
     )
+
+
+def first_error(error: ValidationError) -> str:
+    """The first thing that is wrong with a spec, by the path of its field."""
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    return f"spec.{'.'.join(str(step) for step in first['loc'])}: {first['msg']}"
 
 
 def shorten(message: str) -> str:

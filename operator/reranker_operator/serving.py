@@ -26,6 +26,7 @@ def document(manifest: Manifest) -> Document:
                 "revision": adapter.revision,
                 "source": adapter.source,
                 "required": adapter.required,
+                **({"owner": adapter.owner} if adapter.owner else {}),
             }
             for adapter in manifest.adapters
         ],
@@ -54,7 +55,13 @@ def manifest(content: str | None) -> Manifest | None:
             serve={str(template): str(revision) for template, revision in raw["serve"].items()},
             admitted=tuple(str(revision) for revision in raw["admitted"]),
             adapters=tuple(
-                ManifestAdapter(str(a["name"]), str(a["revision"]), dict(a["source"]), bool(a.get("required", False)))
+                ManifestAdapter(
+                    name=str(a["name"]),
+                    revision=str(a["revision"]),
+                    source=dict(a["source"]),
+                    required=bool(a.get("required", False)),
+                    owner=str(a.get("owner", "")),
+                )
                 for a in raw["adapters"]
             ),
             adapter_policy=dict(raw["adapterPolicy"]),

@@ -9,10 +9,11 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 from reranker_operator import names
+from reranker_operator.adapter_resource import AdapterResource
 from reranker_operator.colours import Colour, Flip
 from reranker_operator.names import Document
 from reranker_operator.rollout_policy import Gate
-from reranker_operator.v1alpha1 import RejectedRevision, RerankerModelSpec
+from reranker_operator.v1alpha1 import API_VERSION, KIND, RejectedRevision, RerankerModelSpec
 
 
 @dataclass(frozen=True, order=True)
@@ -61,6 +62,18 @@ class Model:
     spec: RerankerModelSpec
     status: Document = field(default_factory=dict)
 
+    @property
+    def reference(self) -> Document:
+        """What an Event is about."""
+        key = self.key
+        return {
+            "apiVersion": API_VERSION,
+            "kind": KIND,
+            "namespace": key.namespace,
+            "name": key.name,
+            "uid": self.uid,
+        }
+
 
 @dataclass(frozen=True)
 class ManifestModel:
@@ -73,12 +86,16 @@ class ManifestModel:
 
 @dataclass(frozen=True)
 class ManifestAdapter:
-    """An adapter revision; required once the whole fleet has had it loaded."""
+    """An adapter revision; required once the whole fleet has had it loaded.
+
+    owner: the RerankerAdapter that brings it as namespace/name; "" for the model's own.
+    """
 
     name: str
     revision: str
     source: Document
     required: bool = False
+    owner: str = ""
 
 
 @dataclass(frozen=True)
@@ -270,7 +287,7 @@ LONG_AGO = datetime.min.replace(tzinfo=UTC)
 class World:
     """All that one reconcile saw.
 
-    manifest: the ConfigMap's, None where that is absent or unreadable.
+    manifest: the ConfigMap's, None where that is absent or unreadable. adapters: those that name the model.
     judgement: the gate's of the wanted revision; None where there is nothing to judge, or not yet.
     """
 
@@ -279,6 +296,7 @@ class World:
     manifest: Manifest | None = None
     pods: tuple[Pod, ...] = ()
     reports: Mapping[str, WorkerReport] = field(default_factory=dict)
+    adapters: tuple[AdapterResource, ...] = ()
     judgement: Judgement | None = None
     history: tuple[Past, ...] = ()
     now: datetime = LONG_AGO
@@ -385,7 +403,7 @@ Action = Apply | Resize | Remove | Announce | Record | Forget
 
 @dataclass(frozen=True)
 class Event:
-    """A Kubernetes Event about a RerankerModel."""
+    """A Kubernetes Event about a RerankerModel or a RerankerAdapter."""
 
     type: str
     reason: str

@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 
 from reranker_operator import names
+from reranker_operator.adapters import wanted_claims
 from reranker_operator.fleet import (
     active,
     admitted_before,
@@ -20,14 +21,13 @@ from reranker_operator.fleet import (
     ready_pods,
 )
 from reranker_operator.pod_template import pod_template
-from reranker_operator.rollout import wanted_claims
 from reranker_operator.settings import Settings
 from reranker_operator.state import ManifestModel, PodTemplate, World
 
 
 def template(world: World, wanted: ManifestModel, settings: Settings) -> PodTemplate:
     """The template to make pods from, for a fleet that is to serve `wanted`."""
-    needed = wanted_claims(world.model, wanted)
+    needed = wanted_claims(world.model, wanted.source["uri"])
     for key, claims in _candidates(world, wanted):
         inputs = _inputs(world, claims, settings)
         if needed <= set(claims) and inputs_by_template(world).get(key) == inputs:

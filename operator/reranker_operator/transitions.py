@@ -93,7 +93,8 @@ def _condition_events(before: Document, after: Document) -> Iterator[Event]:
     # A failed or rejected model and a failed adapter have their own Events, with the same reason in the message.
     stalled, old = condition(after, "Stalled"), condition(before, "Stalled")
     failed = _revision(after, "candidate").get("phase") == "Failed"
-    own = failed or _new_rejections(before, after) or any(a.get("reason") for a in after["adapters"])
+    bad_adapter = any(adapter.get("reason") and not adapter.get("owner") for adapter in after["adapters"])
+    own = failed or _new_rejections(before, after) or bad_adapter
     if stalled and stalled["reason"] != old.get("reason") and not own:
         yield Event(WARNING, stalled["reason"], stalled["message"])
     available = condition(after, "Available").get("status")

@@ -22,6 +22,7 @@ PLURAL = "rerankermodels"
 
 #: The longest name of a model: its revisions (`<model>-<8 digits>`) and children (`<model>-serving`) stay DNS labels.
 MAX_NAME = 50
+MODEL_NAME = "^[a-z]([-a-z0-9]*[a-z0-9])?$"
 
 
 class Engine(Schema):

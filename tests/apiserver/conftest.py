@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import kubernetes
@@ -49,6 +50,19 @@ def _install(client: ApiClient, crd: dict[str, object]) -> None:
 @pytest.fixture
 async def kube(kubeconfig: Path, api: ApiClient) -> AsyncIterator[Kube]:
     """A client of a fresh namespace, in which pods can be made."""
+    async with _namespace(kubeconfig) as found:
+        yield found
+
+
+@pytest.fixture
+async def elsewhere(kubeconfig: Path, api: ApiClient) -> AsyncIterator[Kube]:
+    """A client of another fresh namespace."""
+    async with _namespace(kubeconfig) as found:
+        yield found
+
+
+@asynccontextmanager
+async def _namespace(kubeconfig: Path) -> AsyncIterator[Kube]:
     found = Kube(kubeconfig, f"test-{uuid.uuid4().hex[:8]}")
     await found.request("POST", "/api/v1/namespaces", body={"metadata": {"name": found.namespace}})
     # The controller makes it too, in its own time.

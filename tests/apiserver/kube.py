@@ -21,6 +21,7 @@ PREFIXES = {
     "poddisruptionbudgets": "/apis/policy/v1",
     "pods": "/api/v1",
     "replicasets": "/apis/apps/v1",
+    "rerankeradapters": "/apis/reranker.dev/v1alpha1",
     "rerankermodels": "/apis/reranker.dev/v1alpha1",
     "services": "/api/v1",
 }

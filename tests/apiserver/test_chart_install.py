@@ -19,12 +19,13 @@ from kubernetes.client import (
 )
 
 from hack.cluster import golang
+from reranker_operator.adapter_kind import ADAPTER_PLURAL
 from reranker_operator.v1alpha1 import GROUP, PLURAL, VERSION
 
 pytestmark = pytest.mark.apiserver
 
 CHART = Path(__file__).parents[2] / "charts/reranker-operator"
-CRD = f"{PLURAL}.{GROUP}"
+CRDS = [f"{PLURAL}.{GROUP}", f"{ADAPTER_PLURAL}.{GROUP}"]
 NAMESPACE = "chart-test"
 RELEASE = "search"
 RESTRICTED = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn")}
@@ -70,12 +71,15 @@ def test_the_notes_hold_a_model_that_the_api_server_takes(api: ApiClient, instal
     assert created["metadata"]["namespace"] == NAMESPACE
 
 
-def test_the_crd_outlives_the_release_and_is_upgraded_with_the_next(api: ApiClient, installed: str, helm: Helm) -> None:
+@pytest.mark.parametrize("crd", CRDS)
+def test_a_crd_outlives_the_release_and_is_upgraded_with_the_next(
+    api: ApiClient, installed: str, helm: Helm, crd: str
+) -> None:
     crds = ApiextensionsV1Api(api)
     helm("uninstall", RELEASE)
-    crds.patch_custom_resource_definition(CRD, {"spec": {"names": {"categories": ["old"]}}})
+    crds.patch_custom_resource_definition(crd, {"spec": {"names": {"categories": ["old"]}}})
     helm("install", RELEASE, CHART)
-    assert crds.read_custom_resource_definition(CRD).spec.names.categories == ["reranker"]
+    assert crds.read_custom_resource_definition(crd).spec.names.categories == ["reranker"]
 
 
 def test_restricted_pod_security_admits_both_pods(api: ApiClient, installed: str, helm: Helm) -> None:
@@ -104,6 +108,9 @@ RIGHTS = {
     "watch models": (right("watch", GROUP, PLURAL), True),
     "write a model's status": (right("patch", GROUP, PLURAL, "status"), True),
     "write a model": (right("patch", GROUP, PLURAL), False),
+    "watch adapters": (right("watch", GROUP, ADAPTER_PLURAL), True),
+    "write an adapter's status": (right("patch", GROUP, ADAPTER_PLURAL, "status"), True),
+    "write an adapter": (right("patch", GROUP, ADAPTER_PLURAL), False),
     "make a Deployment": (right("create", "apps", "deployments"), True),
     "delete a Deployment": (right("delete", "apps", "deployments"), True),
     "delete a Service": (right("delete", "", "services"), False),

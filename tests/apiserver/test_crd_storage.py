@@ -9,7 +9,7 @@ import pytest
 from kubernetes.client import ApiClient, ApiException, CustomObjectsApi
 
 from reranker_operator.adapter_types import AdapterStatus
-from reranker_operator.crd import COLUMNS
+from reranker_operator.crd import MODEL
 from reranker_operator.schema import MAX_MESSAGE, Condition
 from reranker_operator.v1alpha1 import (
     API_VERSION,
@@ -255,4 +255,4 @@ def test_only_reason_and_endpoint_are_left_to_the_wide_output(models: Models) ->
     table: Any = models.api.get_namespaced_custom_object(**models.place, name=models.name, _headers={"Accept": TABLE})
     wide = [column["name"] for column in table["columnDefinitions"] if column["priority"]]
     assert wide == ["REASON", "ENDPOINT"]
-    assert len(table["columnDefinitions"]) == len(COLUMNS) + 1
+    assert len(table["columnDefinitions"]) == len(MODEL.columns) + 1

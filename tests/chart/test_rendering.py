@@ -29,6 +29,7 @@ def test_the_smallest_installation_is_this(render: Render) -> None:
     assert sorted((each["kind"], each["metadata"]["name"]) for each in render({})) == [
         ("ClusterRole", "search-reranker-operator"),
         ("ClusterRoleBinding", "search-reranker-operator"),
+        ("CustomResourceDefinition", "rerankeradapters.reranker.dev"),
         ("CustomResourceDefinition", "rerankermodels.reranker.dev"),
         ("Deployment", "search-reranker-operator"),
         ("Pod", "search-reranker-operator-test"),
@@ -122,23 +123,25 @@ def test_two_operators_never_run_at_once(render: Render) -> None:
 
 
 @pytest.mark.parametrize("keep", [True, False])
-def test_the_crd_is_that_of_the_repository_and_stays_if_it_shall(render: Render, keep: bool) -> None:
-    file = yaml.safe_load((ROOT / "crds/rerankermodels.reranker.dev.yaml").read_text())
-    crd = render({"crds": {"keep": keep}}).one("CustomResourceDefinition")
-    assert crd["spec"] == file["spec"]
-    assert crd["metadata"].get("annotations", {}) == ({"helm.sh/resource-policy": "keep"} if keep else {})
+def test_the_crds_are_those_of_the_repository_and_stay_if_they_shall(render: Render, keep: bool) -> None:
+    files = [yaml.safe_load(path.read_text()) for path in sorted((ROOT / "crds").iterdir())]
+    crds = render({"crds": {"keep": keep}}).of("CustomResourceDefinition")
+    assert [crd["spec"]["names"]["kind"] for crd in crds] == ["RerankerAdapter", "RerankerModel"]
+    assert [crd["spec"] for crd in crds] == [file["spec"] for file in files]
+    for crd in crds:
+        assert crd["metadata"].get("annotations", {}) == ({"helm.sh/resource-policy": "keep"} if keep else {})
 
 
-def test_the_crd_can_be_left_to_an_administrator(render: Render) -> None:
+def test_the_crds_can_be_left_to_an_administrator(render: Render) -> None:
     assert render({"crds": {"install": False}}).of("CustomResourceDefinition") == []
 
 
-def test_a_packaged_chart_carries_the_crd_that_it_links_to(helm: Callable[..., Any], tmp_path: Path) -> None:
+def test_a_packaged_chart_carries_the_crds_that_it_links_to(helm: Callable[..., Any], tmp_path: Path) -> None:
     packed = helm("package", ROOT / "charts/reranker-operator", "--destination", tmp_path)
     assert packed.returncode == 0, packed.stderr
     (archive,) = tmp_path.iterdir()
     rendered = helm("template", "search", archive)
-    assert "kind: CustomResourceDefinition" in rendered.stdout
+    assert rendered.stdout.count("kind: CustomResourceDefinition") == 2
 
 
 def test_hooks_reach_the_operator(render: Render) -> None:

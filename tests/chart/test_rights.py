@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from reranker_operator import cluster, handlers
+from reranker_operator.adapter_kind import ADAPTER_PLURAL
 from reranker_operator.v1alpha1 import GROUP, PLURAL
 
 from .conftest import Json, Rendered
@@ -29,6 +30,9 @@ def needed() -> set[tuple[str, str, str]]:
         (GROUP, PLURAL, "list"),
         (GROUP, PLURAL, "watch"),
         (GROUP, f"{PLURAL}/status", "patch"),
+        (GROUP, ADAPTER_PLURAL, "list"),
+        (GROUP, ADAPTER_PLURAL, "watch"),
+        (GROUP, f"{ADAPTER_PLURAL}/status", "patch"),
         (GROUP, f"{PLURAL}/finalizers", "update"),  # to write owner references that block deletion
         ("", "pods", "patch"),
         ("events.k8s.io", "events", "create"),

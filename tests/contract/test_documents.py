@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from reranker_operator import names, rollout, serving
+from reranker_operator.adapter_resource import adapter_resource
 from reranker_operator.pod_template import pod_template
 from reranker_operator.settings import Settings
 from reranker_operator.state import Key, LiveSample, Model, World
@@ -83,6 +84,36 @@ def test_the_operator_reads_the_live_requests_that_the_worker_kept() -> None:
     kept.offer("q", ["a", "b"], "legal", ScoreResult([0.9, 0.1], "bge-1", "legal-1", 42, 1.5, 2.5, 3.5))
     (told,) = json.loads(samples_document(kept.after(0)))["samples"]
     assert live_sample(told) == LiveSample(1, "bge-1", "legal", "q", ("a", "b"), (0.9, 0.1))
+
+
+def test_the_worker_reads_whose_an_adapter_is_and_how_many_bytes_all_may_have() -> None:
+    resource = adapter_resource(
+        {
+            "metadata": {
+                "namespace": "law",
+                "name": "contracts",
+                "uid": "u",
+                "generation": 1,
+                "resourceVersion": "1",
+                "creationTimestamp": "2026-01-01T00:00:00Z",
+            },
+            "spec": {
+                "modelRef": {"name": "bge", "namespace": "search"},
+                "source": {"uri": "hf://law/contracts", "revision": "v1"},
+            },
+        }
+    )
+    policy = {"maxBytes": "3Mi", "allowedNamespaces": ["law"]}
+    world = World(model(adapterPolicy=policy), children={}, adapters=(resource,))
+    written = rollout.manifest(world, rollout.wanted_model(world.model), TEMPLATE)
+    read = manifest.parse_manifest(serving.text(written))
+    assert [(a.name, a.owner) for a in read.adapters] == [
+        ("legal", ""),
+        ("medical", ""),
+        ("contracts", "law/contracts"),
+    ]
+    assert read.max_bytes == 3 * 2**20
+    assert serving.manifest(serving.text(written)) == written
 
 
 def test_a_manifest_survives_the_way_through_the_api() -> None:

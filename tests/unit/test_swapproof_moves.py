@@ -7,8 +7,9 @@ import pytest
 from hack.swapproof import moves
 from hack.swapproof.moves import ADAPTERS, DISTURBANCES, KINDS, MODELS, START, Kind, Move, plan, refused_folders
 from hack.swapproof.wanted import MODEL, Wanted, model_revision, resource, serves
+from reranker_operator.adapters import wanted_adapter
 from reranker_operator.names import adapter_revision as operator_s_adapter_revision
-from reranker_operator.rollout import wanted_adapter, wanted_model
+from reranker_operator.rollout import wanted_model
 from reranker_operator.state import Key, Model
 from reranker_operator.v1alpha1 import RerankerModelSpec
 

@@ -84,7 +84,10 @@ capabilities:
   resources: [rerankermodels]
   verbs: [get, list, watch]
 - apiGroups: [reranker.dev]
-  resources: [rerankermodels/status]
+  resources: [rerankeradapters]
+  verbs: [list, watch]
+- apiGroups: [reranker.dev]
+  resources: [rerankermodels/status, rerankeradapters/status]
   verbs: [patch]
 - apiGroups: [reranker.dev]
   resources: [rerankermodels/finalizers]  # asked for by clusters that check who may block an owner's deletion

@@ -4,10 +4,11 @@ from dataclasses import replace
 from typing import Any
 
 from reranker_operator import history, names, serving
+from reranker_operator.adapters import wanted_adapter
 from reranker_operator.colours import Colour
 from reranker_operator.fleet import claims_of
 from reranker_operator.names import Document
-from reranker_operator.rollout import wanted_adapter, wanted_model
+from reranker_operator.rollout import wanted_model
 from reranker_operator.settings import Settings
 from reranker_operator.state import (
     DEPLOYMENTS,

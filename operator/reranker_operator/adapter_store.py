@@ -1,0 +1,42 @@
+"""The RerankerAdapters on the API server: found by the model that they name, their status written."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from reranker_operator.adapter_kind import ADAPTER_PLURAL
+from reranker_operator.adapter_resource import AdapterResource, adapter_resource, model_of
+from reranker_operator.api import Api
+from reranker_operator.names import Document
+from reranker_operator.state import Key
+from reranker_operator.v1alpha1 import GROUP, VERSION
+
+API = f"/apis/{GROUP}/{VERSION}"
+
+
+class AdapterStore:
+    """RerankerAdapters of the namespaces, of all namespaces when there are none given."""
+
+    def __init__(self, api: Api, namespaces: Sequence[str]) -> None:
+        self._api = api
+        self._scopes = [f"{API}/namespaces/{each}/{ADAPTER_PLURAL}" for each in namespaces]
+
+    async def naming(self, key: Key) -> tuple[AdapterResource, ...]:
+        """Those that name the model, but for those on their way out."""
+        found = await self._list({"fieldSelector": f"spec.modelRef.name={key.name}"})
+        ours = (live for live in found if model_of(live) == (key.namespace, key.name))
+        return tuple(adapter_resource(live) for live in ours if "deletionTimestamp" not in live["metadata"])
+
+    async def models(self) -> set[Key]:
+        """The models that any of them names, whether there are such models or not."""
+        return {Key(*model) for live in await self._list() if (model := model_of(live)) is not None}
+
+    async def _list(self, query: Mapping[str, str] | None = None) -> list[Document]:
+        scopes = self._scopes or [f"{API}/{ADAPTER_PLURAL}"]
+        lists = await asyncio.gather(*(self._api.get(ADAPTER_PLURAL, scope, query) for scope in scopes))
+        return [live for listed in lists for live in listed["items"]]
+
+    async def write_status(self, resource: AdapterResource, patch: Document) -> None:
+        """Merge into the status of the very object that was seen; Conflict if it was written since."""
+        path = f"{API}/namespaces/{resource.namespace}/{ADAPTER_PLURAL}/{resource.name}/status"
+        body = {"metadata": {"resourceVersion": resource.resource_version}, "status": patch}
+        await self._api.merge(f"{ADAPTER_PLURAL}/status", path, body)
