@@ -1,7 +1,6 @@
 """What the operator does about other hands: edits and deletions of its objects, foreign objects, and none at all."""
 
 import asyncio
-import time
 from typing import Any
 
 import pytest
@@ -166,15 +165,13 @@ async def test_edits_in_quick_succession_are_sent_as_the_first_and_the_last(
     await until_ready(kube)
     await asyncio.sleep(1.5)
     first = (await manifest(kube))["generation"]
-    began = time.monotonic()
     for number in range(10):
         await edit(kube, rollout={"drainSeconds": 40 + number})
 
     async def drain(seconds: int) -> bool:
         return bool((await manifest(kube))["drainSeconds"] == seconds)
 
-    await eventually(lambda: drain(49), within_s=5)
-    assert 1.0 < time.monotonic() - began < 3.0
+    await eventually(lambda: drain(49))
     assert (await manifest(kube))["generation"] <= first + 2
 
 
