@@ -1,0 +1,76 @@
+"""What the operator makes of workers' answers: whole ones in pieces, too long ones, and none."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from reranker_operator import worker_client
+from reranker_operator.errors import NoScores
+from reranker_operator.state import Seat
+from reranker_operator.worker_client import WorkerClient
+from tests.apiserver.fleet import free_port
+
+SEAT = Seat("a", "127.0.0.1", "bge-1")
+SAMPLE = {
+    "number": 3,
+    "revision": "bge-1",
+    "adapter": None,
+    "query": "q",
+    "documents": ["x", "y"],
+    "scores": [0.9, 0.1],
+}
+ANSWERS: dict[str, Any] = {
+    "/samples": {"samples": [SAMPLE]},
+    "/score": {"revision": "bge-1", "scores": [0.9, 0.1], "milliseconds": 5.0},
+}
+
+
+@pytest.fixture
+async def client(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[WorkerClient]:
+    """A client of a worker whose answers come in two pieces."""
+
+    async def in_pieces(request: web.Request) -> web.StreamResponse:
+        content = json.dumps(ANSWERS[request.path]).encode()
+        response = web.StreamResponse(headers={"Content-Length": str(len(content))})
+        await response.prepare(request)
+        await response.write(content[:10])
+        await asyncio.sleep(0.05)  # so that the client has read the first piece
+        await response.write(content[10:])
+        return response
+
+    app = web.Application()
+    app.router.add_get("/samples", in_pieces)
+    app.router.add_post("/score", in_pieces)
+    runner, port = web.AppRunner(app, access_log=None), free_port()
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    monkeypatch.setattr(worker_client, "INTERNAL_PORT", port)
+    workers = WorkerClient()
+    yield workers
+    await workers.close()
+    await runner.cleanup()
+
+
+async def test_an_answer_is_read_whole_in_however_many_pieces_it_comes(client: WorkerClient) -> None:
+    assert (await client.score(SEAT, "q", ["x", "y"])).scores == (0.9, 0.1)
+    (sample,) = await client.samples(SEAT, 2)
+    assert (sample.number, sample.documents, sample.scores) == (3, ("x", "y"), (0.9, 0.1))
+
+
+async def test_an_answer_that_is_too_long_is_none(client: WorkerClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_client, "MAX_BYTES", 20)
+    monkeypatch.setattr(worker_client, "MAX_SAMPLES_BYTES", 20)
+    with pytest.raises(NoScores, match="more than 20 bytes"):
+        await client.score(SEAT, "q", ["x", "y"])
+    with pytest.raises(NoScores, match="/samples"):
+        await client.samples(SEAT, 2)
+
+
+async def test_a_worker_that_is_not_there_has_no_samples(client: WorkerClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_client, "INTERNAL_PORT", free_port())
+    with pytest.raises(NoScores, match="pod a"):
+        await client.samples(SEAT, 0)
