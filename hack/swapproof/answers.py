@@ -1,10 +1,11 @@
 """What each answer of a run's history has to be: there, of the revision that it states, and of one that may. No I/O."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from hack.stage.history import Request
-from hack.swapproof.record import Known, ManifestSeen, Record
+from hack.swapproof.record import AdapterSeen, Known, ManifestSeen, Record
 from hack.swapproof.spans import Span, spans
 
 #: float32 on both sides: kernels differ by some 1e-7.
@@ -109,6 +110,20 @@ def _out_of_time(request: Request, around: Sequence[Span]) -> Violation:
     if all(span.steady for span in around):
         return _of_answer("I5", request, f"{given} answered while the resource was Ready with another")
     return _of_answer("I8", request, f"{given} answered and was not asked for, or overtaken, or refused")
+
+
+def untrue_adapters(record: Record) -> Iterator[Violation]:
+    """I5: once a RerankerAdapter is Ready, its name is answered with its revision until the next move."""
+    ready = (
+        seen for seen in record.fleet if isinstance(seen, AdapterSeen) and seen.ready_generation == seen.generation
+    )
+    for seen in ready:
+        until = min((step.began for step in record.steps if step.began > seen.time), default=math.inf)
+        stated = f"RerankerAdapter {seen.name} was Ready with {seen.revision}"
+        for request in record.requests:
+            meant = request.asked == seen.name and seen.time < request.sent and request.done < until
+            if meant and not request.failed and request.adapter != seen.revision:
+                yield _of_answer("I5", request, f"{request.adapter} answered while {stated}")
 
 
 def unadmitted(record: Record) -> Iterator[Violation]:

@@ -22,6 +22,7 @@ _CHECKS = (
     answers.failed,
     answers.wrong_scores,
     answers.untimely,
+    answers.untrue_adapters,
     answers.unadmitted,
     fleet.below_minimum,
     fleet.untruthful,

@@ -6,8 +6,8 @@ from statistics import median
 
 from hack.stage.history import Request, milliseconds, percentile
 from hack.swapproof.record import Record, Step
+from hack.swapproof.spans import spans
 
-CALM = "calm"  # the load's phase in which nothing is edited
 ADAPTER_ALONE = "adapter"
 
 
@@ -33,10 +33,18 @@ class Cost:
 
 def costs(records: Sequence[Record]) -> list[Cost]:
     """Return the cost of each way, over several runs together."""
-    steady = [request.latency_s for record in records for request in record.requests if request.phase == CALM]
+    steady = [request.latency_s for record in records for request in _between_moves(record)]
     measured = [(record, step) for record in records for step in record.steps if _counts(step)]
     ways = sorted({way(step) for _, step in measured})
     return [_cost(name, [pair for pair in measured if way(pair[1]) == name], steady) for name in ways]
+
+
+def _between_moves(record: Record) -> Iterator[Request]:
+    """Yield the answers of all the time in which no move was under way: what else the machine does drifts."""
+    steady = [span for span in spans(record.steps) if span.steady]
+    for request in record.requests:
+        if not request.failed and any(span.start <= request.sent and request.done <= span.end for span in steady):
+            yield request
 
 
 def way(step: Step) -> str:

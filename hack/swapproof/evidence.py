@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from hack.stage.history import Request
-from hack.swapproof.record import EndpointsSeen, ManifestSeen, ModelSeen, Record, Step
+from hack.swapproof.record import AdapterSeen, EndpointsSeen, ManifestSeen, ModelSeen, Record, Step
 from hack.swapproof.spans import Span, spans
 
 
@@ -33,6 +33,7 @@ def _counted(record: Record) -> Iterator[tuple[str, str, int]]:
     yield "I3", "answers of several scores while models were swapped", _mixable(answers, swaps)
     yield "I4", "sights of the endpoints during moves", _seen_in_steps(record, EndpointsSeen)
     yield "I5", "sights of the resource during moves", _seen_in_steps(record, ModelSeen)
+    yield "I5", "sights of adapter resources during moves", _seen_in_steps(record, AdapterSeen)
     yield "I5", "answers between moves", _answers_between(answers, timeline)
     yield "I6", "writes before the quiet time", record.facts.quiet.writes_before
     yield "I6", "answers in the quiet time", _answers_in_quiet(record, answers)

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from hack.swapproof.answers import Violation
-from hack.swapproof.record import EndpointsSeen, ModelSeen, Record, Step
+from hack.swapproof.record import AdapterSeen, EndpointsSeen, ModelSeen, Record, Step
 
 
 def below_minimum(record: Record) -> Iterator[Violation]:
@@ -49,8 +49,8 @@ def restless(record: Record) -> Iterator[Violation]:
         told = f"{quiet.writes_after - quiet.writes_before} writes of the operator in a quiet time"
         yield Violation("I6", quiet.ended, told)
     for one in record.fleet:
-        if isinstance(one, ModelSeen) and quiet.began < one.time < quiet.ended:
-            yield Violation("I6", one.time, "the resource changed in a quiet time")
+        if isinstance(one, ModelSeen | AdapterSeen) and quiet.began < one.time < quiet.ended:
+            yield Violation("I6", one.time, "a resource changed in a quiet time")
 
 
 def left_over(record: Record) -> Iterator[Violation]:

@@ -7,14 +7,17 @@ from collections import Counter
 from dataclasses import dataclass
 from random import Random
 
-from hack.swapproof.wanted import Wanted
+from hack.swapproof.wanted import BLUE_GREEN, IN_PLACE, OWNED_ADAPTERS, ROLL, Wanted
 
-ROLL, IN_PLACE = "RollingUpdate", "InPlace"
 ADD, CHANGE, REMOVE = "add", "change", "remove"
 REVERSED, HEADLESS = "reversed", "headless"  # candidates that rank badly, or can't be loaded
 
 MODELS = ("first", "second", "third")
-ADAPTERS = {"legal": ("legal-1", "legal-2"), "news": ("news-1", "news-2")}  # each name's folders
+ADAPTERS = {
+    "legal": ("legal-1", "legal-2"),
+    "news": ("news-1", "news-2"),
+    "tax": ("tax-1", "tax-2"),
+}  # each name's folders
 START = Wanted(MODELS[0], (("legal", "legal-1"),))
 
 OPERATOR_KILLED, POD_DELETED, PODS_EVICTED = "operator killed", "pod deleted", "pods evicted"
@@ -30,33 +33,51 @@ class Kind:
     name: str
     strategy: str = ""  # how the model is swapped; empty: it stays
     adapter: str = ""  # ADD, CHANGE or REMOVE
+    owned: bool = False  # the adapter is a RerankerAdapter
     overtaken: bool = False  # the edit is overtaken at once by one that asks for another model
     refused: str = ""  # the candidate that must be turned away
-    cards: int = 1  # how often it lies in the deck
+    cards: int = 1  # how often it lies in the deck; a roll takes ten times as long as what is done in place
 
     def possible(self, wanted: Wanted) -> bool:
         """Tell whether there is an adapter to add, change or remove."""
-        have = len(wanted.adapters)
-        return {ADD: have < len(ADAPTERS), CHANGE: have > 0, REMOVE: have > 0}.get(self.adapter, True)
+        return not self.adapter or bool(self.names(wanted))
+
+    def names(self, wanted: Wanted) -> list[str]:
+        """Return the adapters that this could be done to."""
+        return [
+            name
+            for name in ADAPTERS
+            if (name in OWNED_ADAPTERS) == self.owned and (name in wanted.names) == (self.adapter != ADD)
+        ]
 
 
 KINDS = (
-    Kind("roll", ROLL, cards=2),
+    Kind("roll", ROLL),
     Kind("roll, adapter added", ROLL, ADD),
     Kind("roll, adapter changed", ROLL, CHANGE),
     Kind("roll, adapter removed", ROLL, REMOVE),
     Kind("roll overtaken by the next", ROLL, overtaken=True),
     Kind("roll refused by the gate", ROLL, refused=REVERSED),
-    Kind("in place", IN_PLACE, cards=3),
+    Kind("blue/green", BLUE_GREEN, cards=2),
+    Kind("blue/green, adapter added", BLUE_GREEN, ADD),
+    Kind("blue/green, adapter changed", BLUE_GREEN, CHANGE),
+    Kind("blue/green, adapter removed", BLUE_GREEN, REMOVE),
+    Kind("blue/green overtaken by the next", BLUE_GREEN, overtaken=True),
+    Kind("blue/green refused by the gate", BLUE_GREEN, refused=REVERSED),
+    Kind("in place", IN_PLACE, cards=5),
     Kind("in place, adapter added", IN_PLACE, ADD),
     Kind("in place, adapter changed", IN_PLACE, CHANGE),
     Kind("in place, adapter removed", IN_PLACE, REMOVE),
-    Kind("in place overtaken by the next", IN_PLACE, overtaken=True),
+    Kind("in place, adapter resource changed", IN_PLACE, CHANGE, owned=True, cards=2),
+    Kind("in place overtaken by the next", IN_PLACE, overtaken=True, cards=2),
     Kind("in place refused by the gate", IN_PLACE, refused=REVERSED),
     Kind("in place that can't be loaded", IN_PLACE, refused=HEADLESS),
-    Kind("adapter added", adapter=ADD, cards=2),
-    Kind("adapter changed", adapter=CHANGE, cards=3),
-    Kind("adapter removed", adapter=REMOVE, cards=2),
+    Kind("adapter added", adapter=ADD, cards=3),
+    Kind("adapter changed", adapter=CHANGE, cards=5),
+    Kind("adapter removed", adapter=REMOVE, cards=3),
+    Kind("adapter resource added", adapter=ADD, owned=True, cards=3),
+    Kind("adapter resource changed", adapter=CHANGE, owned=True, cards=4),
+    Kind("adapter resource removed", adapter=REMOVE, owned=True, cards=2),
 )
 
 
@@ -127,7 +148,7 @@ def _shuffled(random: Random) -> list[Kind]:
 
 def _move(kind: Kind, wanted: Wanted, random: Random, tried: Counter[str], disturbed: float) -> Move:
     happens = _disturbance(random, disturbed)
-    strategy = kind.strategy or random.choice((ROLL, IN_PLACE))
+    strategy = kind.strategy or random.choice((ROLL, IN_PLACE, BLUE_GREEN))
     if kind.refused:
         # A candidate that was refused isn't tried again, so each one is a folder of its own.
         tried[kind.refused] += 1
@@ -149,15 +170,14 @@ def _disturbance(random: Random, share: float) -> Disturbance | None:
 
 
 def _with_adapters(kind: Kind, wanted: Wanted, random: Random) -> Wanted:
+    if not kind.adapter:
+        return wanted
+    name = random.choice(kind.names(wanted))
     match kind.adapter:
         case "add":
-            name = random.choice([name for name in ADAPTERS if name not in wanted.names])
             return wanted.with_adapter(name, random.choice(ADAPTERS[name]))
         case "change":
-            name = random.choice(wanted.names)
             (other,) = (folder for folder in ADAPTERS[name] if folder != wanted.folder(name))
             return wanted.with_adapter(name, other)
-        case "remove":
-            return wanted.without(random.choice(wanted.names))
         case _:
-            return wanted
+            return wanted.without(name)

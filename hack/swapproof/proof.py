@@ -21,7 +21,7 @@ from hack.swapproof.answers import blind_spots
 from hack.swapproof.driver import Driver
 from hack.swapproof.oracle import Oracle
 from hack.swapproof.record import Facts, Step
-from hack.swapproof.wanted import GOLDEN, MODEL, REPLICAS, RESOURCE, resource
+from hack.swapproof.wanted import ADAPTER_RESOURCES, GOLDEN, MODEL, REPLICAS, RESOURCE, resource
 from hack.swapproof.watching import watching
 
 NAMESPACE = "swap-proof"
@@ -77,7 +77,7 @@ def _stage(kind: str, known: Oracle) -> Kubectl:
     fill_claim(kubectl, worker, list(prepared.artifacts.values()))
     golden = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": GOLDEN}}
     golden["data"] = {"golden.jsonl": known.golden}
-    kubectl.remove(RESOURCE)
+    kubectl.remove(RESOURCE, *ADAPTER_RESOURCES)
     with step(f"{RESOURCE} is Ready"):
         kubectl.apply(golden, resource(moves.START, moves.ROLL, known.digests))
         serving.wait_ready(kubectl, RESOURCE)
@@ -100,6 +100,7 @@ def _record(kubectl: Kubectl, options: Options, planned: Sequence[moves.Move], k
                 sent.end()
             owned = tuple(_owned(kubectl))
             leftovers = tuple(_left_over(kubectl))
+            kubectl.remove(*ADAPTER_RESOURCES)
         finally:
             record.write(folder, steps, watch.seen)
     record.write_facts(

@@ -46,7 +46,20 @@ class ModelSeen:
     observed_generation: int
     ready_generation: int  # the generation that its condition Ready is true for; 0: not ready
     rejected: tuple[str, ...] = ()
+    adapters: tuple[tuple[str, str], ...] = ()  # (name, revision) by name; no revision: not on every pod
     seen: Literal["model"] = "model"
+
+
+@dataclass(frozen=True)
+class AdapterSeen:
+    """A RerankerAdapter at one moment."""
+
+    time: float
+    name: str
+    generation: int
+    ready_generation: int  # the generation that its condition Ready is true for; 0: not ready
+    revision: str  # by its status
+    seen: Literal["adapter"] = "adapter"
 
 
 @dataclass(frozen=True)
@@ -68,7 +81,7 @@ class ManifestSeen:
     seen: Literal["manifest"] = "manifest"
 
 
-Seen = ModelSeen | EndpointsSeen | ManifestSeen
+Seen = ModelSeen | AdapterSeen | EndpointsSeen | ManifestSeen
 
 
 @dataclass(frozen=True)

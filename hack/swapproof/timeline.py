@@ -8,13 +8,19 @@ from xml.sax.saxutils import escape
 
 from hack.stage.history import Request, percentile
 from hack.swapproof.cost import ADAPTER_ALONE, way
-from hack.swapproof.moves import IN_PLACE, ROLL
 from hack.swapproof.record import Record, Step
+from hack.swapproof.wanted import BLUE_GREEN, IN_PLACE, ROLL
 
 WIDTH, LEFT, RIGHT = 1200, 56, 16
 TOP, PANEL, GAP = 64, 150, 34
 HEIGHT = TOP + 2 * PANEL + GAP + 44
-SHADES = {ROLL: "#e9ecef", IN_PLACE: "#fff3bf", ADAPTER_ALONE: "#d3f9d8"}
+SHADES = {ROLL: "#e9ecef", BLUE_GREEN: "#d0ebff", IN_PLACE: "#fff3bf", ADAPTER_ALONE: "#d3f9d8"}
+SWAPS = {
+    ROLL: "swapped by a roll",
+    BLUE_GREEN: "blue/green",
+    IN_PLACE: "swapped in place",
+    ADAPTER_ALONE: "adapter edited",
+}
 OTHER_SHADE = "#e5dbff"
 REFUSED_SHADE = "#ffe3e3"
 COLOURS = ("#1c7ed6", "#e8590c", "#7048e8", "#2b8a3e", "#c2255c")
@@ -157,8 +163,7 @@ def _legend(record: Record, title: str) -> Iterator[str]:
     yield _text(LEFT, 20, title, size=15)
     models = {record.facts.models.get(request.revision, request.revision) for request in record.requests}
     marks = list(_colours(dict.fromkeys(models - {""})).items())
-    swaps = {ROLL: "swapped by a roll", IN_PLACE: "swapped in place", ADAPTER_ALONE: "adapter edited"}
-    marks += [(told, SHADES[name]) for name, told in swaps.items()]
+    marks += [(told, SHADES[name]) for name, told in SWAPS.items()]
     marks += [("candidate refused", REFUSED_SHADE), ("failed request", FAILURE)]
     x = float(LEFT)
     for told, colour in marks:

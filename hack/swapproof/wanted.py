@@ -12,10 +12,14 @@ from typing import Any
 from hack.stage import objects
 from hack.stage.objects import Object
 
+ROLL, IN_PLACE, BLUE_GREEN = "RollingUpdate", "InPlace", "BlueGreen"
 MODEL = "proof"
 RESOURCE = f"rerankermodel/{MODEL}"
 REPLICAS = 2
 ENGINE = {"dtype": "float32", "maxLength": 128, "scores": "sigmoid"}
+OWNED_ADAPTERS = ("tax",)  # each is a RerankerAdapter; the others stand in the model's spec
+ADAPTER_RESOURCES = tuple(f"rerankeradapter/{name}" for name in OWNED_ADAPTERS)
+KEEP_S = 10  # how long a fleet that was left stays for the way back
 GOLDEN = "golden"  # the gate's ConfigMap
 MIN_NDCG = "0.90"
 
@@ -86,7 +90,14 @@ def _hash8(document: Any) -> str:
 
 def resource(wanted: Wanted, strategy: str, digests: Digests) -> Object:
     """Return the RerankerModel, with requests so small that a third worker starts beside two on two cores."""
-    adapters = [{"name": name, "source": objects.source(folder, digests[folder])} for name, folder in wanted.adapters]
+    adapters = [
+        {"name": name, "source": objects.source(folder, digests[folder])}
+        for name, folder in wanted.adapters
+        if name not in OWNED_ADAPTERS
+    ]
+    rollout: Object = {"strategy": strategy}
+    if strategy == BLUE_GREEN:
+        rollout["blueGreen"] = {"keepSeconds": KEEP_S}
     gate = {"goldenSet": {"configMapRef": {"name": GOLDEN}}, "minNDCG": MIN_NDCG}
     return {
         "apiVersion": "reranker.dev/v1alpha1",
@@ -97,7 +108,21 @@ def resource(wanted: Wanted, strategy: str, digests: Digests) -> Object:
             "engine": ENGINE,
             "adapters": adapters,
             "replicas": REPLICAS,
-            "rollout": {"strategy": strategy, "gate": gate},
+            "rollout": {**rollout, "gate": gate},
             "resources": {"requests": {"cpu": "50m", "memory": "256Mi"}, "limits": {"cpu": "1"}},
         },
     }
+
+
+def adapter_resources(wanted: Wanted, digests: Digests) -> list[Object]:
+    """Return the RerankerAdapters."""
+    return [
+        {
+            "apiVersion": "reranker.dev/v1alpha1",
+            "kind": "RerankerAdapter",
+            "metadata": {"name": name},
+            "spec": {"modelRef": {"name": MODEL}, "source": objects.source(folder, digests[folder])},
+        }
+        for name, folder in wanted.adapters
+        if name in OWNED_ADAPTERS
+    ]

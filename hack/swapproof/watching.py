@@ -10,24 +10,37 @@ from typing import IO, Any, TypeVar
 
 from hack.cluster.progress import StepError
 from hack.stage.kubectl import Kubectl
-from hack.swapproof.record import EndpointsSeen, ManifestSeen, ModelSeen, Seen
+from hack.swapproof.record import AdapterSeen, EndpointsSeen, ManifestSeen, ModelSeen, Seen
 from hack.swapproof.wanted import MODEL
 
-T = TypeVar("T", ModelSeen, EndpointsSeen, ManifestSeen)
+T = TypeVar("T", ModelSeen, AdapterSeen, EndpointsSeen, ManifestSeen)
 Read = Callable[[float, Any], Seen]
 
 
 def model_seen(at: float, model: Any) -> ModelSeen:
     """Return what is kept of a RerankerModel."""
     status = model.get("status", {})
-    ready = [
-        condition["observedGeneration"]
-        for condition in status.get("conditions", [])
-        if condition["type"] == "Ready" and condition["status"] == "True"
-    ]
-    rejected = tuple(one["name"] for one in status.get("revisions", {}).get("rejected", []))
-    generation = model["metadata"]["generation"]
-    return ModelSeen(at, generation, status.get("observedGeneration", -1), ready[0] if ready else 0, rejected)
+    told = sorted(status.get("adapters", []), key=lambda one: one["name"])
+    return ModelSeen(
+        time=at,
+        generation=model["metadata"]["generation"],
+        observed_generation=status.get("observedGeneration", -1),
+        ready_generation=_ready_generation(status),
+        rejected=tuple(one["name"] for one in status.get("revisions", {}).get("rejected", [])),
+        adapters=tuple((one["name"], one["revision"] if one["ready"] == one["desired"] else "") for one in told),
+    )
+
+
+def adapter_seen(at: float, adapter: Any) -> AdapterSeen:
+    """Return what is kept of a RerankerAdapter."""
+    metadata, status = adapter["metadata"], adapter.get("status", {})
+    revision = status.get("revision", "")
+    return AdapterSeen(at, metadata["name"], metadata["generation"], _ready_generation(status), revision)
+
+
+def _ready_generation(status: Any) -> int:
+    ready = (one for one in status.get("conditions", []) if one["type"] == "Ready" and one["status"] == "True")
+    return next((int(one["observedGeneration"]) for one in ready), 0)
 
 
 def endpoints_seen(at: float, endpoints: Any) -> EndpointsSeen:
@@ -44,6 +57,7 @@ def manifest_seen(at: float, config_map: Any) -> ManifestSeen:
 
 WATCHED: tuple[tuple[tuple[str, ...], Read], ...] = (
     (("rerankermodel", MODEL), model_seen),
+    (("rerankeradapters",), adapter_seen),
     (("endpointslices", f"--selector=kubernetes.io/service-name={MODEL}"), endpoints_seen),
     (("configmap", f"{MODEL}-serving"), manifest_seen),
 )
@@ -89,8 +103,8 @@ def watching(kubectl: Kubectl, folder: Path) -> Iterator[Watch]:
     watch = Watch()
     with contextlib.ExitStack() as stack:
         readers = {}
-        for (kind, which), read in WATCHED:
-            argv = ("get", kind, which, "--watch", "--output-watch-events", "--output=json")
+        for what, read in WATCHED:
+            kind, argv = what[0], ("get", *what, "--watch", "--output-watch-events", "--output=json")
             process = stack.enter_context(kubectl.running(*argv, log=folder / f"watch-{kind}.log"))
             assert process.stdout is not None
             readers[kind] = watch.follow(process.stdout, read)

@@ -13,6 +13,7 @@ from tests.fixtures.runs import (
     BEFORE,
     KNOWN,
     LEGAL,
+    LEGAL_2,
     MIDDLE,
     NEW,
     OLD,
@@ -83,9 +84,17 @@ BROKEN = [
     pytest.param(with_fleet(ModelSeen(115.0, 3, 1, 0)), "I5", "went from 2 to 1", id="observedGeneration goes back"),
     pytest.param(with_fleet(ModelSeen(115.0, 2, 2, 3)), "I5", "to come", id="Ready for a generation to come"),
     pytest.param(refused(), "I5", "which was refused", id="Ready for what was refused"),
+    pytest.param(
+        with_requests(request(120.95, NEW, LEGAL)),
+        "I5",
+        f"{LEGAL} answered while RerankerAdapter legal was Ready with {LEGAL_2}",
+        id="the adapter before it answers after its Ready",
+    ),
     pytest.param(without(ModelSeen), "I5", "never seen", id="nobody looked at the resource"),
     pytest.param(quiet(writes_after=41), "I6", "1 writes", id="a write in the quiet"),
-    pytest.param(with_fleet(ModelSeen(130.0, 3, 3, 3)), "I6", "changed in a quiet time", id="a change in the quiet"),
+    pytest.param(
+        with_fleet(ModelSeen(130.0, 3, 3, 3)), "I6", "a resource changed in a quiet time", id="a change in the quiet"
+    ),
     pytest.param(quiet(ended=125.0), "I6", "no quiet time", id="no quiet"),
     pytest.param(
         replace(run(), facts=replace(run().facts, leftovers=("pod/proof-1",))), "I7", "pod/proof-1", id="a pod is left"

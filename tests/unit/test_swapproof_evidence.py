@@ -8,7 +8,7 @@ import pytest
 from hack.stage.history import Request
 from hack.swapproof.checks import INVARIANTS, verdict
 from hack.swapproof.evidence import evidence
-from hack.swapproof.record import EndpointsSeen, ManifestSeen, ModelSeen, Quiet, Record
+from hack.swapproof.record import AdapterSeen, EndpointsSeen, ManifestSeen, ModelSeen, Quiet, Record
 from hack.swapproof.report import lines
 from tests.fixtures.runs import run
 
@@ -51,6 +51,7 @@ LACKING = [
     pytest.param(requests_where(lambda one: not one.adapter), "I2", "answers under an adapter", id="no adapter"),
     pytest.param(one_score(), "I3", "answers of several scores while models were swapped", id="nothing to mix"),
     pytest.param(unseen(EndpointsSeen), "I4", "sights of the endpoints during moves", id="endpoints unseen"),
+    pytest.param(unseen(AdapterSeen), "I5", "sights of adapter resources during moves", id="adapter resources unseen"),
     pytest.param(unseen(ModelSeen), "I5", "sights of the resource during moves", id="resource unseen"),
     pytest.param(
         requests_where(lambda one: 100 < one.sent < 110), "I5", "answers between moves", id="answers during moves only"

@@ -76,7 +76,7 @@ def test_the_lines_tell_the_first_violations_and_end_with_the_count() -> None:
     found = verdict(with_requests(*(failure(95.0 + number / 100) for number in range(14))))
     lines = report.lines(found)
     assert lines[0] == "  I1 (no request fails): HTTP 503: draining"
-    assert lines[-2] == "  … and 4 more in report.json"
+    assert "  … and 4 more in report.json" in lines
     assert lines[-1] == "swap-proof: 3 swaps, 25 requests, 14 failed, 0 wrong"
 
 

@@ -8,28 +8,47 @@ import pytest
 
 from hack.cluster.progress import StepError
 from hack.stage.operator_metrics import writes
-from hack.swapproof.record import EndpointsSeen, ManifestSeen, ModelSeen
-from hack.swapproof.watching import Watch, endpoints_seen, manifest_seen, model_seen
+from hack.swapproof.record import AdapterSeen, EndpointsSeen, ManifestSeen, ModelSeen
+from hack.swapproof.watching import Watch, adapter_seen, endpoints_seen, manifest_seen, model_seen
+
+ADAPTERS = (("legal", "legal-1"), ("news", ""))
 
 
 def model(generation: int, observed: int, ready: str, ready_for: int) -> dict[str, Any]:
     condition = {"type": "Ready", "status": ready, "observedGeneration": ready_for}
-    rejected = [{"name": "proof-9"}]
-    status = {"observedGeneration": observed, "conditions": [condition], "revisions": {"rejected": rejected}}
+    adapters = [
+        {"name": "news", "revision": "news-1", "ready": 1, "desired": 2},
+        {"name": "legal", "revision": "legal-1", "ready": 2, "desired": 2},
+    ]
+    status = {
+        "observedGeneration": observed,
+        "conditions": [condition],
+        "revisions": {"rejected": [{"name": "proof-9"}]},
+        "adapters": adapters,
+    }
     return {"metadata": {"generation": generation}, "status": status}
 
 
 @pytest.mark.parametrize(
     ("resource", "expected"),
     [
-        pytest.param(model(3, 3, "True", 3), ModelSeen(1.0, 3, 3, 3, ("proof-9",)), id="ready"),
-        pytest.param(model(3, 2, "True", 2), ModelSeen(1.0, 3, 2, 2, ("proof-9",)), id="ready for the one before"),
-        pytest.param(model(3, 3, "False", 3), ModelSeen(1.0, 3, 3, 0, ("proof-9",)), id="not ready"),
+        pytest.param(model(3, 3, "True", 3), ModelSeen(1.0, 3, 3, 3, ("proof-9",), ADAPTERS), id="ready"),
+        pytest.param(model(3, 2, "True", 2), ModelSeen(1.0, 3, 2, 2, ("proof-9",), ADAPTERS), id="for the one before"),
+        pytest.param(model(3, 3, "False", 3), ModelSeen(1.0, 3, 3, 0, ("proof-9",), ADAPTERS), id="not ready"),
         pytest.param({"metadata": {"generation": 1}}, ModelSeen(1.0, 1, -1, 0), id="new"),
     ],
 )
 def test_a_model_is_read(resource: dict[str, Any], expected: ModelSeen) -> None:
     assert model_seen(1.0, resource) == expected
+
+
+def test_an_adapter_s_resource_is_read() -> None:
+    ready = {"type": "Ready", "status": "True", "observedGeneration": 2}
+    new = {"metadata": {"name": "tax", "generation": 2}}
+    assert adapter_seen(1.0, new) == AdapterSeen(1.0, "tax", 2, 0, "")
+    assert adapter_seen(1.0, new | {"status": {"revision": "tax-1", "conditions": [ready]}}) == (
+        AdapterSeen(1.0, "tax", 2, 2, "tax-1")
+    )
 
 
 @pytest.mark.parametrize(
