@@ -21,7 +21,7 @@ from hack.swapproof.answers import blind_spots
 from hack.swapproof.driver import Driver
 from hack.swapproof.oracle import Oracle
 from hack.swapproof.record import Facts, Step
-from hack.swapproof.wanted import ADAPTER_RESOURCES, GOLDEN, MODEL, REPLICAS, RESOURCE, resource
+from hack.swapproof.wanted import ADAPTER_RESOURCES, GOLDEN, MODEL, REPLICAS, RESOURCE, ROLL, resource
 from hack.swapproof.watching import watching
 
 NAMESPACE = "swap-proof"
@@ -79,7 +79,7 @@ def _stage(kind: str, known: Oracle) -> Kubectl:
     golden["data"] = {"golden.jsonl": known.golden}
     kubectl.remove(RESOURCE, *ADAPTER_RESOURCES)
     with step(f"{RESOURCE} is Ready"):
-        kubectl.apply(golden, resource(moves.START, moves.ROLL, known.digests))
+        kubectl.apply(golden, resource(moves.START, ROLL, known.digests))
         serving.wait_ready(kubectl, RESOURCE)
     serving.start_load_pod(kubectl, prepared.operator_image.reference, oracle.body())
     return kubectl

@@ -17,7 +17,7 @@ HEIGHT = TOP + 2 * PANEL + GAP + 44
 SHADES = {ROLL: "#e9ecef", BLUE_GREEN: "#d0ebff", IN_PLACE: "#fff3bf", ADAPTER_ALONE: "#d3f9d8"}
 SWAPS = {
     ROLL: "swapped by a roll",
-    BLUE_GREEN: "blue/green",
+    BLUE_GREEN: "swapped by a second fleet",
     IN_PLACE: "swapped in place",
     ADAPTER_ALONE: "adapter edited",
 }

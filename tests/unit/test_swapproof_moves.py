@@ -6,7 +6,18 @@ import pytest
 
 from hack.swapproof import moves
 from hack.swapproof.moves import ADAPTERS, DISTURBANCES, KINDS, MODELS, START, Kind, Move, plan, refused_folders
-from hack.swapproof.wanted import MODEL, Wanted, model_revision, resource, serves
+from hack.swapproof.wanted import (
+    BLUE_GREEN,
+    IN_PLACE,
+    KEEP_S,
+    MODEL,
+    Wanted,
+    adapter_resources,
+    model_revision,
+    resource,
+    serves,
+)
+from reranker_operator.adapter_kind import RerankerAdapterSpec
 from reranker_operator.adapters import wanted_adapter
 from reranker_operator.names import adapter_revision as operator_s_adapter_revision
 from reranker_operator.rollout import wanted_model
@@ -70,6 +81,34 @@ def test_what_may_not_answer_is_what_was_overtaken_or_refused() -> None:
         assert move.before.model not in move.never
 
 
+def test_an_adapter_that_is_a_resource_is_no_adapter_of_the_model_s_spec() -> None:
+    wanted = Wanted("second", (("legal", "legal-2"), ("tax", "tax-1")))
+    assert [one["name"] for one in resource(wanted, IN_PLACE, DIGESTS)["spec"]["adapters"]] == ["legal"]
+    (tax,) = adapter_resources(wanted, DIGESTS)
+    assert (tax["kind"], tax["metadata"]["name"], tax["spec"]["modelRef"]) == (
+        "RerankerAdapter",
+        "tax",
+        {"name": MODEL},
+    )
+    spec = RerankerAdapterSpec.model_validate(tax["spec"])
+    assert (spec.model_ref.name, spec.source.digest) == (MODEL, DIGESTS["tax-1"])
+    assert [name for name, _ in serves(wanted, DIGESTS).adapters] == ["legal", "tax"]
+
+
+def test_only_a_second_fleet_is_kept_for_a_while() -> None:
+    spec = RerankerModelSpec.model_validate(resource(START, BLUE_GREEN, DIGESTS)["spec"])
+    assert spec.rollout.blue_green.keep_seconds == KEEP_S
+    assert "blueGreen" not in resource(START, IN_PLACE, DIGESTS)["spec"]["rollout"]
+
+
+def test_a_kind_edits_resources_or_the_spec_s_adapters_never_one_for_the_other() -> None:
+    both = Wanted(MODELS[0], (("legal", "legal-1"), ("tax", "tax-1")))
+    assert Kind("any", adapter=moves.CHANGE).names(both) == ["legal"]
+    assert Kind("any", adapter=moves.CHANGE, owned=True).names(both) == ["tax"]
+    assert Kind("any", adapter=moves.ADD).names(both) == ["news"]
+    assert Kind("any", adapter=moves.ADD, owned=True).names(both) == []
+
+
 @pytest.mark.parametrize(
     ("adapter", "adapters", "possible"),
     [
@@ -89,7 +128,7 @@ def test_a_kind_is_possible_where_there_is_something_to_edit(
 
 def test_the_proof_names_revisions_as_the_operator_does() -> None:
     wanted = Wanted("second", (("legal", "legal-2"),))
-    spec = RerankerModelSpec.model_validate(resource(wanted, moves.IN_PLACE, DIGESTS)["spec"])
+    spec = RerankerModelSpec.model_validate(resource(wanted, IN_PLACE, DIGESTS)["spec"])
     model = Model(key=Key("here", MODEL), uid="1", generation=1, resource_version="1", spec=spec, status={})
     expected = serves(wanted, DIGESTS)
     assert expected.revision == wanted_model(model).revision
