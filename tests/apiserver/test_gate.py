@@ -97,7 +97,11 @@ async def rejected(kube: Kube) -> Json:
     async def found() -> Json:
         live = await kube.get("rerankermodels", "bge")
         assert live is not None
-        whole = len((await manifest(kube))["models"]) == 1 and len(await kube.items("pods")) == 2
+        deployment = await kube.get("deployments", "bge")
+        assert deployment is not None
+        noted = json.loads(deployment["metadata"]["annotations"]["reranker.dev/template-inputs"])
+        named = (await manifest(kube))["models"]
+        whole = len(named) == len(noted) == 1 and len(await kube.items("pods")) == 2
         return live if whole and live["status"]["revisions"].get("rejected") else {}
 
     return await eventually(found, what="a rejected revision and the way back")
