@@ -8,6 +8,7 @@ a module: python -m bench.api_overhead
 import argparse
 import http.client
 import json
+import shutil
 import statistics
 import tempfile
 import time
@@ -56,9 +57,8 @@ def _measured(body: bytes, rounds: int) -> list[Sample]:
     found = {artifact.name: artifact.folder for artifact in artifacts()}
     with tempfile.TemporaryDirectory(prefix="overhead-") as folder:
         claims = Path(folder) / "claims"
-        (claims / "models").mkdir(parents=True)
         for name in (*stage.REVISIONS, stage.ADAPTER):
-            (claims / "models" / name).symlink_to(found[name])
+            shutil.copytree(found[name], claims / "models" / name)
         with worker.running(Path(folder) / "worker", claims) as served:
             served.tell(stage.manifest(0))
             served.wait("it answers", lambda state: bool(state.get("ready")))

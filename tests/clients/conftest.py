@@ -40,7 +40,7 @@ def pytest_runtest_makereport(
     """Append what a check came to: passed or failed, and what the client's users saw."""
     report = yield
     told = dict(item.user_properties)
-    if report.when == "call" or report.failed:
+    if report.failed or (report.when == "call" and report.passed):
         line = {**told, "outcome": report.outcome, "test": item.name}
         with Path(os.environ["RERANKER_CLIENTS_REPORT"]).open("a") as file:
             file.write(json.dumps(line) + "\n")
