@@ -1,10 +1,12 @@
 """The chart on a real API server: what it installs is admitted, lets the operator work, and leaves what it should."""
 
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import kubernetes
 import pytest
 import yaml
 from kubernetes.client import (
@@ -19,6 +21,7 @@ from kubernetes.client import (
 )
 
 from hack.cluster import golang
+from hack.cluster.golang import GoProgram
 from reranker_operator.adapter_kind import ADAPTER_PLURAL
 from reranker_operator.v1alpha1 import GROUP, PLURAL, VERSION
 
@@ -31,24 +34,31 @@ RELEASE = "search"
 RESTRICTED = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn")}
 
 Json = dict[str, Any]
-Helm = Callable[..., str]
 
 
-@pytest.fixture(scope="module")
-def helm(kubeconfig: Path) -> Helm:
-    program = golang.build(golang.HELM)
+@dataclass(frozen=True)
+class Helm:
+    """One version of Helm, on the tests' API server and namespace."""
 
-    def run(*arguments: str | Path) -> str:
-        done = subprocess.run(
-            [program, *arguments, "--namespace", NAMESPACE, "--kubeconfig", kubeconfig],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+    version: GoProgram
+    kubeconfig: Path
+
+    def __call__(self, *arguments: str | Path) -> str:
+        where = ("--namespace", NAMESPACE, "--kubeconfig", self.kubeconfig)
+        argv = [golang.build(self.version), *arguments, *where]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    return run
+    @property
+    def force(self) -> tuple[str, ...]:
+        """What Helm 4 wants, which applies server-side, to write over what somebody else has written."""
+        return ("--force-conflicts",) if self.version is golang.HELM_4 else ()
+
+
+@pytest.fixture(scope="module", params=[golang.HELM, golang.HELM_4], ids=lambda helm: f"helm-{helm.version}")
+def helm(request: pytest.FixtureRequest, kubeconfig: Path) -> Helm:
+    return Helm(request.param, kubeconfig)
 
 
 @pytest.fixture(scope="module")
@@ -57,9 +67,21 @@ def installed(api: ApiClient, helm: Helm) -> Iterator[str]:
     core = CoreV1Api(api)
     core.create_namespace(V1Namespace(metadata=V1ObjectMeta(name=NAMESPACE, labels=RESTRICTED)))
     # The CRD is there already, applied by kubectl, as after `crds.install=false`.
-    yield helm("install", RELEASE, CHART, "--take-ownership", "--set", "test.model=bge")
+    yield helm(
+        "install", RELEASE, CHART, "--take-ownership", *helm.force, "--set", "test.model=bge", "--set", "replicas=2"
+    )
     helm("uninstall", RELEASE)
     core.delete_namespace(NAMESPACE)
+    _until_gone(core)
+
+
+def _until_gone(core: CoreV1Api) -> None:
+    watch = kubernetes.watch.Watch()
+    fields = f"metadata.name={NAMESPACE}"
+    for event in watch.stream(core.list_namespace, field_selector=fields, timeout_seconds=60):
+        if event["type"] == "DELETED":
+            return
+    raise AssertionError(f"namespace {NAMESPACE} wasn't deleted within 60 s")
 
 
 def test_the_notes_hold_a_model_that_the_api_server_takes(api: ApiClient, installed: str) -> None:
@@ -78,7 +100,7 @@ def test_a_crd_outlives_the_release_and_is_upgraded_with_the_next(
     crds = ApiextensionsV1Api(api)
     helm("uninstall", RELEASE)
     crds.patch_custom_resource_definition(crd, {"spec": {"names": {"categories": ["old"]}}})
-    helm("install", RELEASE, CHART)
+    helm("install", RELEASE, CHART, *helm.force, "--set", "replicas=2")
     assert crds.read_custom_resource_definition(crd).spec.names.categories == ["reranker"]
 
 
@@ -104,6 +126,10 @@ def right(verb: str, group: str, resource: str, subresource: str = "") -> Json:
     return {"verb": verb, "group": group, "resource": resource, "subresource": subresource, "namespace": "default"}
 
 
+def on_lease(verb: str, name: str, namespace: str = NAMESPACE) -> Json:
+    return {**right(verb, "coordination.k8s.io", "leases"), "name": name, "namespace": namespace}
+
+
 RIGHTS = {
     "watch models": (right("watch", GROUP, PLURAL), True),
     "write a model's status": (right("patch", GROUP, PLURAL, "status"), True),
@@ -117,6 +143,10 @@ RIGHTS = {
     "read a Secret": (right("get", "", "secrets"), False),
     "enter a pod": (right("create", "", "pods", "exec"), False),
     "list namespaces": (right("list", "", "namespaces"), False),
+    "make a Lease beside itself": (on_lease("create", ""), True),
+    "renew the Lease of its own name": (on_lease("patch", f"{RELEASE}-reranker-operator"), True),
+    "take another's Lease": (on_lease("patch", "other"), False),
+    "take a Lease elsewhere": (on_lease("patch", f"{RELEASE}-reranker-operator", "kube-system"), False),
     "list CRDs": (right("list", "apiextensions.k8s.io", "customresourcedefinitions"), False),
 }
 

@@ -1,11 +1,14 @@
 """Two operators, policies for the network, clouds: what the chart makes of what is off by default."""
 
+import subprocess
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import yaml
 
+from hack.cluster import golang
+from hack.cluster.golang import GoProgram
 from reranker_operator.placement import Toleration
 from reranker_operator.settings import Settings
 
@@ -88,6 +91,24 @@ def test_a_cloud_s_values_place_workers_with_a_gpu(
     assert found.gpu_tolerations == [Toleration(key="nvidia.com/gpu", operator="Exists")]
     assert found.worker_annotations == {"cluster-autoscaler.kubernetes.io/safe-to-evict": "true"}
     assert found.lease
+
+
+@pytest.mark.parametrize("cloud", ["eks", "gke"])
+def test_helm_4_makes_the_same_of_it_as_helm_3(cloud: str) -> None:
+    def rendered(helm: GoProgram) -> list[Json]:
+        values = CHART / f"values-{cloud}.yaml"
+        argv = [
+            str(golang.build(helm)),
+            "template",
+            "search",
+            str(CHART),
+            "--namespace=rerankers",
+            f"--values={values}",
+        ]
+        text = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+        return sorted((each for each in yaml.safe_load_all(text) if each), key=str)
+
+    assert rendered(golang.HELM_4) == rendered(golang.HELM)
 
 
 def policies(rendered: Rendered) -> dict[str, Any]:
