@@ -14,6 +14,7 @@ from reranker_worker.errors import WorkerError
 from reranker_worker.fetching.download import Origins
 from reranker_worker.fetching.fetcher import Fetcher
 from reranker_worker.fetching.hub import Hub
+from reranker_worker.fetching.registry import Registries
 from reranker_worker.logs import configure_logs
 from reranker_worker.manifest_files import ManifestFiles
 from reranker_worker.settings import DigestSettings, FetchSettings, ServeSettings
@@ -78,7 +79,11 @@ def _fetch(settings: FetchSettings) -> int:
         manifests=ManifestFiles(settings.manifest_paths, settings.template),
         template=settings.template,
         cache=ArtifactCache(settings.cache, settings.run),
-        origins=Origins(settings.claims, Hub(settings.hub_endpoint, settings.hub_token)),
+        origins=Origins(
+            settings.claims,
+            Hub(settings.hub_endpoint, settings.hub_token),
+            Registries(settings.docker_config, settings.plain_http_registries),
+        ),
     ).run(stop)
     return 0
 

@@ -53,6 +53,15 @@ class _ManifestPaths(BaseSettings):
         repr=False,
         description="Credential for the hub; better given as HF_TOKEN.",
     )
+    docker_config: str = Field(
+        default="",
+        validation_alias=AliasChoices("docker_config", "DOCKER_AUTH_CONFIG"),
+        repr=False,
+        description="Credentials for registries, as in Docker's config.json; better given as DOCKER_AUTH_CONFIG.",
+    )
+    plain_http_registries: frozenset[str] = Field(
+        default=frozenset(), description="Registry that is asked without TLS, as host[:port]; may be repeated."
+    )
     log_format: LogFormat = Field(default="auto", description="json, console, or by whether a terminal is attached.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
 

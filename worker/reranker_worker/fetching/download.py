@@ -1,7 +1,7 @@
 """One artifact's way into the cache: source → partial folder → digest check → COMPLETE → rename."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from reranker_worker.artifacts import Completion, FileRecord, artifact_digest
@@ -9,16 +9,18 @@ from reranker_worker.cache import ArtifactCache, disk_errors, served_files
 from reranker_worker.errors import SourceError
 from reranker_worker.fetching.folders import copy_claim, copy_folder
 from reranker_worker.fetching.hub import Hub, download_snapshot
+from reranker_worker.fetching.registry import Registries, download_artifact
 from reranker_worker.fetching.transfer import Transfer
 from reranker_worker.manifest import Source
 
 
 @dataclass(frozen=True)
 class Origins:
-    """Where sources may come from: the mounted claims, the hub, and folders of this machine on a laptop only."""
+    """Where sources may come from: mounted claims, the hub, registries; on a laptop, folders of this machine, too."""
 
     claims: Path
     hub: Hub
+    registries: Registries = field(default_factory=Registries)
     local_folders: bool = False
 
 
@@ -49,11 +51,19 @@ def _transfer(source: Source, partial: Path, origins: Origins, transfer: Transfe
             return {}
         case "hf":
             return download_snapshot(source, rest, origins.hub, partial, transfer)
+        case "s3" | "gs":
+            # Imported where it is needed: its binary takes memory that most fetchers have no use for.
+            from reranker_worker.fetching.buckets import download_objects  # noqa: PLC0415
+
+            download_objects(source, partial, transfer)
+            return {}
+        case "oci":
+            return download_artifact(source, rest, origins.registries, partial, transfer)
         case "file" if origins.local_folders:
             copy_folder(source.uri, Path(rest), partial, transfer)
             return {}
         case _:
-            message = f"{source.uri}: no such kind of source; hf://org/name and pvc://claim/path are known"
+            message = f"{source.uri}: no such kind of source; hf://, s3://, gs://, oci:// and pvc:// are known"
             raise SourceError("SourceNotFound", message)
 
 
