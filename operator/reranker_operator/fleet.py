@@ -111,9 +111,10 @@ def observed_conditions(deployment: Document) -> list[Document]:
 
 
 def claims_of(pod_spec: Document) -> tuple[str, ...]:
-    """PersistentVolumeClaims that a pod mounts."""
+    """PersistentVolumeClaims that a pod mounts for its sources; one that holds its cache isn't among them."""
     volumes = pod_spec.get("volumes") or ()
-    return tuple(sorted(v["persistentVolumeClaim"]["claimName"] for v in volumes if "persistentVolumeClaim" in v))
+    mounted = (v["persistentVolumeClaim"]["claimName"] for v in volumes if v["name"].startswith(names.CLAIM_VOLUME))
+    return tuple(sorted(mounted))
 
 
 def ready_pods(world: World) -> tuple[Pod, ...]:

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 
 from reranker_operator import names
+from reranker_operator.cache_policy import Cache
+from reranker_operator.credentials import variables
 from reranker_operator.names import Document
 from reranker_operator.nodes import placed
 from reranker_operator.rollout_policy import MAX_DRAIN_SECONDS
@@ -13,7 +15,8 @@ from reranker_operator.v1alpha1 import RerankerModelSpec
 UID = 65532
 #: Beyond the longest drain: the last batch, closing the device, ending the sidecar.
 DRAIN_MARGIN_S = 30
-TOKEN_KEY = "HF_TOKEN"  # noqa: S105  (the key's name)
+#: Where a cloud's webhook gives a pod an identity, only the container that downloads gets it.
+SKIP_IDENTITY = {"eks.amazonaws.com/skip-containers": "server"}
 CACHE, RUN, TMP = "/cache", "/run/reranker", "/tmp"  # noqa: S108  (the container's own)
 SERVING, PODINFO, PVC = "/etc/reranker/serving", "/etc/reranker/podinfo", "/pvc"
 
@@ -22,8 +25,9 @@ def pod_template(model: Model, key: str, claims: Sequence[str], settings: Settin
     """The template whose pods know themselves by `key`; without key and fleet, what the key is the hash of."""
     own = {names.TEMPLATE_LABEL: key, names.FLEET_LABEL: str(fleet)}
     metadata: Document = {"labels": {**names.labels(model.key.name), **own}}
-    if settings.worker_annotations:
-        metadata["annotations"] = settings.worker_annotations
+    identity = SKIP_IDENTITY if settings.worker_service_account else {}
+    if annotations := {**identity, **settings.worker_annotations}:
+        metadata["annotations"] = annotations
     spec: Document = {
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
@@ -42,6 +46,8 @@ def pod_template(model: Model, key: str, claims: Sequence[str], settings: Settin
         "topologySpreadConstraints": [_spread(model.key.name)],
         **placed(model.spec, settings),
     }
+    if settings.worker_service_account:
+        spec["serviceAccountName"] = settings.worker_service_account
     if settings.pull_secrets:
         spec["imagePullSecrets"] = [{"name": name} for name in settings.pull_secrets]
     return {"metadata": metadata, "spec": spec}
@@ -49,14 +55,12 @@ def pod_template(model: Model, key: str, claims: Sequence[str], settings: Settin
 
 def _fetcher(spec: RerankerModelSpec, key: str, claims: Sequence[str], settings: Settings) -> Document:
     """The sidecar that downloads: the only container with the network's credentials and a writable cache."""
-    env: list[Document] = []
-    if settings.hf_endpoint:
-        env.append({"name": "HF_ENDPOINT", "value": settings.hf_endpoint})
-    if spec.source.secret_ref is not None:
-        reference = {"name": spec.source.secret_ref.name, "key": TOKEN_KEY}
-        env.append({"name": TOKEN_KEY, "valueFrom": {"secretKeyRef": reference}})
+    given = {**({"HF_ENDPOINT": settings.hf_endpoint} if settings.hf_endpoint else {}), **settings.fetcher_env}
+    env = [{"name": name, "value": value} for name, value in given.items()] + variables(spec.source, given)
+    container = _container("fetcher", "fetch", key, settings)
     return {
-        **_container("fetcher", "fetch", key, settings),
+        **container,
+        "args": [*container["args"], f"--cache-bytes={spec.cache.bytes}"],
         "restartPolicy": "Always",
         **({"env": env} if env else {}),
         "resources": {"requests": {"cpu": "10m", "memory": "64Mi"}},
@@ -66,7 +70,7 @@ def _fetcher(spec: RerankerModelSpec, key: str, claims: Sequence[str], settings:
             _mount("tmp", TMP),
             _mount("serving", SERVING, read_only=True),
             _mount("podinfo", PODINFO, read_only=True),
-            *(_mount(f"pvc-{claim}", f"{PVC}/{claim}", read_only=True) for claim in claims),
+            *(_mount(f"{names.CLAIM_VOLUME}{claim}", f"{PVC}/{claim}", read_only=True) for claim in claims),
         ],
     }
 
@@ -134,14 +138,20 @@ def _volumes(model: Model, claims: Sequence[str]) -> list[Document]:
     return [
         {"name": "serving", "configMap": {"name": names.serving_configmap(model.key.name)}},
         {"name": "podinfo", "downwardAPI": {"items": podinfo}},
-        {"name": "cache", "emptyDir": {"sizeLimit": model.spec.cache.size}},
+        {"name": "cache", **_cache(model.spec.cache)},
         {"name": "run", "emptyDir": {}},
         {"name": "tmp", "emptyDir": {}},
         *(
-            {"name": f"pvc-{claim}", "persistentVolumeClaim": {"claimName": claim, "readOnly": True}}
+            {"name": f"{names.CLAIM_VOLUME}{claim}", "persistentVolumeClaim": {"claimName": claim, "readOnly": True}}
             for claim in claims
         ),
     ]
+
+
+def _cache(cache: Cache) -> Document:
+    if cache.type == "PersistentVolumeClaim":
+        return {"persistentVolumeClaim": {"claimName": cache.claim_name}}
+    return {"emptyDir": {"sizeLimit": cache.size}}
 
 
 def _spread(model: str) -> Document:

@@ -43,6 +43,13 @@ class Settings(BaseSettings):
         list[Toleration], Field(description="Taints that pods that ask for a GPU tolerate beside the model's own.")
     ] = []
     hf_endpoint: Annotated[str, Field(description="Base URL of the Hugging Face hub or a mirror; empty: the hub.")] = ""
+    fetcher_env: Annotated[
+        dict[str, str],
+        Field(description="Variables of every worker's fetcher as a JSON object, such as AWS_REGION or HTTPS_PROXY."),
+    ] = {}
+    worker_service_account: Annotated[
+        str, Field(description="ServiceAccount of the models' namespaces that gives workers a cloud identity.")
+    ] = ""
     namespaces: Annotated[str, Field(description="Namespaces to serve, separated by commas; empty: all of them.")] = ""
     resync_seconds: Annotated[
         float, Field(ge=1, description="Every model is reconciled this often even if no watch event tells of a change.")

@@ -7,13 +7,41 @@ from pydantic import ConfigDict, Field
 from reranker_operator.schema import Schema, rule, rules, text
 
 PVC = "pvc://"
-HF_URI = "^hf://[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*$"
-#: The claim's name makes a volume's name, `pvc-<claim>`, which is a DNS label.
-PVC_URI = "^pvc://[a-z0-9]([-a-z0-9]{0,57}[a-z0-9])?(/[A-Za-z0-9_][A-Za-z0-9._-]*)*$"
+_FOLDERS = "(/[A-Za-z0-9_][A-Za-z0-9._-]*)*"
+
+#: What a source of each scheme looks like, and how a refusal says it.
+FORMS = {
+    "hf://": (
+        "^hf://[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*$",
+        "an hf:// source has the form hf://<owner>/<repository>",
+    ),
+    "s3://": (
+        f"^s3://[a-z0-9][a-z0-9.-]{{1,61}}[a-z0-9]{_FOLDERS}$",
+        "an s3:// source has the form s3://<bucket>/<folder>[/<folder>…]; folder names start with a letter, digit or _",
+    ),
+    "gs://": (
+        f"^gs://[a-z0-9][a-z0-9._-]{{1,220}}[a-z0-9]{_FOLDERS}$",
+        "a gs:// source has the form gs://<bucket>/<folder>[/<folder>…]; folder names start with a letter, digit or _",
+    ),
+    "oci://": (
+        "^oci://[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]{1,5})?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+$",
+        "an oci:// source has the form oci://<registry>[:<port>]/<repository>; a tag or digest doesn't belong in it",
+    ),
+    # The claim's name makes a volume's name, `pvc-<claim>`, which is a DNS label.
+    "pvc://": (
+        f"^pvc://[a-z0-9]([-a-z0-9]{{0,57}}[a-z0-9])?{_FOLDERS}$",
+        (
+            "a pvc:// source has the form pvc://<claim>/<folder>[/<folder>…]; the claim's name has at most 59 "
+            "lower-case letters, digits and '-', folder names start with a letter, digit or _"
+        ),
+    ),
+}
+SCHEMES = ", ".join(FORMS)
+MANIFEST_DIGEST = "^sha256:[0-9a-f]{64}$"
 
 
 class SecretRef(Schema):
-    """A Secret of the model's namespace. It opts in by having the key HF_TOKEN: no other key is ever read."""
+    """A Secret of the model's namespace. It opts in by having keys of known names; no other key is ever read."""
 
     name: Annotated[
         str,
@@ -32,12 +60,22 @@ class ArtifactSource(Schema):
     model_config = ConfigDict(
         json_schema_extra=rules(
             rule(
-                "!self.uri.startsWith('hf://') || has(self.revision)",
+                "!self.uri.startsWith('hf://') || (has(self.revision) && !self.revision.startsWith('sha256:'))",
                 "an hf:// source needs a revision: a commit hash, tag or branch of the repository",
             ),
             rule(
-                "!self.uri.startsWith('pvc://') || !has(self.revision)",
-                "a pvc:// source has no revision: name another folder, or set digest, for other content",
+                f"!self.uri.startsWith('oci://') || (has(self.revision) && self.revision.matches('{MANIFEST_DIGEST}'))",
+                "an oci:// source needs the digest of its manifest as revision: sha256: and 64 hexadecimal digits",
+            ),
+            rule(
+                "!(self.uri.startsWith('s3://') || self.uri.startsWith('gs://')) || has(self.digest)",
+                "objects of a bucket can be overwritten, so an s3:// or gs:// source needs a digest, as "
+                "`reranker-worker digest` prints it",
+            ),
+            rule(
+                "!has(self.revision) || self.uri.startsWith('hf://') || self.uri.startsWith('oci://')",
+                "an s3://, gs:// or pvc:// source has no revision: name another folder, or set digest, for other "
+                "content",
             ),
         )
     )
@@ -47,17 +85,16 @@ class ArtifactSource(Schema):
         Field(
             min_length=1,
             max_length=512,
-            description="hf://<owner>/<repository> or pvc://<claim>/<folder>.",
+            description="hf://<owner>/<repository>, s3://<bucket>/<folder>, gs://<bucket>/<folder>, "
+            "oci://<registry>/<repository> or pvc://<claim>/<folder>.",
             json_schema_extra=rules(
-                rule("self.startsWith('hf://') || self.startsWith('pvc://')", "the scheme must be hf:// or pvc://"),
                 rule(
-                    f"!self.startsWith('hf://') || self.matches('{HF_URI}')",
-                    "an hf:// source has the form hf://<owner>/<repository>",
+                    " || ".join(f"self.startsWith('{scheme}')" for scheme in FORMS),
+                    f"the scheme must be one of {SCHEMES}",
                 ),
-                rule(
-                    f"!self.startsWith('pvc://') || self.matches('{PVC_URI}')",
-                    "a pvc:// source has the form pvc://<claim>/<folder>[/<folder>…]; the claim's name has at most 59 "
-                    "lower-case letters, digits and '-', folder names start with a letter, digit or _",
+                *(
+                    rule(f"!self.startsWith('{scheme}') || self.matches('{form}')", says)
+                    for scheme, (form, says) in FORMS.items()
                 ),
             ),
         ),
@@ -65,10 +102,11 @@ class ArtifactSource(Schema):
     revision: Annotated[
         str | None,
         text(
-            "^[A-Za-z0-9][A-Za-z0-9._/-]*$",
-            "a commit hash, tag or branch: letters, digits, '.', '_', '/' and '-', first a letter or digit",
+            "^(sha256:[0-9a-f]{64}|[A-Za-z0-9][A-Za-z0-9._/-]*)$",
+            "a commit hash, tag or branch: letters, digits, '.', '_', '/' and '-', first a letter or digit; of an "
+            "oci:// source sha256: and 64 hexadecimal digits",
             max_length=128,
-            description="Commit, tag or branch of an hf:// repository.",
+            description="Commit, tag or branch of an hf:// repository; digest of an oci:// source's manifest.",
         ),
     ] = None
     digest: Annotated[
@@ -93,8 +131,12 @@ def claim_of(uri: str) -> str:
 
 
 class Source(ArtifactSource):
-    """Where the model's files come from. Its Secret also opens the repositories of the model's adapters."""
+    """Where the model's files come from. Its Secret also opens the sources of the model's adapters."""
 
     secret_ref: Annotated[
-        SecretRef | None, Field(description="Secret whose key HF_TOKEN is the token for an hf:// repository.")
+        SecretRef | None,
+        Field(
+            description="Secret with the credentials, by the names of its keys: HF_TOKEN; AWS_ACCESS_KEY_ID and "
+            "AWS_SECRET_ACCESS_KEY; GOOGLE_SERVICE_ACCOUNT_KEY; .dockerconfigjson."
+        ),
     ] = None

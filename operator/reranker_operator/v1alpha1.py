@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 
 from reranker_operator.adapter_types import Adapter, AdapterPolicy, AdapterStatus
+from reranker_operator.cache_policy import Cache
 from reranker_operator.placement import NodeSelector, Resources, Tolerations
 from reranker_operator.rollout_policy import Rollout
 from reranker_operator.schema import Condition, Message, Reason, Schema, Timestamp, list_map, rule, rules, text
@@ -55,20 +56,6 @@ class Engine(Schema):
     max_queue_tokens: Annotated[
         int, Field(ge=1024, le=100000000, description="Most tokens waiting; beyond it requests get 429.")
     ] = 400000
-
-
-class Cache(Schema):
-    """Where downloads are kept: an emptyDir of the pod."""
-
-    size: Annotated[
-        str,
-        text(
-            "^[1-9][0-9]*(Mi|Gi|Ti|M|G|T)$",
-            "a whole number with the unit Mi, Gi, Ti, M, G or T, such as 10Gi",
-            max_length=20,
-            description="Size limit of the emptyDir, such as 10Gi.",
-        ),
-    ] = "20Gi"
 
 
 class RerankerModelSpec(Schema):

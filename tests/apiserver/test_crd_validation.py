@@ -68,6 +68,12 @@ VALID: dict[str, Json] = {
     "a branch with a slash as revision": {"spec.source.revision": "refs/pr/12"},
     "a digest beside the revision": {"spec.source.digest": DIGEST},
     "a token from a Secret": {"spec.source.secretRef": {"name": "hf-token"}},
+    "a folder of a bucket": source("s3://models/bge/v2", digest=DIGEST),
+    "a whole bucket of Google's": source("gs://acme_models.example.com", digest=DIGEST),
+    "an artifact in a registry": source("oci://ghcr.io/acme/bge-v2_m3", revision=DIGEST),
+    "an artifact in a registry at a port, checked by digest": source(
+        "oci://localhost:5000/bge", revision=DIGEST, digest=DIGEST
+    ),
     "a folder of a claim": source("pvc://models/bge/v2"),
     "a whole claim": source("pvc://models"),
     "a folder of a claim, checked by digest": source("pvc://models/bge", digest=DIGEST),
@@ -86,9 +92,16 @@ VALID: dict[str, Json] = {
     },
     "an engine with one setting": {"spec.engine": {"maxLength": 1024}},
     "null where a default stands": {"spec.engine": None, "spec.replicas": None},
-    "adapters from a claim and from the hub": adapters(
-        adapter(), adapter("medical", "hf://acme/medical-lora", revision="v3")
+    "adapters from everywhere": adapters(
+        adapter(),
+        adapter("medical", "hf://acme/medical-lora", revision="v3"),
+        adapter("news", "s3://models/news", digest=DIGEST),
+        adapter("code", "oci://ghcr.io/acme/code", revision=DIGEST),
     ),
+    "64 adapters of buckets": {
+        **adapters(*(adapter(f"a{i}", f"s3://models/{'f' * 200}/{i}", digest=DIGEST) for i in range(64))),
+        "spec.adapterPolicy": {"maxLoaded": 64},
+    },
     "64 adapters": {
         **adapters(*(adapter(f"a{i}", f"pvc://models/{i}") for i in range(64))),
         "spec.adapterPolicy": {"maxLoaded": 64},
@@ -106,6 +119,7 @@ VALID: dict[str, Json] = {
     "no old revisions kept": {"spec.revisionHistoryLimit": 0},
     "no drain": {"spec.rollout": {"drainSeconds": 0}},
     "a small cache": {"spec.cache": {"size": "500Mi"}},
+    "a cache on a claim": {"spec.cache": {"type": "PersistentVolumeClaim", "claimName": "models-cache"}},
     "a GPU as a string": resources({"nvidia.com/gpu": "1"}),
     "a GPU as a number": resources({"nvidia.com/gpu": 1}),
     "a GPU repeated under requests": resources({"nvidia.com/gpu": 1}, {"nvidia.com/gpu": "1"}),
@@ -123,9 +137,39 @@ INVALID: dict[str, tuple[Json, str]] = {
     "no spec": ({"spec": ABSENT}, "spec: Required value"),
     "no source": ({"spec.source": ABSENT}, "spec.source: Required value"),
     "no uri": ({"spec.source": {"revision": "main"}}, "spec.source.uri: Required value"),
-    "an empty uri": (source(""), "the scheme must be hf:// or pvc://"),
-    "a uri without a scheme": (source("BAAI/bge"), "the scheme must be hf:// or pvc://"),
-    "a scheme that isn't served": (source("s3://models/bge"), "the scheme must be hf:// or pvc://"),
+    "an empty uri": (source(""), "the scheme must be one of hf://, s3://, gs://, oci://, pvc://"),
+    "a uri without a scheme": (source("BAAI/bge"), "the scheme must be one of hf://, s3://, gs://, oci://, pvc://"),
+    "a scheme that isn't served": (source("ftp://models/bge"), "the scheme must be one of hf://, s3://, gs://, oci://"),
+    "a bucket without a digest": (source("s3://models/bge"), "an s3:// or gs:// source needs a digest"),
+    "a bucket with a revision": (
+        source("gs://models/bge", revision="v2", digest=DIGEST),
+        "name another folder, or set digest",
+    ),
+    "a bucket's name in capitals": (source("s3://Models/bge", digest=DIGEST), "the form s3://<bucket>/<folder>"),
+    "a folder that leads out of its bucket": (
+        source("gs://models/../other", digest=DIGEST),
+        "folder names start with a letter, digit or _",
+    ),
+    "a registry's artifact without its digest": (
+        source("oci://ghcr.io/acme/bge"),
+        "needs the digest of its manifest as revision: sha256: and 64 hexadecimal digits",
+    ),
+    "a registry's artifact by tag": (
+        source("oci://ghcr.io/acme/bge", revision="v2"),
+        "needs the digest of its manifest",
+    ),
+    "a registry's artifact with its tag in the uri": (
+        source("oci://ghcr.io/acme/bge:v2", revision=DIGEST),
+        "a tag or digest doesn't belong in it",
+    ),
+    "a registry without a repository": (
+        source("oci://ghcr.io", revision=DIGEST),
+        "the form oci://<registry>[:<port>]/<repository>",
+    ),
+    "a hub model by a registry's digest": (
+        source("hf://BAAI/bge", revision=DIGEST),
+        "needs a revision: a commit hash, tag or branch",
+    ),
     "a uri that is too long": (source("pvc://models/" + "a" * 500), "may not be more than 512"),
     "a hub model without an owner": (source("hf://bge", revision="main"), "the form hf://<owner>/<repository>"),
     "a hub model with a folder": (source("hf://BAAI/bge/onnx", revision="main"), "the form hf://<owner>/<repository>"),
@@ -216,6 +260,15 @@ INVALID: dict[str, tuple[Json, str]] = {
     ),
     "a threshold that isn't a string": (gate(minNDCG=0.62), 'must be of type string: "number"'),
     "a threshold in percent": (gate(minNDCG="62"), 'must be a decimal from 0 to 1 in quotes, such as "0.62"'),
+    "a cache on a claim without a name": (
+        {"spec.cache": {"type": "PersistentVolumeClaim"}},
+        "claimName belongs to type PersistentVolumeClaim",
+    ),
+    "a claim's name without its type": (
+        {"spec.cache": {"claimName": "models"}},
+        "claimName belongs to type PersistentVolumeClaim",
+    ),
+    "a cache of an unknown type": ({"spec.cache.type": "HostPath"}, 'supported values: "EmptyDir"'),
     "a cache without a unit": ({"spec.cache.size": "10"}, "with the unit Mi, Gi, Ti, M, G or T, such as 10Gi"),
     "a resource that isn't a quantity": (resources({"memory": "16 GB"}), "must be a quantity such as 500m, 2 or 16Gi"),
     "a negative amount": (resources({"cpu": -1}), "greater than or equal to 0"),

@@ -21,6 +21,7 @@ SPEC: Json = {
     "adapters": [{"name": "legal", "source": {"uri": "pvc://models/legal"}}],
     "resources": {"limits": {"nvidia.com/gpu": 1, "memory": "8Gi"}},
     "nodeSelector": {"gpu": "l4"},
+    "cache": {"type": "PersistentVolumeClaim", "claimName": "models-cache"},
     "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists"}],
 }
 MODEL: Json = {
@@ -64,7 +65,9 @@ def test_a_resource_that_does_not_conform_is_found(bad: Json, named: str) -> Non
 
 def test_the_operator_s_objects_conform() -> None:
     model = Model(Key("default", "bge"), "uid", 1, "1", RerankerModelSpec.model_validate(SPEC), {})
-    settings = Settings(worker_image_pull_secrets="registry", hf_endpoint="https://hub.example.com")
+    settings = Settings(
+        worker_image_pull_secrets="registry", hf_endpoint="https://hub.example.com", worker_service_account="w"
+    )
     template = PodTemplate("t-91b0d3c7", ("models",), "0c11d2aa")
     revision = ManifestModel("bge-5f2c9a1e", {"uri": "pvc://models/bge"}, {"dtype": "auto"})
     objects = [

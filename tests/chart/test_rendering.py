@@ -70,6 +70,14 @@ SETTINGS: dict[str, tuple[Json, Json]] = {
         {"worker": {"hfEndpoint": "https://hub.example.com"}},
         {"hf_endpoint": "https://hub.example.com"},
     ),
+    "variables of fetchers": (
+        {"worker": {"fetcherEnv": {"AWS_REGION": "eu-west-1", "NO_PROXY": 'a,"b"'}}},
+        {"fetcher_env": {"AWS_REGION": "eu-west-1", "NO_PROXY": 'a,"b"'}},
+    ),
+    "a cloud identity": (
+        {"worker": {"serviceAccountName": "reranker-worker"}},
+        {"worker_service_account": "reranker-worker"},
+    ),
     "some namespaces": ({"watchNamespaces": ["search", "chat"]}, {"watched_namespaces": ("search", "chat")}),
     "its pace": ({"resyncSeconds": 2.5, "workers": 32}, {"resync_seconds": 2.5, "workers": 32}),
     "its log": ({"log": {"format": "console", "level": "debug"}}, {"log_format": "console", "log_level": "debug"}),
@@ -217,6 +225,9 @@ REFUSED: dict[str, tuple[Json, str]] = {
     "an unknown log format": ({"log": {"format": "xml"}}, "format"),
     "a resync without a pause": ({"resyncSeconds": 0}, "resyncSeconds"),
     "a mirror without a scheme": ({"worker": {"hfEndpoint": "hub.example.com"}}, "hfEndpoint"),
+    "a variable that can't be one": ({"worker": {"fetcherEnv": {"AWS REGION": "eu-west-1"}}}, "AWS REGION"),
+    "a variable that isn't text": ({"worker": {"fetcherEnv": {"AWS_REGION": 1}}}, "AWS_REGION"),
+    "a service account that can't be": ({"worker": {"serviceAccountName": "Worker"}}, "serviceAccountName"),
     "pull Secrets by bare name": ({"imagePullSecrets": ["registry"]}, "imagePullSecrets"),
 }
 

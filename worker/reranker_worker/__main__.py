@@ -1,6 +1,7 @@
 """`reranker-worker serve | fetch | digest`: the command line of both containers and of a laptop."""
 
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from reranker_worker.fetching.download import Origins
 from reranker_worker.fetching.fetcher import Fetcher
 from reranker_worker.fetching.hub import Hub
 from reranker_worker.fetching.registry import Registries
+from reranker_worker.fetching.room import Room
 from reranker_worker.logs import configure_logs
 from reranker_worker.manifest_files import ManifestFiles
 from reranker_worker.settings import DigestSettings, FetchSettings, ServeSettings
@@ -75,10 +77,12 @@ def _fetch(settings: FetchSettings) -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    cache = ArtifactCache(settings.cache, settings.run)
     Fetcher(
         manifests=ManifestFiles(settings.manifest_paths, settings.template),
         template=settings.template,
-        cache=ArtifactCache(settings.cache, settings.run),
+        cache=cache,
+        room=Room(cache, settings.cache_bytes, user=socket.gethostname()),
         origins=Origins(
             settings.claims,
             Hub(settings.hub_endpoint, settings.hub_token),

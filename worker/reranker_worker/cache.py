@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ from reranker_worker.errors import SourceError
 from reranker_worker.manifest import Source
 
 _CHUNK_BYTES = 1 << 20
+_KEY = re.compile(r"[0-9a-f]{32}")
 
 
 @dataclass(frozen=True)
@@ -36,13 +38,27 @@ class ArtifactCache:
     root: Path
     run: Path
 
+    @property
+    def artifacts(self) -> Path:
+        """Return the folder of all published artifacts."""
+        return self.root / "artifacts"
+
+    @property
+    def partials(self) -> Path:
+        """Return the folder of all downloads under way."""
+        return self.root / "partial"
+
     def artifact(self, source: Source) -> Path:
         """Return the folder of a published artifact."""
-        return self.root / "artifacts" / artifact_key(source)
+        return self.artifacts / artifact_key(source)
 
     def partial(self, source: Source) -> Path:
         """Return the folder that a download goes to."""
-        return self.root / "partial" / artifact_key(source)
+        return self.partials / artifact_key(source)
+
+    def lock(self, name: str) -> Path:
+        """Return the file by which fetchers lock an artifact, by its key, or something of the whole cache."""
+        return self.root / "locks" / name
 
     def completion(self, source: Source) -> Completion | None:
         """Return the artifact's COMPLETE record, or None while there is none."""
@@ -70,32 +86,55 @@ class ArtifactCache:
         partial, artifact = self.partial(source), self.artifact(source)
         for path in completion.files:
             _fsync(partial / path)
-        _write_atomically(partial / COMPLETE, completion_json(completion))
+        write_atomically(partial / COMPLETE, completion_json(completion))
         artifact.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(artifact, ignore_errors=True)  # only ever a folder whose COMPLETE can't be read
         partial.rename(artifact)
         _fsync(artifact.parent)
+        self._reservation(artifact_key(source)).unlink(missing_ok=True)
 
     def discard_partial(self, source: Source) -> None:
         """Forget what a download left behind."""
         shutil.rmtree(self.partial(source), ignore_errors=True)
+        self._reservation(artifact_key(source)).unlink(missing_ok=True)
 
     def partial_bytes(self, source: Source) -> int:
         """Return how many bytes the download of an artifact has on disk."""
-        total = 0
-        for folder, _, names in os.walk(self.partial(source)):
-            for name in names:
-                try:
-                    total += (Path(folder) / name).lstat().st_size
-                except FileNotFoundError:  # renamed by the download between listing and asking
-                    continue
-        return total
+        return folder_bytes(self.partial(source))
+
+    def held_keys(self) -> set[str]:
+        """Return the keys of all artifacts that take room here, published or under way."""
+        folders = (self.artifacts, self.partials)
+        found = {path.name for folder in folders if folder.is_dir() for path in folder.iterdir()}
+        return {name for name in found if _KEY.fullmatch(name)}
+
+    def reserve(self, key: str, total_bytes: int) -> None:
+        """Note how large the artifact that is under way will be."""
+        self.partials.mkdir(parents=True, exist_ok=True)
+        self._reservation(key).write_text(str(total_bytes), encoding="ascii")
+
+    def reserved(self, key: str) -> int:
+        """Return how large an artifact under way will be; 0 while that isn't known."""
+        try:
+            return int(self._reservation(key).read_text(encoding="ascii") or 0)
+        except FileNotFoundError:
+            return 0
+
+    def remove(self, key: str) -> None:
+        """Free an artifact's room; COMPLETE goes first, so what a crash leaves behind is taken for nothing."""
+        (self.artifacts / key / COMPLETE).unlink(missing_ok=True)
+        for folder in (self.artifacts, self.partials):
+            shutil.rmtree(folder / key, ignore_errors=True)
+        self._reservation(key).unlink(missing_ok=True)
 
     def tell(self, source: Source, progress: Progress) -> None:
         """Write the artifact's progress file."""
         path = self._progress_path(source)
         path.parent.mkdir(parents=True, exist_ok=True)
-        _write_atomically(path, progress_json(progress), durable=False)
+        write_atomically(path, progress_json(progress), durable=False)
+
+    def _reservation(self, key: str) -> Path:
+        return self.partials / f"{key}.bytes"
 
     def _progress(self, source: Source) -> Progress | None:
         try:
@@ -105,6 +144,18 @@ class ArtifactCache:
 
     def _progress_path(self, source: Source) -> Path:
         return self.run / "fetcher" / f"{artifact_key(source)}.json"
+
+
+def folder_bytes(folder: Path) -> int:
+    """Return how many bytes a folder's files have; 0 where there is none."""
+    total = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += (Path(parent) / name).lstat().st_size
+            except FileNotFoundError:  # renamed or removed between listing and asking
+                continue
+    return total
 
 
 def file_record(path: Path) -> FileRecord:
@@ -135,7 +186,8 @@ def disk_errors(uri: str) -> Iterator[None]:
         raise SourceError("DiskFull", message) from error
 
 
-def _write_atomically(path: Path, text: str, *, durable: bool = True) -> None:
+def write_atomically(path: Path, text: str, *, durable: bool = True) -> None:
+    """Replace a file whole, on disk before the old one goes if it has to be durable."""
     draft = path.with_name(f".{path.name}.draft")
     draft.write_text(text, encoding="utf-8")
     if durable:

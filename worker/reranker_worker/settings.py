@@ -77,6 +77,9 @@ class FetchSettings(_ManifestPaths):
     model_config = _config("fetch")
 
     template: str = Field(min_length=1, description="Template key of this pod; names its entry in the manifest.")
+    cache_bytes: Annotated[int, Field(ge=1)] = Field(
+        default=20 << 30, description="Most that artifacts may take; what is unused goes when a download needs room."
+    )
 
 
 class HttpLimits(BaseSettings):

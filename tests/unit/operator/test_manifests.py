@@ -6,6 +6,7 @@ import pytest
 
 from reranker_operator import manifests, names
 from reranker_operator.colours import Colour
+from reranker_operator.fleet import claims_of
 from reranker_operator.pod_template import pod_template
 from reranker_operator.settings import Settings
 from reranker_operator.state import Kind, PodTemplate
@@ -63,7 +64,7 @@ def test_the_template_key_is_the_label_and_the_argument_of_both_containers() -> 
     assert pod["metadata"]["labels"]["reranker.dev/template"] == wanted.template
     args = {name: container["args"] for name, container in containers(pod["spec"]).items()}
     assert args == {
-        "fetcher": ["fetch", f"--template={wanted.template}"],
+        "fetcher": ["fetch", f"--template={wanted.template}", f"--cache-bytes={20 << 30}"],
         "server": ["serve", f"--template={wanted.template}"],
     }
 
@@ -73,6 +74,8 @@ OTHER_TEMPLATES: dict[str, dict[str, Any]] = {
     "pull policy": {"settings": Settings(worker_image="worker:1", worker_image_pull_policy="Always")},
     "pull secrets": {"settings": Settings(worker_image="worker:1", worker_image_pull_secrets="registry")},
     "annotations": {"settings": Settings(worker_image="worker:1", worker_annotations={"hint": "yes"})},
+    "fetcher's variables": {"settings": Settings(worker_image="worker:1", fetcher_env={"AWS_REGION": "eu-west-1"})},
+    "identity": {"settings": Settings(worker_image="worker:1", worker_service_account="reranker-worker")},
     "hub": {"settings": Settings(worker_image="worker:1", hf_endpoint="http://hub")},
     "claims": {"claims": ("models", "lora")},
     "revision": {"revision": "bge-ffffffff"},
@@ -80,6 +83,7 @@ OTHER_TEMPLATES: dict[str, dict[str, Any]] = {
     "node selector": {"nodeSelector": {"pool": "gpu"}},
     "tolerations": {"tolerations": [{"key": "gpu", "operator": "Exists"}]},
     "cache size": {"cache": {"size": "1Gi"}},
+    "cache's claim": {"cache": {"type": "PersistentVolumeClaim", "claimName": "models"}},
     "secret": {"source": {"uri": "pvc://models/one", "secretRef": {"name": "token"}}},
 }
 
@@ -118,15 +122,61 @@ def test_only_the_fetcher_can_write_the_cache_and_see_claims() -> None:
     }
 
 
-def test_only_the_fetcher_gets_the_token_and_only_by_its_one_key() -> None:
-    source = {"uri": "hf://o/r", "revision": "main", "secretRef": {"name": "hf"}}
-    found = containers(template(Settings(worker_image="worker:1", hf_endpoint="http://hub"), source=source))
-    assert found["fetcher"]["env"] == [
-        {"name": "HF_ENDPOINT", "value": "http://hub"},
-        {"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": {"name": "hf", "key": "HF_TOKEN"}}},
-    ]
+SECRET_KEYS: dict[str, tuple[dict[str, str], set[str]]] = {
+    "hub": ({"uri": "hf://o/r", "revision": "main"}, {"HF_TOKEN"}),
+    "S3": ({"uri": "s3://models/bge"}, {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}),
+    "Google": ({"uri": "gs://models/bge"}, {"GOOGLE_SERVICE_ACCOUNT_KEY"}),
+    "registry": ({"uri": "oci://ghcr.io/acme/bge"}, {"DOCKER_AUTH_CONFIG"}),
+    "claim": ({"uri": "pvc://models/bge"}, set()),
+}
+
+
+@pytest.mark.parametrize(("source", "required"), SECRET_KEYS.values(), ids=SECRET_KEYS.keys())
+def test_only_the_fetcher_gets_credentials_by_known_keys_of_which_the_source_requires_its_own(
+    source: dict[str, Any], required: set[str]
+) -> None:
+    found = containers(
+        template(
+            Settings(worker_image="worker:1", hf_endpoint="http://hub"), source=source | {"secretRef": {"name": "s"}}
+        )
+    )
+    variables = {each["name"]: each for each in found["fetcher"]["env"]}
+    assert variables.pop("HF_ENDPOINT")["value"] == "http://hub"
+    references = {name: each["valueFrom"]["secretKeyRef"] for name, each in variables.items()}
+    assert {name for name, reference in references.items() if not reference.get("optional")} == required
+    assert references["DOCKER_AUTH_CONFIG"]["key"] == ".dockerconfigjson"
+    assert {reference["name"] for reference in references.values()} == {"s"}
     assert {"name": "HF_HUB_OFFLINE", "value": "1"} in found["server"]["env"]
     assert "secretKeyRef" not in str(found["server"])
+
+
+def test_without_a_secret_no_key_of_any_is_asked_for() -> None:
+    assert "env" not in containers(template(source={"uri": "s3://models/bge"}))["fetcher"]
+
+
+def test_what_the_installation_sets_a_secret_cannot_change() -> None:
+    source = {"uri": "s3://models/bge", "secretRef": {"name": "s"}}
+    given = {"AWS_REGION": "eu-west-1", "HTTPS_PROXY": "http://proxy:3128"}
+    env = containers(template(Settings(worker_image="worker:1", fetcher_env=given), source=source))["fetcher"]["env"]
+    assert {each["name"]: each["value"] for each in env if "value" in each} == given
+    assert len({each["name"] for each in env}) == len(env)
+
+
+def test_a_cloud_identity_is_the_pods_service_account_and_is_kept_from_the_server() -> None:
+    settings = Settings(worker_image="worker:1", worker_service_account="reranker-worker")
+    pod = pod_template(model(), "t-00000000", (), settings)
+    assert pod["spec"]["serviceAccountName"] == "reranker-worker"
+    assert pod["spec"]["automountServiceAccountToken"] is False
+    assert pod["metadata"]["annotations"] == {"eks.amazonaws.com/skip-containers": "server"}
+
+
+def test_a_cache_on_a_claim_is_mounted_in_the_place_of_the_emptydir_and_is_no_source() -> None:
+    spec = template(claims=("models",), cache={"type": "PersistentVolumeClaim", "claimName": "shared", "size": "3G"})
+    volumes = {volume["name"]: volume for volume in spec["volumes"]}
+    assert volumes["cache"] == {"name": "cache", "persistentVolumeClaim": {"claimName": "shared"}}
+    assert claims_of(spec) == ("models",)
+    assert "--cache-bytes=3000000000" in containers(spec)["fetcher"]["args"]
+    assert mounts(containers(spec)["server"])["/cache"] is True
 
 
 @pytest.mark.parametrize("name", ["fetcher", "server"])

@@ -97,7 +97,7 @@ def test_after_a_wrong_digest_the_repaired_source_is_fetched_anew(cache: Artifac
         pytest.param("pvc://models/outward", "link out of the claim", id="a folder link out of the claim"),
         pytest.param("pvc://models/leaky", "link out of the claim", id="a file link out of the claim"),
         pytest.param("pvc://models/empty", r"no *.safetensors", id="nothing to serve"),
-        pytest.param("s3://bucket/legal", "no such kind of source", id="an unknown scheme"),
+        pytest.param("ftp://host/legal", "no such kind of source", id="an unknown scheme"),
         pytest.param("file:///etc", "no such kind of source", id="a folder of the machine"),
     ],
 )

@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from reranker_worker.artifacts import Completion, FileRecord, artifact_digest
+from reranker_worker.artifacts import Completion, FileRecord, artifact_digest, artifact_key
 from reranker_worker.cache import ArtifactCache, disk_errors, served_files
 from reranker_worker.errors import SourceError
 from reranker_worker.fetching.folders import copy_claim, copy_folder
 from reranker_worker.fetching.hub import Hub, download_snapshot
+from reranker_worker.fetching.locks import held_in_turn
 from reranker_worker.fetching.registry import Registries, download_artifact
 from reranker_worker.fetching.transfer import Transfer
 from reranker_worker.manifest import Source
@@ -27,7 +28,9 @@ class Origins:
 def fetch_artifact(source: Source, cache: ArtifactCache, origins: Origins, transfer: Transfer) -> Completion:
     """Bring one artifact into the cache; raises SourceError or Cancelled, and leaves nothing published then."""
     partial = cache.partial(source)
-    with disk_errors(source.uri):
+    with disk_errors(source.uri), held_in_turn(cache.lock(artifact_key(source)), transfer):
+        if (completion := cache.completion(source)) is not None:
+            return completion  # another fetcher of this cache brought it meanwhile
         partial.mkdir(parents=True, exist_ok=True)
         expected = _transfer(source, partial, origins, transfer)
         transfer.check()

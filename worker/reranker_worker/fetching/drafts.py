@@ -28,7 +28,7 @@ def bring(uri: str, files: Sequence[RemoteFile], partial: Path, transfer: Transf
     for leftover in partial.iterdir():  # of another version
         if leftover.name not in drafts:
             leftover.unlink()
-    transfer.total_bytes = sum(file.size for file in files)
+    transfer.expect(sum(file.size for file in files))
     for name, file in drafts.items():
         _complete(uri, file, partial / name, transfer, read)
     for name, file in drafts.items():

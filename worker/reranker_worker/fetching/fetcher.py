@@ -1,16 +1,19 @@
-"""The fetcher's loop: follows the manifest and keeps the cache filled. A failed download never ends it."""
+"""The fetcher's loop: follows the manifest, keeps the cache filled and says what it uses. No failure ends it."""
 
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 
 import structlog
 
-from reranker_worker.artifacts import ArtifactPhase, Completion, Progress
+from reranker_worker.artifacts import ArtifactPhase, Completion, Progress, artifact_key
 from reranker_worker.cache import ArtifactCache
 from reranker_worker.errors import SourceError
+from reranker_worker.fetching.collection import used_keys
 from reranker_worker.fetching.download import Origins, fetch_artifact
+from reranker_worker.fetching.room import SIGN_S, Room
 from reranker_worker.fetching.schedule import Setback, Turn, next_turn, setback, wanted_sources
 from reranker_worker.fetching.transfer import Cancelled, Transfer
 from reranker_worker.manifest import Manifest, Source
@@ -30,18 +33,22 @@ class _Download:
 
 @dataclass
 class Fetcher:
-    """Owns the cache's write side."""
+    """Owns the cache's write side; without `room` the cache has no bound, and nothing in it is ever removed."""
 
     manifests: ManifestReader
     template: str
     cache: ArtifactCache
     origins: Origins
+    room: Room | None = None
     _pool: ThreadPoolExecutor = field(init=False)
     _running: dict[Source, _Download] = field(init=False, default_factory=dict)
     _complete: set[Source] = field(init=False, default_factory=set)
     _setbacks: dict[Source, Setback] = field(init=False, default_factory=dict)
     _followed: Manifest | None = field(init=False, default=None)
     _problem: str = field(init=False, default="")
+    _last_listed_s: dict[str, float] = field(init=False, default_factory=dict)
+    _used: frozenset[str] = field(init=False, default=frozenset())
+    _next_sign_s: float = field(init=False, default=0.0)
 
     def __post_init__(self) -> None:
         """Prepare the download threads."""
@@ -62,6 +69,8 @@ class Fetcher:
         for source, download in list(self._running.items()):
             self._take_in(source, download)
         if self._followed is not None:
+            if self.room is not None:
+                self._say_what_is_used(self.room, self._followed)
             self._act(self._turn(self._followed))
 
     def _follow(self) -> None:
@@ -78,6 +87,21 @@ class Fetcher:
         wanted = wanted_sources(manifest, self.template) if manifest is not None else ()
         again = Setback(failures=0, retry_at_s=time.monotonic())
         self._setbacks = {source: again for source in wanted if source in self._setbacks}
+
+    def _say_what_is_used(self, room: Room, manifest: Manifest) -> None:
+        """Tell other fetchers before this one relies on it, whenever it changes and to show that this one lives."""
+        now_s = time.monotonic()
+        listed = [entry.source for entry in (*manifest.models, *manifest.adapters)]
+        self._last_listed_s |= dict.fromkeys(map(artifact_key, listed), now_s)
+        used = used_keys(self._last_listed_s, now_s)
+        if used == self._used and now_s < self._next_sign_s:
+            return
+        self._last_listed_s = {key: self._last_listed_s[key] for key in used}
+        self._used, self._next_sign_s = used, now_s + SIGN_S
+        try:
+            room.use(used)
+        except OSError as error:
+            log.warning("what is used can't be told to others", error=error.strerror)
 
     def _turn(self, manifest: Manifest) -> Turn:
         wanted = wanted_sources(manifest, self.template)
@@ -98,7 +122,7 @@ class Fetcher:
             self._running[source].transfer.cancelled.set()
         for source in turn.start:
             log.info("download starts", uri=source.uri, revision=source.revision)
-            transfer = Transfer()
+            transfer = Transfer(partial(self.room.make, source.uri, artifact_key(source))) if self.room else Transfer()
             result = self._pool.submit(fetch_artifact, source, self.cache, self.origins, transfer)
             self._running[source] = _Download(transfer, result)
             if source not in self._setbacks:
@@ -106,7 +130,8 @@ class Fetcher:
 
     def _take_in(self, source: Source, download: _Download) -> None:
         if not download.result.done():
-            total_bytes = download.transfer.total_bytes
+            # Where another fetcher of this cache is at it, what it has noted tells how far it is.
+            total_bytes = download.transfer.total_bytes or self.cache.reserved(artifact_key(source))
             # What failed stays failed until its source answers: that it is tried again is no news to anyone.
             if total_bytes or source not in self._setbacks:
                 done_bytes = self.cache.partial_bytes(source)
@@ -140,6 +165,8 @@ class Fetcher:
         log.info("artifact complete", uri=source.uri, digest=completion.digest, bytes=size)
 
     def _failed(self, source: Source, error: SourceError) -> None:
+        if self.room is not None and isinstance(error.__cause__, OSError) and error.reason == "DiskFull":
+            self.room.free()
         self._setbacks[source] = setback(error, self._setbacks.get(source), time.monotonic())
         self._tell(source, Progress(ArtifactPhase.FAILED, error.reason, error.message))
         log.warning("download failed", reason=error.reason, message=error.message)

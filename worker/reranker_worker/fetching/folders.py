@@ -38,7 +38,7 @@ def _copy_served_files(uri: str, folder: Path, boundary: Path, partial: Path, tr
     files = {name: _inside(uri, folder / name, boundary) for name in names if is_served(name)}
     for leftover in partial.iterdir():  # of a copy that broke off; the source may have changed since
         leftover.unlink()
-    transfer.total_bytes = sum(path.stat().st_size for path in files.values())
+    transfer.expect(sum(path.stat().st_size for path in files.values()))
     for name, path in files.items():
         _copy_file(path, partial / name, transfer)
 

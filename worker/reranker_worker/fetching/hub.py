@@ -46,7 +46,7 @@ def download_snapshot(
         commit, files = _listing(repository, source.revision, hub)
         require_weights(source.uri, [file.rfilename for file in files])
         served = [file for file in files if is_served(file.rfilename)]
-        transfer.total_bytes = sum(file.size or 0 for file in served)
+        transfer.expect(sum(file.size or 0 for file in served))
         snapshot_download(
             repository,
             revision=commit,

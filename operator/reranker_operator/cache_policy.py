@@ -1,0 +1,55 @@
+"""Where a worker keeps what it downloads, as a spec says it. No I/O."""
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
+
+from reranker_operator.schema import Schema, rule, rules, text
+
+_UNITS = {"Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "M": 10**6, "G": 10**9, "T": 10**12}
+
+
+class Cache(Schema):
+    """Where downloads are kept: in the pod, for its life, or on a claim, for all pods that use it."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "(self.type == 'PersistentVolumeClaim') == has(self.claimName)",
+                "claimName belongs to type PersistentVolumeClaim: set both, or neither for an EmptyDir",
+            ),
+        )
+    )
+
+    type: Annotated[
+        Literal["EmptyDir", "PersistentVolumeClaim"],
+        Field(
+            description="EmptyDir: each pod downloads for itself. PersistentVolumeClaim: pods share a claim of the "
+            "namespace (ReadWriteMany, or ReadWriteOnce on one node), and a pod that starts later downloads nothing."
+        ),
+    ] = "EmptyDir"
+    claim_name: Annotated[
+        str | None,
+        text(
+            "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
+            "the name of a PersistentVolumeClaim: lower-case letters, digits, '-' and '.'",
+            max_length=253,
+            description="Name of the claim; several models may share one.",
+        ),
+    ] = None
+    size: Annotated[
+        str,
+        text(
+            "^[1-9][0-9]{0,11}(Mi|Gi|Ti|M|G|T)$",
+            "a whole number with the unit Mi, Gi, Ti, M, G or T, such as 10Gi",
+            max_length=20,
+            description="Most that artifacts may take, such as 10Gi: what is in use stays, and the rest goes, the "
+            "longest unused first, when a download needs its room.",
+        ),
+    ] = "20Gi"
+
+    @property
+    def bytes(self) -> int:
+        """The size as a number."""
+        number = self.size.rstrip("MGTi")
+        return int(number) * _UNITS[self.size.removeprefix(number)]
