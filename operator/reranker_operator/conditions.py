@@ -7,6 +7,7 @@ from datetime import datetime
 from reranker_operator import blue_green, facts, names, progress
 from reranker_operator.adapter_types import AdapterStatus
 from reranker_operator.adapters import wanted_adapters
+from reranker_operator.downloads import downloads
 from reranker_operator.facts import Fact, timestamp
 from reranker_operator.fleet import deployed_revision, deployment, ready_pods
 from reranker_operator.gate import shown_figures
@@ -37,6 +38,7 @@ def status(world: World, target: Target, now: datetime) -> Document:
         endpoint=names.endpoint(model.key.namespace, model.key.name),
         fleet=_fleet(world, target),
         revisions=_revisions(world, target, before.revisions, timestamp(now)),
+        downloads=downloads(world, before.downloads or (), now) or None,
         adapters=adapters,
         adapters_ready=f"{sum(map(_complete, adapters))}/{len(adapters)}" if adapters else "",
         conditions=list(facts.conditions(found, model.generation, before.conditions, timestamp(now))),

@@ -145,6 +145,15 @@ class Pod:
 
 
 @dataclass(frozen=True)
+class Download:
+    """How far a worker is with the files of a revision; `total_bytes` is 0 until the source has told it."""
+
+    bytes: int
+    total_bytes: int
+    bytes_per_second: int
+
+
+@dataclass(frozen=True)
 class ModelReport:
     """How far a worker is with a model revision."""
 
@@ -155,6 +164,7 @@ class ModelReport:
     reason: str = ""
     message: str = ""
     adapters: "tuple[AdapterReport, ...]" = ()
+    download: Download | None = None
 
 
 @dataclass(frozen=True)
@@ -166,6 +176,7 @@ class AdapterReport:
     phase: str
     reason: str = ""
     message: str = ""
+    download: Download | None = None
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from reranker_operator.downloads import size
 from reranker_operator.facts import condition
 from reranker_operator.names import Document
 from reranker_operator.state import Event
@@ -11,7 +12,7 @@ NORMAL, WARNING = "Normal", "Warning"
 
 def events(before: Document, after: Document) -> tuple[Event, ...]:
     """The Events of one change of status."""
-    told = (_revision_events, _fleet_events, _adapter_events, _condition_events)
+    told = (_revision_events, _fleet_events, _download_events, _adapter_events, _condition_events)
     return tuple(event for each in told for event in each(before, after))
 
 
@@ -66,6 +67,23 @@ def _measured(revision: Document) -> str:
     )
     figures = ", ".join(f"{word} {revision[member]}" for member, word in words if member in revision)
     return f" ({figures})" if figures else ""
+
+
+def _download_events(before: Document, after: Document) -> Iterator[Event]:
+    old = {each["name"]: each["totalBytes"] for each in before.get("downloads") or ()}
+    new = {each["name"]: each["totalBytes"] for each in after.get("downloads") or ()}
+    for name in sorted(new.keys() - old.keys()):
+        yield Event(NORMAL, "DownloadStarted", f"{name}: {size(new[name])} are on their way")
+    for name in sorted((old.keys() - new.keys()) & _wanted(after)):
+        yield Event(NORMAL, "DownloadFinished", f"{name}: {size(old[name])} have come")
+
+
+def _wanted(status: Document) -> set[str]:
+    """Revisions that the fleet is to have and that didn't fail: a failure has an Event of its own."""
+    candidate = _revision(status, "candidate")
+    models = [_revision(status, "serving"), *([candidate] if candidate.get("phase") != "Failed" else [])]
+    adapters = {adapter["revision"] for adapter in status.get("adapters") or () if not adapter.get("reason")}
+    return adapters | {model["name"] for model in models if model}
 
 
 def _adapter_events(before: Document, after: Document) -> Iterator[Event]:

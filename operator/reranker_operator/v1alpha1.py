@@ -159,6 +159,22 @@ class FleetStatus(Schema):
     kept_until: Annotated[Timestamp | None, Field(description="When the other fleet goes.")] = None
 
 
+ByteCount = Annotated[int, Field(ge=0, json_schema_extra={"format": "int64"})]
+
+
+class DownloadStatus(Schema):
+    """A download under way, of the pod that is the farthest from its end."""
+
+    name: Annotated[str, Field(max_length=63, description="The revision whose files are on their way.")]
+    bytes: Annotated[ByteCount, Field(description="What has come.")]
+    total_bytes: Annotated[ByteCount, Field(description="What has to come; 0 while the source hasn't told.")]
+    bytes_per_second: Annotated[ByteCount, Field(description="What came in the last ten seconds, by the second.")]
+    eta_seconds: Annotated[
+        ByteCount | None, Field(description="How long the rest takes at this rate; absent while nothing comes.")
+    ] = None
+    observed_at: Annotated[Timestamp, Field(description="When this was so; looked at every ten seconds at most.")]
+
+
 class RerankerModelStatus(Schema):
     """What is. The operator alone writes it."""
 
@@ -169,6 +185,14 @@ class RerankerModelStatus(Schema):
     endpoint: Annotated[str, Field(max_length=512, description="Address of the Service.")] = ""
     fleet: Annotated[FleetStatus | None, Field(description="Absent until the Service turns for the first time.")] = None
     revisions: Revisions = Revisions()
+    downloads: Annotated[
+        list[DownloadStatus] | None,
+        Field(
+            max_length=128,
+            description="Downloads under way; absent when there is none.",
+            json_schema_extra=list_map("name"),
+        ),
+    ] = None
     adapters: Annotated[
         list[AdapterStatus],
         Field(max_length=64, description="The adapters of the spec.", json_schema_extra=list_map("name")),

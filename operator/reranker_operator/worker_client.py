@@ -10,7 +10,7 @@ import structlog
 
 from reranker_operator.errors import NoScores
 from reranker_operator.names import INTERNAL_PORT, Document
-from reranker_operator.state import AdapterReport, Answer, LiveSample, ModelReport, Pod, Seat, WorkerReport
+from reranker_operator.state import AdapterReport, Answer, Download, LiveSample, ModelReport, Pod, Seat, WorkerReport
 
 log = structlog.get_logger(__name__)
 
@@ -158,6 +158,7 @@ def _model(entry: Any) -> ModelReport:
         reason=str(entry.get("reason", "")),
         message=str(entry.get("message", "")),
         adapters=tuple(_adapter(adapter) for adapter in entry.get("adapters", ())),
+        download=_download(entry),
     )
 
 
@@ -168,4 +169,12 @@ def _adapter(entry: Any) -> AdapterReport:
         phase=str(entry["phase"]),
         reason=str(entry.get("reason", "")),
         message=str(entry.get("message", "")),
+        download=_download(entry),
     )
+
+
+def _download(entry: Any) -> Download | None:
+    told = entry.get("download")
+    if told is None:
+        return None
+    return Download(int(told["bytes"]), int(told["totalBytes"]), int(told["bytesPerSecond"]))

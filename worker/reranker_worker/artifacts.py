@@ -68,6 +68,19 @@ class ArtifactPhase(StrEnum):
 
 
 @dataclass(frozen=True)
+class Download:
+    """How far a download is; `total_bytes` is 0 until the source has told it."""
+
+    bytes: int
+    total_bytes: int
+    bytes_per_second: int
+
+    def document(self) -> dict[str, int]:
+        """Return the JSON document of the contract."""
+        return {"bytes": self.bytes, "totalBytes": self.total_bytes, "bytesPerSecond": self.bytes_per_second}
+
+
+@dataclass(frozen=True)
 class ArtifactStatus:
     """What is known of an artifact on this pod; `digest` is "" and `size` (bytes) 0 until it is complete."""
 
@@ -76,6 +89,7 @@ class ArtifactStatus:
     reason: str = ""
     message: str = ""
     size: int = 0
+    download: Download | None = None
 
 
 @dataclass(frozen=True)
@@ -87,6 +101,7 @@ class Progress:
     message: str = ""
     bytes: int = 0
     total_bytes: int = 0
+    bytes_per_second: int = 0
 
 
 def artifact_key(source: Source) -> str:
@@ -152,6 +167,7 @@ def progress_json(progress: Progress) -> str:
             "message": progress.message,
             "bytes": progress.bytes,
             "totalBytes": progress.total_bytes,
+            "bytesPerSecond": progress.bytes_per_second,
         }
     )
 
@@ -162,7 +178,7 @@ def parse_progress(text: str | bytes) -> Progress | None:
         document = _ProgressDocument.model_validate_json(text)
     except ValidationError:
         return None
-    return Progress(document.phase, document.reason, document.message, document.bytes, document.total_bytes)
+    return Progress(**document.model_dump())
 
 
 class _FileDocument(BaseModel):
@@ -189,3 +205,4 @@ class _ProgressDocument(BaseModel):
     message: str = ""
     bytes: int = 0
     total_bytes: int = Bounded(default=0, alias="totalBytes")
+    bytes_per_second: int = Bounded(default=0, alias="bytesPerSecond")

@@ -15,6 +15,7 @@ from reranker_worker.artifacts import (
     ArtifactPhase,
     ArtifactStatus,
     Completion,
+    Download,
     FileRecord,
     Progress,
     artifact_key,
@@ -77,7 +78,8 @@ class ArtifactCache:
                 return ArtifactStatus(ArtifactPhase.FAILED, reason=progress.reason, message=progress.message)
             case ArtifactPhase.DOWNLOADING if progress:
                 message = f"{progress.bytes} of {progress.total_bytes or 'unknown'} bytes"
-                return ArtifactStatus(ArtifactPhase.DOWNLOADING, message=message)
+                download = Download(progress.bytes, progress.total_bytes, progress.bytes_per_second)
+                return ArtifactStatus(ArtifactPhase.DOWNLOADING, message=message, download=download)
             case _:
                 return ArtifactStatus()
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from reranker_worker.artifacts import ArtifactPhase, ArtifactStatus
+from reranker_worker.artifacts import ArtifactPhase, ArtifactStatus, Download
 from reranker_worker.decisions import (
     adapter_entries,
     adapter_load,
@@ -39,12 +39,13 @@ class Observation:
 
 @dataclass(frozen=True)
 class ItemState:
-    """How far one model or adapter is."""
+    """How far one model or adapter is; `download` while its files are on their way."""
 
     phase: Phase
     digest: str = ""
     reason: str = ""
     message: str = ""
+    download: Download | None = None
 
 
 @dataclass(frozen=True)
@@ -91,9 +92,17 @@ class WorkerState:
             "draining": self.draining,
             "reason": self.reason,
             "message": self.message,
-            "models": [asdict(model) for model in self.models],
-            "adapters": [asdict(adapter) for adapter in self.adapters],
+            "models": [_document(model) for model in self.models],
+            "adapters": [_document(adapter) for adapter in self.adapters],
         }
+
+
+def _document(item: ModelState | AdapterState) -> dict[str, Any]:
+    members = asdict(item)
+    download = item.download.document() if item.download is not None else None
+    adapters = [_document(adapter) for adapter in item.adapters] if isinstance(item, ModelState) else None
+    own = {"download": download, "adapters": adapters}
+    return {name: value for name, value in {**members, **own}.items() if value is not None}
 
 
 def worker_state(
@@ -165,7 +174,7 @@ def _model_state(world: World, manifest: Manifest, entry: ModelEntry) -> ModelSt
     artifact = world.artifacts.get(entry.source, ArtifactStatus())
     item = _item(world, artifact, model_load(world, entry), loaded=entry.revision in world.models)
     return ModelState(
-        **asdict(item),
+        **vars(item),
         revision=entry.revision,
         admitted=entry.revision in manifest.admitted,
         serving=entry.revision == world.served.model,
@@ -188,8 +197,10 @@ def _adapters_on(world: World, manifest: Manifest, model: str) -> Iterator[Adapt
         if entry.name not in within:
             yield _too_many(manifest, entry)
         elif entry in too_large and entry.name not in settled:
-            digest = world.artifacts[entry.source].digest
-            yield AdapterState("Failed", digest, "AdapterBudgetExceeded", too_large[entry], entry.name, entry.revision)
+            digest, message = world.artifacts[entry.source].digest, too_large[entry]
+            yield AdapterState(
+                "Failed", digest, "AdapterBudgetExceeded", message, name=entry.name, revision=entry.revision
+            )
         elif entry.name not in settled:
             state = _adapter_state(world, manifest, model, entry)
             if state.phase == "Loaded":
@@ -201,7 +212,7 @@ def _adapter_state(world: World, manifest: Manifest, model: str, entry: AdapterE
     artifact = world.artifacts.get(entry.source, ArtifactStatus())
     load = adapter_load(world, manifest, model, entry)
     item = _item(world, artifact, load, loaded=(model, entry.name, entry.revision) in world.adapters)
-    return AdapterState(**asdict(item), name=entry.name, revision=entry.revision)
+    return AdapterState(**vars(item), name=entry.name, revision=entry.revision)
 
 
 def _too_many(manifest: Manifest, entry: AdapterEntry) -> AdapterState:
@@ -217,4 +228,4 @@ def _item(world: World, artifact: ArtifactStatus, load: Load, *, loaded: bool) -
         return ItemState("Loading", artifact.digest)
     if (failure := world.failures.get(load)) is not None:
         return ItemState("Failed", artifact.digest, failure.reason, failure.message)
-    return ItemState(_PHASES[artifact.phase], artifact.digest, artifact.reason, artifact.message)
+    return ItemState(_PHASES[artifact.phase], artifact.digest, artifact.reason, artifact.message, artifact.download)

@@ -199,10 +199,10 @@ def test_a_resource_that_is_gone_is_gone_from_the_manifest() -> None:
     assert entries(replace(with_guest(), adapters=())) == []
 
 
-def reported(seen: World, *, pods: int, **entry: str) -> World:
+def reported(seen: World, *, pods: int, phase: str, reason: str = "", message: str = "") -> World:
     """The world in which so many pods say that of the wanted revision, and the others nothing."""
     (wanted,) = wanted_adapters(seen)
-    said = AdapterReport(wanted.name, wanted.revision, entry.pop("phase"), **entry)
+    said = AdapterReport(wanted.name, wanted.revision, phase, reason, message)
     reports = {
         name: replace(report, adapters=(said,) if place < pods else ())
         for place, (name, report) in enumerate(seen.reports.items())

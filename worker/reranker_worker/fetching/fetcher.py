@@ -13,6 +13,7 @@ from reranker_worker.cache import ArtifactCache
 from reranker_worker.errors import SourceError
 from reranker_worker.fetching.collection import used_keys
 from reranker_worker.fetching.download import Origins, fetch_artifact
+from reranker_worker.fetching.pace import Pace
 from reranker_worker.fetching.room import SIGN_S, Room
 from reranker_worker.fetching.schedule import Setback, Turn, next_turn, setback, wanted_sources
 from reranker_worker.fetching.transfer import Cancelled, Transfer
@@ -20,6 +21,7 @@ from reranker_worker.manifest import Manifest, Source
 from reranker_worker.manifest_files import ManifestReader
 
 _TICK_S = 0.05
+_PROGRESS_S = 0.5  # to look at all files of a download takes a shared file system a while
 _PARALLEL_DOWNLOADS = 4  # an adapter of a few hundred kilobytes must not wait for a model's gigabytes
 
 log = structlog.get_logger("fetcher")
@@ -29,6 +31,7 @@ log = structlog.get_logger("fetcher")
 class _Download:
     transfer: Transfer
     result: Future[Completion]
+    pace: Pace = field(default_factory=Pace)
 
 
 @dataclass
@@ -49,6 +52,7 @@ class Fetcher:
     _last_listed_s: dict[str, float] = field(init=False, default_factory=dict)
     _used: frozenset[str] = field(init=False, default=frozenset())
     _next_sign_s: float = field(init=False, default=0.0)
+    _next_progress_s: float = field(init=False, default=0.0)
 
     def __post_init__(self) -> None:
         """Prepare the download threads."""
@@ -68,6 +72,8 @@ class Fetcher:
         self._follow()
         for source, download in list(self._running.items()):
             self._take_in(source, download)
+        if time.monotonic() >= self._next_progress_s:
+            self._next_progress_s = time.monotonic() + _PROGRESS_S
         if self._followed is not None:
             if self.room is not None:
                 self._say_what_is_used(self.room, self._followed)
@@ -130,12 +136,8 @@ class Fetcher:
 
     def _take_in(self, source: Source, download: _Download) -> None:
         if not download.result.done():
-            # Where another fetcher of this cache is at it, what it has noted tells how far it is.
-            total_bytes = download.transfer.total_bytes or self.cache.reserved(artifact_key(source))
-            # What failed stays failed until its source answers: that it is tried again is no news to anyone.
-            if total_bytes or source not in self._setbacks:
-                done_bytes = self.cache.partial_bytes(source)
-                self._tell(source, Progress(ArtifactPhase.DOWNLOADING, bytes=done_bytes, total_bytes=total_bytes))
+            if time.monotonic() >= self._next_progress_s:
+                self._tell_progress(source, download)
             return
         del self._running[source]
         match download.result.exception():
@@ -149,6 +151,15 @@ class Fetcher:
                 log.error("download broke", uri=source.uri, exc_info=error)
                 message = f"{source.uri}: {type(error).__name__} while fetching; the fetcher's log has more"
                 self._failed(source, SourceError("SourceUnreachable", message))
+
+    def _tell_progress(self, source: Source, download: _Download) -> None:
+        # Where another fetcher of this cache is at it, what it has noted tells how far it is.
+        total_bytes = download.transfer.total_bytes or self.cache.reserved(artifact_key(source))
+        # What failed stays failed until its source answers: that it is tried again is no news to anyone.
+        if total_bytes or source not in self._setbacks:
+            done_bytes = self.cache.partial_bytes(source)
+            rate = download.pace.bytes_per_second(time.monotonic(), done_bytes)
+            self._tell(source, Progress(ArtifactPhase.DOWNLOADING, "", "", done_bytes, total_bytes, rate))
 
     def _tell(self, source: Source, progress: Progress) -> None:
         """Write a progress file if that can be done: on a full disk the downloads of others must go on."""
