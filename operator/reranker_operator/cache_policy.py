@@ -50,6 +50,6 @@ class Cache(Schema):
 
     @property
     def bytes(self) -> int:
-        """The size as a number."""
+        """What artifacts may take of the size: a kubelet counts whole blocks, and evicts a pod that is beyond it."""
         number = self.size.rstrip("MGTi")
-        return int(number) * _UNITS[self.size.removeprefix(number)]
+        return int(number) * _UNITS[self.size.removeprefix(number)] * 99 // 100

@@ -1,10 +1,10 @@
 """The downloads under way in a fleet, as the status shows them: few writes, and none once all is there. No I/O."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from reranker_operator.state import Download, World
-from reranker_operator.v1alpha1 import DownloadStatus
+from reranker_operator.state import AdapterReport, Download, ModelReport, World
+from reranker_operator.v1alpha1 import MOST_DOWNLOADS, DownloadStatus
 
 #: A status that told each byte would be written at every look.
 PERIOD = timedelta(seconds=10)
@@ -15,11 +15,18 @@ UNITS = ("B", "kB", "MB", "GB", "TB")
 def downloads(world: World, before: Iterable[DownloadStatus], now: datetime) -> list[DownloadStatus]:
     """Per revision the pod that is the farthest from its end; as they were, until something began or time passed."""
     known = {each.name: each for each in before}
-    slowest = {name: max(several, key=lambda each: each.total_bytes - each.bytes) for name, several in _by_name(world)}
+    slowest = _slowest(world)
     fresh = {name for name, each in known.items() if now - _time(each.observed_at) < PERIOD}
     if slowest.keys() <= fresh:
         return [known[name] for name in slowest]
     return [_status(name, each, now) for name, each in slowest.items()]
+
+
+def _slowest(world: World) -> dict[str, Download]:
+    """The largest rests, in the order of their revisions' names; more than the status holds are told later."""
+    found = {name: max(several, key=_left) for name, several in _by_name(world).items()}
+    largest = sorted(found, key=lambda name: _left(found[name]), reverse=True)[:MOST_DOWNLOADS]
+    return {name: found[name] for name in sorted(largest)}
 
 
 def size(count: int) -> str:
@@ -32,30 +39,34 @@ def size(count: int) -> str:
     return f"{amount:.3g} {UNITS[unit]}"
 
 
-def _by_name(world: World) -> Iterator[tuple[str, list[Download]]]:
-    """What living pods download, by revision, in the order of its name."""
+def _by_name(world: World) -> dict[str, list[Download]]:
+    """What living pods download, by revision."""
     found: dict[str, list[Download]] = {}
     for pod in world.pods:
         report = world.report(pod)
         if report is None or pod.terminating:
             continue
-        for entry in (*report.models, *report.adapters):
+        entries: tuple[ModelReport | AdapterReport, ...] = (*report.models, *report.adapters)
+        for entry in entries:
             if entry.download is not None:
                 found.setdefault(entry.revision, []).append(entry.download)
-    yield from sorted(found.items())
+    return found
 
 
 def _status(name: str, download: Download, now: datetime) -> DownloadStatus:
-    left = max(0, download.total_bytes - download.bytes)
     rate = download.bytes_per_second
     return DownloadStatus(
         name=name,
         bytes=download.bytes,
         total_bytes=download.total_bytes,
         bytes_per_second=rate,
-        eta_seconds=-(-left // rate) if rate and download.total_bytes else None,
+        eta_seconds=-(-_left(download) // rate) if rate and download.total_bytes else None,
         observed_at=now.strftime(TIME),
     )
+
+
+def _left(download: Download) -> int:
+    return max(0, download.total_bytes - download.bytes)
 
 
 def _time(text: str) -> datetime:

@@ -159,6 +159,7 @@ class FleetStatus(Schema):
     kept_until: Annotated[Timestamp | None, Field(description="When the other fleet goes.")] = None
 
 
+MOST_DOWNLOADS = 32
 ByteCount = Annotated[int, Field(ge=0, json_schema_extra={"format": "int64"})]
 
 
@@ -188,7 +189,7 @@ class RerankerModelStatus(Schema):
     downloads: Annotated[
         list[DownloadStatus] | None,
         Field(
-            max_length=128,
+            max_length=MOST_DOWNLOADS,
             description="Downloads under way; absent when there is none.",
             json_schema_extra=list_map("name"),
         ),

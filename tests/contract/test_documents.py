@@ -9,14 +9,17 @@ from reranker_operator import names, rollout, serving
 from reranker_operator.adapter_resource import adapter_resource
 from reranker_operator.pod_template import pod_template
 from reranker_operator.settings import Settings
+from reranker_operator.state import Download as ReadDownload
 from reranker_operator.state import Key, LiveSample, Model, World
 from reranker_operator.v1alpha1 import RerankerModelSpec
-from reranker_operator.worker_client import live_sample
+from reranker_operator.worker_client import live_sample, worker_report
 from reranker_worker import manifest
+from reranker_worker.artifacts import Download
 from reranker_worker.canonical_json import canonical_json
 from reranker_worker.samples import Samples, samples_document
 from reranker_worker.serving import ScoreResult
 from reranker_worker.settings import FetchSettings, ServeSettings
+from reranker_worker.state import AdapterState, ModelState, WorkerState
 
 SPEC = {
     "source": {"uri": "hf://BAAI/bge-reranker-v2-m3", "revision": "953dc6f6", "digest": "sha256:" + "a" * 64},
@@ -125,7 +128,7 @@ def test_a_manifest_survives_the_way_through_the_api() -> None:
 @pytest.fixture
 def containers(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """The pod's containers by name; the environment is emptied of what would hide a missing flag."""
-    for variable in ("HF_ENDPOINT", "HF_TOKEN", "POD_NAME"):
+    for variable in ("HF_ENDPOINT", "HF_TOKEN", "DOCKER_AUTH_CONFIG", "POD_NAME"):
         monkeypatch.delenv(variable, raising=False)
     spec = pod_template(model(), TEMPLATE, ["models"], Settings(worker_image="worker:1"))["spec"]
     return {container["name"]: container for container in (*spec["initContainers"], *spec["containers"])}
@@ -135,7 +138,8 @@ def test_the_worker_takes_the_flags_of_the_pod_that_the_operator_makes(container
     fetch, *fetch_flags = containers["fetcher"]["args"]
     serve, *serve_flags = containers["server"]["args"]
     assert (fetch, serve) == ("fetch", "serve")
-    assert FetchSettings(_cli_parse_args=fetch_flags).template == TEMPLATE
+    fetcher = FetchSettings(_cli_parse_args=fetch_flags)
+    assert (fetcher.template, fetcher.cache_bytes) == (TEMPLATE, (20 << 30) * 99 // 100)
     settings = ServeSettings(_cli_parse_args=serve_flags)
     assert settings.template == TEMPLATE
     ports = {port["name"]: port["containerPort"] for port in containers["server"]["ports"]}
@@ -156,3 +160,18 @@ def test_every_folder_that_the_worker_uses_is_mounted(containers: dict[str, Any]
 def test_both_packages_write_the_same_canonical_json() -> None:
     document = {"uri": "pvc://models/ü", "digest": None, "nested": [{"b": 1, "a": None}]}
     assert canonical_json(document) == names.canonical(document) == '{"nested":[{"b":1}],"uri":"pvc://models/ü"}'
+
+
+def test_the_operator_reads_how_far_a_workers_downloads_are() -> None:
+    model_files, adapter_files = Download(1, 10, 2), Download(3, 0, 0)
+    legal = AdapterState("Downloading", name="legal", revision="legal-1", download=adapter_files)
+    medical = AdapterState("Loaded", "sha256:d", name="medical", revision="medical-1")
+    candidate = ModelState("Downloading", revision="bge-1", download=model_files, adapters=(legal,))
+    told = WorkerState(7, False, False, "", "", models=(candidate,), adapters=(legal, medical)).document()
+
+    read = worker_report(json.loads(json.dumps(told)))
+
+    assert read.models[0].download == ReadDownload(1, 10, 2)
+    assert read.models[0].adapters[0].download == ReadDownload(3, 0, 0)
+    assert [adapter.download for adapter in read.adapters] == [ReadDownload(3, 0, 0), None]
+    assert "download" not in told["adapters"][1]

@@ -64,7 +64,7 @@ def test_the_template_key_is_the_label_and_the_argument_of_both_containers() -> 
     assert pod["metadata"]["labels"]["reranker.dev/template"] == wanted.template
     args = {name: container["args"] for name, container in containers(pod["spec"]).items()}
     assert args == {
-        "fetcher": ["fetch", f"--template={wanted.template}", f"--cache-bytes={20 << 30}"],
+        "fetcher": ["fetch", f"--template={wanted.template}", f"--cache-bytes={(20 << 30) * 99 // 100}"],
         "server": ["serve", f"--template={wanted.template}"],
     }
 
@@ -175,7 +175,7 @@ def test_a_cache_on_a_claim_is_mounted_in_the_place_of_the_emptydir_and_is_no_so
     volumes = {volume["name"]: volume for volume in spec["volumes"]}
     assert volumes["cache"] == {"name": "cache", "persistentVolumeClaim": {"claimName": "shared"}}
     assert claims_of(spec) == ("models",)
-    assert "--cache-bytes=3000000000" in containers(spec)["fetcher"]["args"]
+    assert "--cache-bytes=2970000000" in containers(spec)["fetcher"]["args"]
     assert mounts(containers(spec)["server"])["/cache"] is True
 
 

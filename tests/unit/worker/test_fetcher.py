@@ -8,13 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from reranker_worker.artifacts import ArtifactPhase
+from reranker_worker.artifacts import ArtifactPhase, Download
 from reranker_worker.cache import ArtifactCache
 from reranker_worker.errors import SourceError
 from reranker_worker.fetching.download import Origins
 from reranker_worker.fetching.fetcher import Fetcher
 from reranker_worker.fetching.hub import Hub
+from reranker_worker.fetching.room import Room
 from reranker_worker.fetching.schedule import Setback, Turn, next_turn, setback, wanted_sources
+from reranker_worker.fetching.transfer import Transfer
 from reranker_worker.manifest import Source
 from reranker_worker.manifest_files import ManifestFiles
 from tests.fixtures.artifacts import artifact_folder
@@ -108,6 +110,49 @@ def test_what_failed_stays_failed_while_it_is_tried_again_and_when_the_manifest_
         return told[-1] is ArtifactPhase.COMPLETE
 
     eventually(complete)
+
+
+def test_how_far_a_download_is_can_be_seen_until_it_is_done(
+    cache: ArtifactCache, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = threading.Event()
+
+    def slowly(_uri: str, _rest: str, _claims: Path, partial: Path, transfer: Transfer) -> None:
+        transfer.expect(8002)
+        (partial / "model.safetensors").write_text("weights " * 500)
+        assert go_on.wait(10)
+        artifact_folder(partial)
+
+    monkeypatch.setattr("reranker_worker.fetching.download.copy_claim", slowly)
+    write_manifest(path, document(1))
+    eventually(lambda: cache.status(source("m-1")).download == Download(4000, 8002, 0))
+    go_on.set()
+    eventually(lambda: phase(cache, "m-1") is ArtifactPhase.COMPLETE)
+    assert cache.status(source("m-1")).download is None
+
+
+def test_what_the_manifest_no_longer_lists_goes_when_room_is_needed_and_not_at_once(
+    tmp_path: Path, claim: Path, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reranker_worker.fetching.collection.UNLISTED_S", 0.5)
+    monkeypatch.setattr("reranker_worker.fetching.schedule._FIRST_RETRY_S", 0.1)
+    cache = ArtifactCache(tmp_path / "cache", tmp_path / "run")
+    room = Room(cache, 20_000, "pod-a")
+    fetcher = Fetcher(ManifestFiles((path,), "t1"), "t1", cache, Origins(claim.parent, Hub()), room)
+    reasons: set[str] = set()
+
+    def fetched(revision: str) -> bool:
+        fetcher.tick()
+        reasons.add(cache.status(source(revision)).reason)
+        return phase(cache, revision) is ArtifactPhase.COMPLETE
+
+    for generation, revision in enumerate(("m-1", "m-2", "m-3"), 1):
+        artifact_folder(claim / revision)
+        write_manifest(path, document(generation, models=[model(revision)], serve={"t1": revision}))
+        eventually(partial(fetched, revision))
+    assert "DiskFull" in reasons  # while the manifest before it listed the others a moment ago
+    assert not cache.artifact(source("m-1")).exists()
+    assert phase(cache, "m-2") is ArtifactPhase.COMPLETE
 
 
 def test_pickled_weights_are_not_tried_again_until_the_manifest_changes(

@@ -97,7 +97,7 @@ class Fetcher:
     def _say_what_is_used(self, room: Room, manifest: Manifest) -> None:
         """Tell other fetchers before this one relies on it, whenever it changes and to show that this one lives."""
         now_s = time.monotonic()
-        listed = [entry.source for entry in (*manifest.models, *manifest.adapters)]
+        listed = [each.source for each in manifest.models] + [each.source for each in manifest.adapters]
         self._last_listed_s |= dict.fromkeys(map(artifact_key, listed), now_s)
         used = used_keys(self._last_listed_s, now_s)
         if used == self._used and now_s < self._next_sign_s:

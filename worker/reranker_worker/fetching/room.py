@@ -106,8 +106,9 @@ class Room:
     def _too_small(self, uri: str, others: list[Holding], total_bytes: int) -> str:
         in_use = sum(each.bytes for each in others if each.in_use)
         return (
-            f"{uri}: its {total_bytes} bytes don't fit into the cache beside {in_use} bytes that are in use; "
-            f"cache.size is {self.limit_bytes} bytes and has to be at least {in_use + total_bytes}"
+            f"{uri}: its {total_bytes} bytes don't fit into the cache beside {in_use} bytes that are in use; artifacts "
+            f"may take {self.limit_bytes} bytes (cache.size less a hundredth), and have to be given at least "
+            f"{in_use + total_bytes}"
         )
 
 
