@@ -18,6 +18,11 @@ class Cache(Schema):
                 "(self.type == 'PersistentVolumeClaim') == has(self.claimName)",
                 "claimName belongs to type PersistentVolumeClaim: set both, or neither for an EmptyDir",
             ),
+            rule(
+                "!self.prefetch || self.type == 'PersistentVolumeClaim'",
+                "prefetch needs a cache that pods share, of type PersistentVolumeClaim: what is fetched ahead into one "
+                "pod's EmptyDir helps no other pod",
+            ),
         )
     )
 
@@ -47,6 +52,14 @@ class Cache(Schema):
             "longest unused first, when a download needs its room.",
         ),
     ] = "20Gi"
+
+    prefetch: Annotated[
+        bool,
+        Field(
+            description="Whether running pods fetch the next revision before pods are made for it, so that a roll "
+            "holds no download."
+        ),
+    ] = False
 
     @property
     def bytes(self) -> int:

@@ -21,6 +21,7 @@ from reranker_operator.v1alpha1 import (
     RevisionStatus,
 )
 
+PREFETCHING = "Prefetching"
 PHASES = ("Pending", "Downloading", "Loading", LOADED)
 
 
@@ -135,6 +136,8 @@ def _revisions(world: World, target: Target, before: Revisions, now: str) -> Rev
     since = before.serving.since if before.serving is not None and before.serving.name == name else now
     serving = RevisionStatus(name=name, since=since) if name else None
     candidate = None if name == target.revision else _candidate(world, target, before.candidate, now)
+    if target.prefetched:
+        candidate = _prefetching(target.prefetched, before.candidate, now)
     rejected = [each.model_copy(update={"since": each.since or now}) for each in target.rejections]
     return Revisions(serving=serving, candidate=candidate, rejected=rejected or None)
 
@@ -162,6 +165,11 @@ def _candidate(world: World, target: Target, before: RevisionStatus | None, now:
         strategy=_strategy(world, target, before),
         **_figures(target, before),
     )
+
+
+def _prefetching(revision: str, before: RevisionStatus | None, now: str) -> RevisionStatus:
+    begun = before is not None and (before.name, before.phase) == (revision, PREFETCHING)
+    return RevisionStatus(name=revision, phase=PREFETCHING, since=before.since if before and begun else now)
 
 
 def _strategy(world: World, target: Target, before: RevisionStatus | None) -> str:

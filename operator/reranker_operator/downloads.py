@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from reranker_operator.state import AdapterReport, Download, ModelReport, World
+from reranker_operator.state import AdapterReport, Download, ModelReport, PrefetchReport, World
 from reranker_operator.v1alpha1 import MOST_DOWNLOADS, DownloadStatus
 
 #: A status that told each byte would be written at every look.
@@ -46,7 +46,11 @@ def _by_name(world: World) -> dict[str, list[Download]]:
         report = world.report(pod)
         if report is None or pod.terminating:
             continue
-        entries: tuple[ModelReport | AdapterReport, ...] = (*report.models, *report.adapters)
+        entries: tuple[ModelReport | AdapterReport | PrefetchReport, ...] = (
+            *report.models,
+            *report.adapters,
+            *report.prefetch,
+        )
         for entry in entries:
             if entry.download is not None:
                 found.setdefault(entry.revision, []).append(entry.download)

@@ -46,6 +46,8 @@ def _problems(world: World, target: Target) -> Iterator[Problem]:
     if target.rejected is not None:
         words = f"{target.rejected.name} is rejected: {target.rejected.message}; {target.revision} serves in its place"
         yield Problem(target.rejected.reason, words)
+    if target.prefetched:
+        yield _waiting("Prefetching", f"running pods fetch {target.prefetched} before pods are made for it")
     yield from _failures(world, target)
     yield from (pod.problem for pod in new_pods(world, target) if pod.problem is not None)
     yield from _gate_problems(world, target)

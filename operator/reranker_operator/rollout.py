@@ -50,11 +50,18 @@ def served_name(model: Model, uri: str) -> str:
 
 
 def manifest(
-    world: World, wanted: ManifestModel, template: str, parked: tuple[str, ...] = (), shadow_percent: int = 0
+    world: World,
+    wanted: ManifestModel,
+    template: str,
+    parked: tuple[str, ...] = (),
+    shadow_percent: int = 0,
+    *,
+    ahead: ManifestModel | None = None,
 ) -> Manifest:
     """The serving manifest for a fleet that is to serve `wanted`, whose new pods are made from `template`.
 
     parked: templates whose pods the Service doesn't reach any more. shadow_percent: of requests to be copied.
+    ahead: what is fetched for pods that aren't made yet.
     """
     known = tuple(known_manifests(world))
     previous = known[0] if known else None
@@ -66,7 +73,7 @@ def manifest(
     content = Manifest(
         generation=0,
         served_name=served_name(world.model, wanted.source["uri"]),
-        models=models,
+        models=(*models, ahead) if ahead is not None and ahead not in models else models,
         serve={key: revision for key, revision in serve.items() if any(m.revision == revision for m in models)},
         admitted=_admitted(world, models, wanted.revision),
         adapters=_adapters(world, previous),
@@ -76,6 +83,7 @@ def manifest(
         candidates=candidates,
         parked=parked,
         shadow_percent=shadow_percent,
+        prefetch=(ahead.revision,) if ahead is not None else (),
     )
     return replace(content, generation=_generation(world, previous, content))
 

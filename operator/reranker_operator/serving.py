@@ -19,6 +19,7 @@ def document(manifest: Manifest) -> Document:
         **({"candidates": dict(manifest.candidates)} if manifest.candidates else {}),
         **({"shadow": {"percent": manifest.shadow_percent}} if manifest.shadow_percent else {}),
         **({"parked": list(manifest.parked)} if manifest.parked else {}),
+        **({"prefetch": list(manifest.prefetch)} if manifest.prefetch else {}),
         "admitted": list(manifest.admitted),
         "adapters": [
             {
@@ -70,6 +71,7 @@ def manifest(content: str | None) -> Manifest | None:
             candidates={str(template): str(revision) for template, revision in raw.get("candidates", {}).items()},
             parked=tuple(str(template) for template in raw.get("parked", ())),
             shadow_percent=int(raw.get("shadow", {}).get("percent", 0)),
+            prefetch=tuple(str(revision) for revision in raw.get("prefetch", ())),
         )
     except (ValueError, TypeError, KeyError, AttributeError):
         return None

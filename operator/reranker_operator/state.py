@@ -114,6 +114,7 @@ class Manifest:
     candidates: Mapping[str, str] = field(default_factory=dict)
     parked: tuple[str, ...] = ()
     shadow_percent: int = 0
+    prefetch: tuple[str, ...] = ()
 
     def same_content(self, other: "Manifest") -> bool:
         return replace(self, generation=0) == replace(other, generation=0)
@@ -180,6 +181,17 @@ class AdapterReport:
 
 
 @dataclass(frozen=True)
+class PrefetchReport:
+    """How far a worker is with the files of a revision that it fetches ahead."""
+
+    revision: str
+    phase: str
+    reason: str = ""
+    message: str = ""
+    download: Download | None = None
+
+
+@dataclass(frozen=True)
 class WorkerReport:
     """What a worker says of itself on /state; the only source for what is loaded."""
 
@@ -190,6 +202,7 @@ class WorkerReport:
     message: str = ""
     models: tuple[ModelReport, ...] = ()
     adapters: tuple[AdapterReport, ...] = ()
+    prefetch: tuple[PrefetchReport, ...] = ()
 
     def model(self, revision: str) -> ModelReport | None:
         return next((model for model in self.models if model.revision == revision), None)
@@ -333,7 +346,8 @@ class Target:
     kept: Deployments that stay as they are but for the number of their pods. A Deployment that is neither among the
     children nor kept goes.
     rejections: revisions that were tried and may not serve. rejected: the one that the spec asks for, where the fleet
-    is to serve another in its place. judgement: the gate's of `revision`.
+    is to serve another in its place. judgement: the gate's of `revision`. prefetched: the revision that the spec asks
+    for, while its files are fetched ahead.
     """
 
     revision: str
@@ -346,6 +360,7 @@ class Target:
     rejections: tuple[RejectedRevision, ...] = ()
     rejected: RejectedRevision | None = None
     judgement: Judgement | None = None
+    prefetched: str = ""
 
 
 @dataclass(frozen=True)

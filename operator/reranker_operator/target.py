@@ -1,6 +1,6 @@
 """What a model's fleet should be, put together from the rollout's decisions and the builders. No I/O."""
 
-from reranker_operator import blue_green, gate, manifests, names, rejection, rollout, templates
+from reranker_operator import blue_green, gate, manifests, names, prefetch, rejection, rollout, templates
 from reranker_operator.names import Document
 from reranker_operator.settings import Settings
 from reranker_operator.state import DEPLOYMENTS, Kind, Target, World
@@ -12,12 +12,15 @@ def target(world: World, settings: Settings) -> Target:
     rejections = rejection.rejections(world)
     replacement = rejection.replacement(world, rejections)
     asked = rollout.wanted_model(model)
-    wanted = replacement or asked
+    held = prefetch.meanwhile(world, asked, settings) if replacement is None else None
+    wanted = replacement or held or asked
     template = templates.template(world, wanted, settings)
     home = blue_green.home(world, wanted, template)
     flip = blue_green.flip(world, home, template)
     copied = gate.shadow_percent(world) if replacement is None else 0
-    manifest = rollout.manifest(world, wanted, template.key, blue_green.parked(world, home), copied)
+    parked = blue_green.parked(world, home)
+    ahead = asked if held is not None else None
+    manifest = rollout.manifest(world, wanted, template.key, parked, copied, ahead=ahead)
     inputs = templates.inputs_in_use(world, template)
     children = {
         Kind.CONFIG_MAP: manifests.config_map(model, manifest),
@@ -38,6 +41,7 @@ def target(world: World, settings: Settings) -> Target:
         rejections=rejections,
         rejected=next((each for each in rejections if replacement and each.name == asked.revision), None),
         judgement=world.judgement if replacement is None else None,
+        prefetched=asked.revision if held is not None else "",
     )
 
 

@@ -10,7 +10,17 @@ import structlog
 
 from reranker_operator.errors import NoScores
 from reranker_operator.names import INTERNAL_PORT, Document
-from reranker_operator.state import AdapterReport, Answer, Download, LiveSample, ModelReport, Pod, Seat, WorkerReport
+from reranker_operator.state import (
+    AdapterReport,
+    Answer,
+    Download,
+    LiveSample,
+    ModelReport,
+    Pod,
+    PrefetchReport,
+    Seat,
+    WorkerReport,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -144,6 +154,7 @@ def worker_report(document: Any) -> WorkerReport:
             message=str(document.get("message", "")),
             models=tuple(_model(entry) for entry in document["models"]),
             adapters=tuple(_adapter(entry) for entry in document["adapters"]),
+            prefetch=tuple(_prefetch(entry) for entry in document.get("prefetch", ())),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"not a worker's state: {error!r}") from error
@@ -165,6 +176,16 @@ def _model(entry: Any) -> ModelReport:
 def _adapter(entry: Any) -> AdapterReport:
     return AdapterReport(
         name=str(entry["name"]),
+        revision=str(entry["revision"]),
+        phase=str(entry["phase"]),
+        reason=str(entry.get("reason", "")),
+        message=str(entry.get("message", "")),
+        download=_download(entry),
+    )
+
+
+def _prefetch(entry: Any) -> PrefetchReport:
+    return PrefetchReport(
         revision=str(entry["revision"]),
         phase=str(entry["phase"]),
         reason=str(entry.get("reason", "")),

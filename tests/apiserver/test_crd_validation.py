@@ -120,6 +120,9 @@ VALID: dict[str, Json] = {
     "no drain": {"spec.rollout": {"drainSeconds": 0}},
     "a small cache": {"spec.cache": {"size": "500Mi"}},
     "a cache on a claim": {"spec.cache": {"type": "PersistentVolumeClaim", "claimName": "models-cache"}},
+    "files fetched ahead into a shared cache": {
+        "spec.cache": {"type": "PersistentVolumeClaim", "claimName": "models-cache", "prefetch": True}
+    },
     "a GPU as a string": resources({"nvidia.com/gpu": "1"}),
     "a GPU as a number": resources({"nvidia.com/gpu": 1}),
     "a GPU repeated under requests": resources({"nvidia.com/gpu": 1}, {"nvidia.com/gpu": "1"}),
@@ -267,6 +270,10 @@ INVALID: dict[str, tuple[Json, str]] = {
     "a claim's name without its type": (
         {"spec.cache": {"claimName": "models"}},
         "claimName belongs to type PersistentVolumeClaim",
+    ),
+    "files fetched ahead into a pod's own cache": (
+        {"spec.cache": {"prefetch": True}},
+        "prefetch needs a cache that pods share",
     ),
     "a cache of an unknown type": ({"spec.cache.type": "HostPath"}, 'supported values: "EmptyDir"'),
     "a cache without a unit": ({"spec.cache.size": "10"}, "with the unit Mi, Gi, Ti, M, G or T, such as 10Gi"),

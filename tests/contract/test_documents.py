@@ -10,7 +10,7 @@ from reranker_operator.adapter_resource import adapter_resource
 from reranker_operator.pod_template import pod_template
 from reranker_operator.settings import Settings
 from reranker_operator.state import Download as ReadDownload
-from reranker_operator.state import Key, LiveSample, Model, World
+from reranker_operator.state import Key, LiveSample, Model, PrefetchReport, World
 from reranker_operator.v1alpha1 import RerankerModelSpec
 from reranker_operator.worker_client import live_sample, worker_report
 from reranker_worker import manifest
@@ -19,7 +19,7 @@ from reranker_worker.canonical_json import canonical_json
 from reranker_worker.samples import Samples, samples_document
 from reranker_worker.serving import ScoreResult
 from reranker_worker.settings import FetchSettings, ServeSettings
-from reranker_worker.state import AdapterState, ModelState, WorkerState
+from reranker_worker.state import AdapterState, ModelState, PrefetchState, WorkerState
 
 SPEC = {
     "source": {"uri": "hf://BAAI/bge-reranker-v2-m3", "revision": "953dc6f6", "digest": "sha256:" + "a" * 64},
@@ -160,6 +160,19 @@ def test_every_folder_that_the_worker_uses_is_mounted(containers: dict[str, Any]
 def test_both_packages_write_the_same_canonical_json() -> None:
     document = {"uri": "pvc://models/ü", "digest": None, "nested": [{"b": 1, "a": None}]}
     assert canonical_json(document) == names.canonical(document) == '{"nested":[{"b":1}],"uri":"pvc://models/ü"}'
+
+
+def test_the_worker_fetches_ahead_what_the_operator_asks_for_and_tells_how_far_it_is() -> None:
+    world = World(model(), children={})
+    ahead = rollout.wanted_model(model(source={"uri": "pvc://models/next"}))
+    written = rollout.manifest(world, rollout.wanted_model(world.model), TEMPLATE, ahead=ahead)
+    (entry,) = manifest.parse_manifest(serving.text(written)).prefetched
+    assert (entry.revision, entry.source.uri) == (ahead.revision, "pvc://models/next")
+
+    said = PrefetchState(entry.revision, "Failed", "DigestMismatch", "differs")
+    told = WorkerState(1, True, False, "", "", prefetch=(said,)).document()
+    read = worker_report(json.loads(json.dumps(told)))
+    assert read.prefetch == (PrefetchReport(entry.revision, "Failed", "DigestMismatch", "differs"),)
 
 
 def test_the_operator_reads_how_far_a_workers_downloads_are() -> None:

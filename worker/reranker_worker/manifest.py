@@ -58,6 +58,7 @@ class Manifest:
     parked: frozenset[str] = frozenset()
     shadow_percent: int = 0
     max_bytes: int | None = None
+    prefetch: tuple[str, ...] = ()
 
     def target(self, template: str) -> ModelEntry | None:
         """Return the entry that pods of this template serve, or None where the manifest doesn't know the template."""
@@ -67,6 +68,11 @@ class Manifest:
         """Return the entry that pods of this template load beside what they serve, or None."""
         candidate = self._entry(dict(self.candidates).get(template))
         return candidate if candidate != self.target(template) else None
+
+    @property
+    def prefetched(self) -> tuple[ModelEntry, ...]:
+        """Return the entries whose files are fetched ahead, for pods that aren't made yet."""
+        return tuple(entry for entry in self.models if entry.revision in self.prefetch)
 
     def _entry(self, revision: str | None) -> ModelEntry | None:
         return next((entry for entry in self.models if entry.revision == revision), None)
@@ -175,6 +181,7 @@ class _Document(_Member):
     adapters: Annotated[list[_Adapter], Field(max_length=2048)] = []
     adapter_policy: _AdapterPolicy = _AdapterPolicy()
     limits: _Limits = _Limits()
+    prefetch: Annotated[list[_Name], Field(max_length=64)] = []
     drain_seconds: Annotated[float, Field(ge=0, le=3600)] = 30
 
     def manifest(self) -> Manifest:
@@ -193,4 +200,5 @@ class _Document(_Member):
             parked=frozenset(self.parked),
             shadow_percent=self.shadow.percent,
             max_bytes=self.adapter_policy.max_bytes,
+            prefetch=tuple(self.prefetch),
         )

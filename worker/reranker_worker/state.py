@@ -67,6 +67,17 @@ class ModelState(ItemState):
 
 
 @dataclass(frozen=True)
+class PrefetchState:
+    """How far the files of a revision are that are fetched ahead."""
+
+    revision: str
+    phase: Literal["Pending", "Downloading", "Complete", "Failed"]
+    reason: str = ""
+    message: str = ""
+    download: Download | None = None
+
+
+@dataclass(frozen=True)
 class WorkerState:
     """The document of `GET /state`."""
 
@@ -77,6 +88,7 @@ class WorkerState:
     message: str
     models: tuple[ModelState, ...] = ()
     adapters: tuple[AdapterState, ...] = ()
+    prefetch: tuple[PrefetchState, ...] = ()
     template: str = ""
     pod: str = ""
     boot_id: str = field(default="")
@@ -94,10 +106,11 @@ class WorkerState:
             "message": self.message,
             "models": [_document(model) for model in self.models],
             "adapters": [_document(adapter) for adapter in self.adapters],
+            "prefetch": [_document(ahead) for ahead in self.prefetch],
         }
 
 
-def _document(item: ModelState | AdapterState) -> dict[str, Any]:
+def _document(item: ModelState | AdapterState | PrefetchState) -> dict[str, Any]:
     members = asdict(item)
     download = item.download.document() if item.download is not None else None
     adapters = [_document(adapter) for adapter in item.adapters] if isinstance(item, ModelState) else None
@@ -121,6 +134,7 @@ def worker_state(
         message=message,
         models=models,
         adapters=tuple(adapter_states(world)),
+        prefetch=tuple(prefetch_states(world)),
         template=world.template,
         pod=pod,
         boot_id=boot_id,
@@ -180,6 +194,13 @@ def _model_state(world: World, manifest: Manifest, entry: ModelEntry) -> ModelSt
         serving=entry.revision == world.served.model,
         adapters=tuple(_adapters_on(world, manifest, entry.revision)),
     )
+
+
+def prefetch_states(world: World) -> Iterator[PrefetchState]:
+    """Tell how far the files are that are fetched ahead for other pods."""
+    for entry in world.manifest.prefetched if world.manifest is not None else ():
+        artifact = world.artifacts.get(entry.source, ArtifactStatus())
+        yield PrefetchState(entry.revision, artifact.phase.value, artifact.reason, artifact.message, artifact.download)
 
 
 def adapter_states(world: World) -> Iterator[AdapterState]:

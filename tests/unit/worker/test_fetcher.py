@@ -134,25 +134,26 @@ def test_how_far_a_download_is_can_be_seen_until_it_is_done(
 def test_what_the_manifest_no_longer_lists_goes_when_room_is_needed_and_not_at_once(
     tmp_path: Path, claim: Path, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("reranker_worker.fetching.collection.UNLISTED_S", 0.5)
-    monkeypatch.setattr("reranker_worker.fetching.schedule._FIRST_RETRY_S", 0.1)
+    unlisted_s = "reranker_worker.fetching.collection.UNLISTED_S"
+    monkeypatch.setattr(unlisted_s, 3600.0)
+    monkeypatch.setattr("reranker_worker.fetching.schedule._LONGEST_RETRY_S", 0.1)
     cache = ArtifactCache(tmp_path / "cache", tmp_path / "run")
     room = Room(cache, 20_000, "pod-a")
     fetcher = Fetcher(ManifestFiles((path,), "t1"), "t1", cache, Origins(claim.parent, Hub()), room)
-    reasons: set[str] = set()
 
-    def fetched(revision: str) -> bool:
+    def comes_to(revision: str, reached: ArtifactPhase) -> bool:
         fetcher.tick()
-        reasons.add(cache.status(source(revision)).reason)
-        return phase(cache, revision) is ArtifactPhase.COMPLETE
+        return phase(cache, revision) is reached
 
     for generation, revision in enumerate(("m-1", "m-2", "m-3"), 1):
         artifact_folder(claim / revision)
         write_manifest(path, document(generation, models=[model(revision)], serve={"t1": revision}))
-        eventually(partial(fetched, revision))
-    assert "DiskFull" in reasons  # while the manifest before it listed the others a moment ago
-    assert not cache.artifact(source("m-1")).exists()
-    assert phase(cache, "m-2") is ArtifactPhase.COMPLETE
+        reached = ArtifactPhase.FAILED if revision == "m-3" else ArtifactPhase.COMPLETE
+        eventually(partial(comes_to, revision, reached))
+    assert cache.status(source("m-3")).reason == "DiskFull"  # the others were listed a moment ago
+    monkeypatch.setattr(unlisted_s, 0.0)
+    eventually(partial(comes_to, "m-3", ArtifactPhase.COMPLETE))
+    assert [cache.artifact(source(name)).exists() for name in ("m-1", "m-2")].count(True) == 1
 
 
 def test_pickled_weights_are_not_tried_again_until_the_manifest_changes(
@@ -177,6 +178,13 @@ def test_an_artifact_that_an_earlier_process_brought_is_kept(cache: ArtifactCach
     second.tick()
     second.tick()
     assert (cache.artifact(source("m-1")) / "COMPLETE").stat().st_ino == written
+
+
+def test_what_is_fetched_ahead_for_other_pods_is_wanted_last() -> None:
+    models = [model("m-1"), model("m-2"), model("m-3")]
+    wanted = manifest(models=models, prefetch=["m-3"], candidates={"t1": "m-2"}, adapters=[adapter("a", "a-1")])
+    assert wanted_sources(wanted, "t1") == (source("m-1"), source("a-1"), source("m-2"), source("m-3"))
+    assert wanted_sources(wanted, "another template") == ()
 
 
 def test_what_serves_is_wanted_first_then_adapters_and_the_candidate_last() -> None:

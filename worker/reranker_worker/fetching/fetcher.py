@@ -49,6 +49,7 @@ class Fetcher:
     _setbacks: dict[Source, Setback] = field(init=False, default_factory=dict)
     _followed: Manifest | None = field(init=False, default=None)
     _problem: str = field(init=False, default="")
+    _listed: frozenset[str] = field(init=False, default=frozenset())
     _last_listed_s: dict[str, float] = field(init=False, default_factory=dict)
     _used: frozenset[str] = field(init=False, default=frozenset())
     _next_sign_s: float = field(init=False, default=0.0)
@@ -76,7 +77,7 @@ class Fetcher:
             self._next_progress_s = time.monotonic() + _PROGRESS_S
         if self._followed is not None:
             if self.room is not None:
-                self._say_what_is_used(self.room, self._followed)
+                self._say_what_is_used(self.room)
             self._act(self._turn(self._followed))
 
     def _follow(self) -> None:
@@ -87,6 +88,7 @@ class Fetcher:
         if reading.effective is not self._followed:
             self._followed = reading.effective
             self._retry_at_once(reading.effective)  # an edit may be the repair
+            self._listed = frozenset(map(artifact_key, _listed_sources(reading.effective)))
             log.info("following manifest", generation=reading.effective.generation if reading.effective else None)
 
     def _retry_at_once(self, manifest: Manifest | None) -> None:
@@ -94,11 +96,10 @@ class Fetcher:
         again = Setback(failures=0, retry_at_s=time.monotonic())
         self._setbacks = {source: again for source in wanted if source in self._setbacks}
 
-    def _say_what_is_used(self, room: Room, manifest: Manifest) -> None:
+    def _say_what_is_used(self, room: Room) -> None:
         """Tell other fetchers before this one relies on it, whenever it changes and to show that this one lives."""
         now_s = time.monotonic()
-        listed = [each.source for each in manifest.models] + [each.source for each in manifest.adapters]
-        self._last_listed_s |= dict.fromkeys(map(artifact_key, listed), now_s)
+        self._last_listed_s |= dict.fromkeys(self._listed, now_s)
         used = used_keys(self._last_listed_s, now_s)
         if used == self._used and now_s < self._next_sign_s:
             return
@@ -181,3 +182,10 @@ class Fetcher:
         self._setbacks[source] = setback(error, self._setbacks.get(source), time.monotonic())
         self._tell(source, Progress(ArtifactPhase.FAILED, error.reason, error.message))
         log.warning("download failed", reason=error.reason, message=error.message)
+
+
+def _listed_sources(manifest: Manifest | None) -> list[Source]:
+    """Return every source of a manifest, other templates' too: their pods may share the cache."""
+    if manifest is None:
+        return []
+    return [model.source for model in manifest.models] + [adapter.source for adapter in manifest.adapters]

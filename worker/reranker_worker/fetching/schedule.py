@@ -29,12 +29,12 @@ class Turn:
 
 
 def wanted_sources(manifest: Manifest, template: str) -> tuple[Source, ...]:
-    """Return the sources of the template's model, of all adapters and of its candidate, in this order, each once."""
+    """Return the sources of the template's model, adapters, candidate and what is fetched ahead, each once."""
     target = manifest.target(template)
     if target is None:
         return ()
     candidate = manifest.candidate(template)
-    beside = [candidate.source] if candidate is not None else []
+    beside = [entry.source for entry in (candidate, *manifest.prefetched) if entry is not None]
     return tuple(dict.fromkeys([target.source, *(adapter.source for adapter in manifest.adapters), *beside]))
 
 
