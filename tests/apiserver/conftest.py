@@ -13,7 +13,7 @@ from kubernetes.client import ApiClient, ApiextensionsV1Api
 from hack import cluster
 from reranker_operator import worker_client
 from tests.apiserver.fleet import INTERNAL_PORT, Fleet
-from tests.apiserver.kube import Kube
+from tests.apiserver.kube import ANY_VERSION, Kube
 from tests.apiserver.operators import Running, operator
 
 CRDS = Path(__file__).parents[2] / "crds"
@@ -39,8 +39,8 @@ def _install(client: ApiClient, crd: dict[str, object]) -> None:
     definitions = ApiextensionsV1Api(client)
     name = definitions.create_custom_resource_definition(crd).metadata.name
     watch = kubernetes.watch.Watch()
-    fields = f"metadata.name={name}"
-    for event in watch.stream(definitions.list_custom_resource_definition, field_selector=fields, timeout_seconds=30):
+    wanted = {"field_selector": f"metadata.name={name}", "resource_version": ANY_VERSION}
+    for event in watch.stream(definitions.list_custom_resource_definition, timeout_seconds=30, **wanted):
         if any(c.type == "Established" and c.status == "True" for c in event["object"].status.conditions or ()):
             watch.stop()
             return

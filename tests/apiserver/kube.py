@@ -13,6 +13,10 @@ import yaml
 T = TypeVar("T")
 Json = dict[str, Any]
 
+# A watch from what the API server has in memory. One without a version is refused with 504 while that is behind etcd,
+# as it can be in a server's first seconds.
+ANY_VERSION = "0"
+
 PREFIXES = {
     "configmaps": "/api/v1",
     "controllerrevisions": "/apis/apps/v1",

@@ -24,6 +24,7 @@ from hack.cluster import golang
 from hack.cluster.golang import GoProgram
 from reranker_operator.adapter_kind import ADAPTER_PLURAL
 from reranker_operator.v1alpha1 import GROUP, PLURAL, VERSION
+from tests.apiserver.kube import ANY_VERSION
 
 pytestmark = pytest.mark.apiserver
 
@@ -77,8 +78,8 @@ def installed(api: ApiClient, helm: Helm) -> Iterator[str]:
 
 def _until_gone(core: CoreV1Api) -> None:
     watch = kubernetes.watch.Watch()
-    fields = f"metadata.name={NAMESPACE}"
-    for event in watch.stream(core.list_namespace, field_selector=fields, timeout_seconds=60):
+    wanted = {"field_selector": f"metadata.name={NAMESPACE}", "resource_version": ANY_VERSION}
+    for event in watch.stream(core.list_namespace, timeout_seconds=60, **wanted):
         if event["type"] == "DELETED":
             return
     raise AssertionError(f"namespace {NAMESPACE} wasn't deleted within 60 s")
