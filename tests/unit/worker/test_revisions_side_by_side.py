@@ -159,25 +159,26 @@ async def test_the_flip_is_between_two_requests_and_the_old_model_goes_with_its_
     long = asyncio.create_task(pod.engine.score(ScoreRequest("web", ["fast small python library " * 30] * 1000)))
     await asyncio.sleep(0)
     alone: dict[str, Any] = {"models": [BOTH["models"][1]], "serve": {"t1": "m-2"}, "candidates": {}}
-    running = True
+    answered = [asyncio.Event() for _ in range(3)]
 
-    async def client() -> set[str]:
-        seen = set()
-        while running:
+    async def client(first: asyncio.Event) -> None:
+        seen: set[str] = set()
+        while seen != {"m-1", "m-2"}:
             response = await rerank(pod)
             revision = response.headers["x-reranker-revision"]
             assert scores(response) == pytest.approx(expected[revision], abs=1e-5)
             seen.add(revision)
-        return seen
+            first.set()
 
-    clients = [asyncio.create_task(client()) for _ in range(3)]
-    await asyncio.sleep(0.05)
-    await edit(pod, 2, serve={"t1": "m-2"}, candidates={}, admitted=["m-1", "m-2"])
-    await edit(pod, 3, **alone, admitted=["m-2"])
+    async with asyncio.timeout(60), asyncio.TaskGroup() as clients:
+        for first in answered:
+            clients.create_task(client(first))
+        for first in answered:
+            await first.wait()
+        await edit(pod, 2, serve={"t1": "m-2"}, candidates={}, admitted=["m-1", "m-2"])
+        await edit(pod, 3, **alone, admitted=["m-2"])
     assert not long.done()
     assert module() is not None
-    running = False
-    assert [await task for task in clients] == [{"m-1", "m-2"}] * 3
     assert (await long).revision == "m-1"
     del long
     await rerank(pod)  # the device thread has turned to something else
