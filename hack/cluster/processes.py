@@ -116,13 +116,18 @@ class ProcessTable:
 
 
 def identity_of(pid: int) -> Identity | None:
-    """Return a living process's identity; None for one that is gone or a zombie."""
+    """Return a living process's identity; None for one that is gone or a zombie.
+
+    A first thread that has ended is a zombie before the others of its process have ended too: until then the process
+    holds its files and ports.
+    """
     try:
         # The fields after the command, which may itself hold spaces and brackets.
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return None
-    if fields[0] in {"Z", "X"}:
+    state, threads = fields[0], int(fields[17])
+    if state in {"Z", "X"} and threads <= 1:
         return None
     return Identity(pid, started=fields[19], boot=Path("/proc/sys/kernel/random/boot_id").read_text().strip())
 

@@ -5,6 +5,7 @@ import os
 import ssl
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -124,6 +125,20 @@ def test_a_process_is_started_once_and_ended(table: ProcessTable) -> None:
     table.stop("sleeper")
     assert identity_of(pid) is None
     assert table.names() == []
+
+
+def test_a_process_whose_first_thread_ended_still_runs(table: ProcessTable) -> None:
+    script = "import ctypes, threading, time; threading.Thread(target=time.sleep, args=(60,)).start();"
+    table.start(Process("threads", [sys.executable, "-c", f"{script} ctypes.CDLL(None).pthread_exit(None)"], ready=""))
+    pid = table.pid("threads")
+    stat = Path(f"/proc/{pid}/stat")
+    deadline = time.monotonic() + 30
+    while ") Z " not in stat.read_text() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert ") Z " in stat.read_text()
+    assert table.pid("threads") == pid
+    table.stop("threads")
+    assert table.pid("threads") is None
 
 
 def test_a_reused_pid_is_not_taken_for_ours(table: ProcessTable, tmp_path: Path) -> None:
