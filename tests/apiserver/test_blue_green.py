@@ -188,7 +188,8 @@ async def test_a_child_that_is_deleted_while_two_fleets_are_there_leads_nobody_a
     async def mended() -> bool:
         live = await kube.get("rerankermodels", "bge")
         made = await kube.get(resource, name) is not None or name == "bge"
-        return made and condition(live, "Ready").get("status") == "True" and len(fleet.ready()) == 2
+        ready = condition(live, "Ready").get("status") == "True" and len(fleet.ready()) == 2
+        return made and ready and bool(fleet.answered)
 
     await eventually(mended, what=f"{name} is made again, or isn't needed")
     assert fleet.answered == {new} != {old}
