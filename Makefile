@@ -11,7 +11,7 @@ CLUSTER ?= local
 SEED ?= 1
 export CLUSTER
 
-.PHONY: help demo demo-down test clients e2e swap-proof check generate format cluster cluster-down images clean
+.PHONY: help demo demo-down test clients e2e swap-proof check generate docs format cluster cluster-down images clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,10 @@ check: .venv/.installed ## linters, types, import contracts, generated files, ch
 generate: .venv/.installed ## write what is generated from the code
 	$(PY) -m reranker_operator.crd crds
 	$(PY) -m hack.check.readme > charts/reranker-operator/README.md
+	$(PY) -m hack.docs.reference docs/reference
+
+docs: .venv/.installed ## the docs site, to build/site; a warning is an error
+	@$(PY) -m hack.docs
 
 format: .venv/.installed ## format and sort imports
 	.venv/bin/ruff check --fix-only . && .venv/bin/ruff format .

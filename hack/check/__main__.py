@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hack.check import chart, readme
+from hack.docs import reference, site
+from hack.repository import ROOT, tracked
 
-ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 PACKAGES = ("operator/reranker_operator", "worker/reranker_worker")
 TYPED = (*PACKAGES, "hack", "tests", "bench", "examples")
@@ -56,24 +57,13 @@ def checks() -> Iterator[Check]:
     for distribution in ("operator", "worker"):
         yield command(f"dependencies of {distribution}", "deptry", "--no-ansi", ".", cwd=ROOT / distribution)
     yield Check("generated files", generated_files_differ)
+    yield Check("reference pages", reference.differs)
+    yield Check("docs site", site.unbuildable)
     yield Check("helm lint", chart.lint)
     yield Check("kubeconform", chart.nonconforming)
     yield Check("kube-score", chart.against_policies)
     yield Check("chart's README", readme.differs)
     yield command("mypy", "mypy", *(path for path in TYPED if any((ROOT / path).rglob("*.py"))))
-
-
-def tracked(*patterns: str) -> list[str]:
-    """Files under version control, links aside."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *patterns],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    files = (name for name in listed.stdout.split("\0") if name)
-    return [name for name in files if (ROOT / name).is_file() and not (ROOT / name).is_symlink()]
 
 
 def shell_scripts() -> list[str]:
