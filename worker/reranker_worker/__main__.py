@@ -11,11 +11,10 @@ from pydantic_settings import SettingsError
 
 from reranker_worker.artifacts import artifact_digest
 from reranker_worker.cache import ArtifactCache, served_files
+from reranker_worker.collecting import importing, keep_for_good
 from reranker_worker.errors import WorkerError
-from reranker_worker.fetching.download import Origins
 from reranker_worker.fetching.fetcher import Fetcher
-from reranker_worker.fetching.hub import Hub
-from reranker_worker.fetching.registry import Registries
+from reranker_worker.fetching.origins import Hub, Origins, Registries
 from reranker_worker.fetching.room import Room
 from reranker_worker.logs import configure_logs
 from reranker_worker.manifest_files import ManifestFiles
@@ -66,7 +65,9 @@ def parse_settings(arguments: Sequence[str]) -> Settings:
 
 
 def _serve(settings: ServeSettings) -> int:
-    from reranker_worker.lifecycle import serve  # noqa: PLC0415 — torch takes seconds, and only serving needs it
+    with importing():
+        from reranker_worker.lifecycle import serve  # noqa: PLC0415 — torch takes seconds, and only serving needs it
+    keep_for_good()
 
     configure_logs(settings.log_format, settings.log_level)
     return serve(settings)

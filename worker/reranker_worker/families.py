@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from reranker_worker.layouts import JINA_XLM_ROBERTA, Layout
 from reranker_worker.prompts import BGE_RERANKER_V2_GEMMA, MXBAI_RERANK_V2, QWEN3_RERANKER, Prompt
 
+OWN = "reranker_worker.sequence_classifiers"
+
 
 @dataclass(frozen=True, slots=True)
 class Family:
@@ -31,8 +33,6 @@ class Family:
     """Prefixes of tensors that checkpoints carry and scoring doesn't need."""
     position_table: bool = False
     """Whether positions are a table in the files; elsewhere they are rotary or relative."""
-    layers: str | None = None
-    """BERT-like layers whose last one may be computed for the first tokens alone; None where layers are others."""
     pooling: str | None = None
     """The member of config.json that may say `mean`; everywhere else the head reads the first token."""
     required: tuple[tuple[str, tuple[object, ...]], ...] = ()
@@ -47,6 +47,11 @@ class Family:
     scored with this one; the tokenizer must know the prompt's control tokens and answers, or the model is refused.
     """
 
+    @property
+    def is_own(self) -> bool:
+        """Tell whether its network is written out here, and computes in its last layer the scored tokens alone."""
+        return self.module == OWN
+
 
 FAMILIES = {
     family.architecture: family
@@ -54,8 +59,8 @@ FAMILIES = {
         Family(
             architecture="BertForSequenceClassification",
             model_type="bert",
-            module="transformers.models.bert",
-            config_class="BertConfig",
+            module=OWN,
+            config_class="EncoderConfig",
             backbone="bert",
             head=("bert.pooler", "classifier"),
             token_types=True,
@@ -64,13 +69,12 @@ FAMILIES = {
             headless=("BertModel", "BertForMaskedLM", "BertForPreTraining"),
             harmless=("bert.embeddings.position_ids", "cls."),
             position_table=True,
-            layers="bert.encoder.layer",
         ),
         Family(
             architecture="ElectraForSequenceClassification",
             model_type="electra",
-            module="transformers.models.electra",
-            config_class="ElectraConfig",
+            module=OWN,
+            config_class="EncoderConfig",
             backbone="electra",
             head=("classifier",),
             token_types=True,
@@ -79,13 +83,12 @@ FAMILIES = {
             headless=("ElectraModel", "ElectraForMaskedLM", "ElectraForPreTraining"),
             harmless=("electra.embeddings.position_ids", "discriminator_predictions.", "generator_"),
             position_table=True,
-            layers="electra.encoder.layer",
         ),
         Family(
             architecture="RobertaForSequenceClassification",
             model_type="roberta",
-            module="transformers.models.roberta",
-            config_class="RobertaConfig",
+            module=OWN,
+            config_class="EncoderConfig",
             backbone="roberta",
             head=("classifier",),
             token_types=False,
@@ -94,13 +97,12 @@ FAMILIES = {
             headless=("RobertaModel", "RobertaForMaskedLM"),
             harmless=("roberta.embeddings.position_ids", "roberta.pooler.", "lm_head."),
             position_table=True,
-            layers="roberta.encoder.layer",
         ),
         Family(
             architecture="XLMRobertaForSequenceClassification",
             model_type="xlm-roberta",
-            module="transformers.models.xlm_roberta",
-            config_class="XLMRobertaConfig",
+            module=OWN,
+            config_class="EncoderConfig",
             backbone="roberta",
             head=("classifier",),
             token_types=False,
@@ -109,7 +111,6 @@ FAMILIES = {
             headless=("XLMRobertaModel", "XLMRobertaForMaskedLM"),
             harmless=("roberta.embeddings.position_ids", "roberta.pooler.", "lm_head."),
             position_table=True,
-            layers="roberta.encoder.layer",
             layouts=(JINA_XLM_ROBERTA,),
         ),
         Family(

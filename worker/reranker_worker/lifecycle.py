@@ -10,9 +10,8 @@ import uvicorn
 from reranker_worker.app import client_app, internal_app
 from reranker_worker.cache import ArtifactCache
 from reranker_worker.engine import Engine
-from reranker_worker.fetching.download import Origins
 from reranker_worker.fetching.fetcher import Fetcher
-from reranker_worker.fetching.hub import Hub
+from reranker_worker.fetching.origins import Hub, Origins
 from reranker_worker.manifest_files import ManifestFiles, StaticManifest
 from reranker_worker.metrics import Metrics
 from reranker_worker.reconciler import Reconciler

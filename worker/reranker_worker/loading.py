@@ -5,17 +5,15 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
 from torch import nn
 
-from reranker_worker import attention, causal_attention, decoder_network, lora, parameters, rotary, weights
+from reranker_worker import collecting, decoder_network, lora, parameters, rotary, sequence_classifiers, weights
 from reranker_worker.device import free_bytes
+from reranker_worker.encoder import EncoderConfig
 from reranker_worker.errors import CheckpointError
 from reranker_worker.families import FAMILIES, HEADLESS, Family
-from reranker_worker.last_layer import FirstTokenLayer
 from reranker_worker.parameters import invalid
 from reranker_worker.weights import Stored
 
@@ -56,7 +54,7 @@ def load_network(folder: Path, dtype: torch.dtype, device: torch.device, *, spar
     tensors = parameters.read_headers(folder)
     _check_dimensions(config, family, tensors)
     module = _empty_module(config, family)
-    shared = _shared_tensors(module, tensors)
+    shared = frozenset[str]() if family.prompt is None else _shared_tensors(module, tensors)
     names = parameters.match(module, family, tensors, shared, remote_code="auto_map" in config)
     _check_memory(names, dtype, device, spare_tokens * _scratch_numbers(config))
     module.load_state_dict(parameters.read(names, dtype, device), strict=not shared, assign=True)
@@ -142,22 +140,17 @@ def _check_dimensions(config: Mapping[str, object], family: Family, tensors: Map
 
 def _empty_module(config: Mapping[str, object], family: Family) -> nn.Module:
     """Return the network on the meta device: shapes without memory."""
-    attention.register()
-    causal_attention.register()
-    implementation = attention.PACKED if family.prompt is None else causal_attention.PACKED_CAUSAL
-    package = importlib.import_module(family.module)
-    # What steers transformers' own loading has no place here.
-    plain = {key: value for key, value in config.items() if key != "auto_map" and not key.startswith("_")}
-    try:
-        settings = getattr(package, family.config_class).from_dict(plain, attn_implementation=implementation)
+    if family.is_own:
+        try:
+            settings = EncoderConfig.from_dict(config)
+        except (ValueError, TypeError) as error:
+            raise invalid(f"config.json isn't one of {family.architecture}: {error}") from error
         with torch.device("meta"):
-            module: nn.Module = getattr(package, family.architecture)(settings)
-    except (ValueError, TypeError, KeyError, AttributeError, StrictDataclassError) as error:
-        raise invalid(f"config.json isn't one of {family.architecture}: {error}") from error
-    rotary.check(settings)
-    if family.layers is not None:
-        layers: Any = module.get_submodule(family.layers)
-        layers[-1] = FirstTokenLayer(layers[-1])
+            module: nn.Module = getattr(sequence_classifiers, family.architecture)(settings)
+    else:
+        with collecting.importing():
+            borrowed = importlib.import_module("reranker_worker.borrowed")
+        module = borrowed.empty_module(config, family)
     lora.adapt_linears(module)
     return module
 

@@ -112,7 +112,7 @@ class ModelRunner:
 
     def _scored_states(self, module: nn.Module, states: torch.Tensor, packed: PackedBatch) -> torch.Tensor:
         """Return what the head reads of each pair; [1, tokens, hidden] → [pairs, hidden]."""
-        if self.family.layers is not None:
+        if self.family.is_own:
             return states[0]  # its last layer has computed the first tokens alone
         if self.family.pooling is not None and getattr(module.config, self.family.pooling) == "mean":
             lengths = packed.cumulative.diff().to(torch.int64)

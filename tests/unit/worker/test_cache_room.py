@@ -11,9 +11,9 @@ from reranker_worker.artifacts import artifact_key
 from reranker_worker.cache import ArtifactCache
 from reranker_worker.errors import SourceError
 from reranker_worker.fetching.collection import UNLISTED_S, Holding, removals, used_keys
-from reranker_worker.fetching.download import Origins, fetch_artifact
-from reranker_worker.fetching.hub import Hub
+from reranker_worker.fetching.download import fetch_artifact
 from reranker_worker.fetching.locks import held
+from reranker_worker.fetching.origins import Hub, Origins
 from reranker_worker.fetching.room import Room
 from reranker_worker.fetching.transfer import Cancelled, Transfer
 from reranker_worker.manifest import Source

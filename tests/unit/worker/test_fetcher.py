@@ -11,9 +11,8 @@ import pytest
 from reranker_worker.artifacts import ArtifactPhase, Download
 from reranker_worker.cache import ArtifactCache
 from reranker_worker.errors import SourceError
-from reranker_worker.fetching.download import Origins
 from reranker_worker.fetching.fetcher import Fetcher
-from reranker_worker.fetching.hub import Hub
+from reranker_worker.fetching.origins import Hub, Origins
 from reranker_worker.fetching.room import Room
 from reranker_worker.fetching.schedule import Setback, Turn, next_turn, setback, wanted_sources
 from reranker_worker.fetching.transfer import Transfer

@@ -10,9 +10,8 @@ import pytest
 from reranker_worker.artifacts import ArtifactPhase
 from reranker_worker.cache import ArtifactCache
 from reranker_worker.errors import SourceError
-from reranker_worker.fetching.download import Origins, fetch_artifact
-from reranker_worker.fetching.hub import Hub
-from reranker_worker.fetching.registry import Registries
+from reranker_worker.fetching.download import fetch_artifact
+from reranker_worker.fetching.origins import Hub, Origins, Registries
 from reranker_worker.fetching.transfer import Cancelled, Transfer
 from reranker_worker.manifest import Source
 from tests.fixtures import oci

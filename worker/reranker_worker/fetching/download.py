@@ -1,28 +1,16 @@
 """One artifact's way into the cache: source → partial folder → digest check → COMPLETE → rename."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from reranker_worker.artifacts import Completion, FileRecord, artifact_digest, artifact_key
 from reranker_worker.cache import ArtifactCache, disk_errors, served_files
 from reranker_worker.errors import SourceError
 from reranker_worker.fetching.folders import copy_claim, copy_folder
-from reranker_worker.fetching.hub import Hub, download_snapshot
 from reranker_worker.fetching.locks import held_in_turn
-from reranker_worker.fetching.registry import Registries, download_artifact
+from reranker_worker.fetching.origins import Origins
 from reranker_worker.fetching.transfer import Transfer
 from reranker_worker.manifest import Source
-
-
-@dataclass(frozen=True)
-class Origins:
-    """Where sources may come from: mounted claims, the hub, registries; on a laptop, folders of this machine, too."""
-
-    claims: Path
-    hub: Hub
-    registries: Registries = field(default_factory=Registries)
-    local_folders: bool = False
 
 
 def fetch_artifact(source: Source, cache: ArtifactCache, origins: Origins, transfer: Transfer) -> Completion:
@@ -47,20 +35,25 @@ def fetch_artifact(source: Source, cache: ArtifactCache, origins: Origins, trans
 
 def _transfer(source: Source, partial: Path, origins: Origins, transfer: Transfer) -> Mapping[str, str]:
     """Fill the partial folder; return the sha256 that the source itself states, by file."""
+    # Each client is imported where it is needed: their imports take longer than what a worker that finds its model in
+    # the cache does until it listens, and their binaries take memory that most fetchers have no use for.
     scheme, _, rest = source.uri.partition("://")
     match scheme:
         case "pvc":
             copy_claim(source.uri, rest, origins.claims, partial, transfer)
             return {}
         case "hf":
+            from reranker_worker.fetching.hub import download_snapshot  # noqa: PLC0415
+
             return download_snapshot(source, rest, origins.hub, partial, transfer)
         case "s3" | "gs":
-            # Imported where it is needed: its binary takes memory that most fetchers have no use for.
             from reranker_worker.fetching.buckets import download_objects  # noqa: PLC0415
 
             download_objects(source, partial, transfer)
             return {}
         case "oci":
+            from reranker_worker.fetching.registry import download_artifact  # noqa: PLC0415
+
             return download_artifact(source, rest, origins.registries, partial, transfer)
         case "file" if origins.local_folders:
             copy_folder(source.uri, Path(rest), partial, transfer)

@@ -12,7 +12,8 @@ from reranker_worker.artifacts import ArtifactPhase, Completion, Progress, artif
 from reranker_worker.cache import ArtifactCache
 from reranker_worker.errors import SourceError
 from reranker_worker.fetching.collection import used_keys
-from reranker_worker.fetching.download import Origins, fetch_artifact
+from reranker_worker.fetching.download import fetch_artifact
+from reranker_worker.fetching.origins import Origins
 from reranker_worker.fetching.pace import Pace
 from reranker_worker.fetching.room import SIGN_S, Room
 from reranker_worker.fetching.schedule import Setback, Turn, next_turn, setback, wanted_sources

@@ -4,7 +4,6 @@ import errno
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Self, cast
 
@@ -22,20 +21,13 @@ from huggingface_hub.hf_api import RepoSibling
 
 from reranker_worker.artifacts import is_served, require_weights
 from reranker_worker.errors import SourceError
+from reranker_worker.fetching.origins import Hub
 from reranker_worker.fetching.transfer import Transfer
 from reranker_worker.manifest import Source
 
 _TIMEOUT_S = 30.0
 _WORKERS = 4
 _STATE_FOLDER = ".cache"  # where the library keeps what it needs to go on after an interruption
-
-
-@dataclass(frozen=True)
-class Hub:
-    """Which hub, and the credential for it; without an endpoint the public one."""
-
-    endpoint: str | None = None
-    token: str | None = None
 
 
 def download_snapshot(

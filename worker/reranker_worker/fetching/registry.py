@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from reranker_worker.cache import file_record
 from reranker_worker.errors import SourceError
 from reranker_worker.fetching.archives import is_archive, unpack
 from reranker_worker.fetching.drafts import RemoteFile, bring
+from reranker_worker.fetching.origins import Registries
 from reranker_worker.fetching.registry_auth import RegistryAuth, login
 from reranker_worker.fetching.transfer import Transfer
 from reranker_worker.manifest import Source
@@ -35,14 +36,6 @@ _FILE_NAMES = ("org.opencontainers.image.title", "org.cncf.model.filepath")
 _TIMEOUT = httpx2.Timeout(30.0, connect=10.0)
 _LARGEST_MANIFEST = 4 << 20
 _HOSTS: Mapping[str, str] = {"docker.io": "registry-1.docker.io"}
-
-
-@dataclass(frozen=True)
-class Registries:
-    """The credentials for registries, as Docker's config.json has them, and which are asked without TLS."""
-
-    docker_config: str = field(default="", repr=False)
-    plain_http: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
