@@ -1,0 +1,153 @@
+"""Measures the engine in process, without HTTP, against what the processor could do; `make bench-engine`.
+
+Run it as a module: python -m bench.engine [MODEL_FOLDER] [--profile]
+"""
+
+import argparse
+import asyncio
+import resource
+import statistics
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from bench.limit import Dimensions, GemmPeak, limit_fraction
+from bench.models import default_model
+from bench.profiling import profile
+from bench.workloads import WORKLOADS, Question, Workload, questions
+from reranker_worker.engine import Engine
+from reranker_worker.metrics import Metrics
+from reranker_worker.serving import DType, EngineSettings, Limits, LoadedModel, ScoreRequest, Serving
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What the device thread did while a workload ran."""
+
+    seconds: float
+    busy_s: float
+    pairs: int
+    tokens: int
+    latencies_s: tuple[float, ...]
+
+    @property
+    def idle_share(self) -> float:
+        """Return the share of the time in which the device thread ran no batch."""
+        return max(0.0, 1 - self.busy_s / self.seconds)
+
+
+def main() -> None:
+    """Print a line for each workload, or a profile."""
+    options = _options()
+    options.model = options.model or default_model()
+    dtype: DType = options.dtype
+    metrics = Metrics()
+    engine = Engine(Limits(max_queue_tokens=2_000_000), "cpu", metrics)
+    torch.set_num_threads(options.threads)
+    engine.start()
+    try:
+        model = engine.load_model(options.model, "bench", EngineSettings(dtype=dtype, scores="raw"))
+        engine.serve(Serving(model))
+        peak = GemmPeak(Dimensions.of(options.model), getattr(torch, model.dtype))
+        print(f"{options.model.name}, {model.dtype}, {options.threads} threads")
+        if options.profile:
+            profile(model, WORKLOADS[0])
+            return
+        asyncio.run(_measure(engine, metrics, model, peak, options))
+    finally:
+        engine.close()
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", type=Path, nargs="?")
+    parser.add_argument("--profile", action="store_true", help="say where a batch's time goes")
+    parser.add_argument("--seconds", type=float, default=20, help="for each workload and round")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--dtype", default="auto", choices=["auto", "float32", "bfloat16"])
+    return parser.parse_args()
+
+
+async def _measure(
+    engine: Engine, metrics: Metrics, model: LoadedModel, peak: GemmPeak, options: argparse.Namespace
+) -> None:
+    dimensions = Dimensions.of(options.model)
+    peak.measure()
+    windows: dict[str, list[Window]] = {workload.name: [] for workload in WORKLOADS}
+    for _ in range(options.rounds):
+        for workload in WORKLOADS:
+            windows[workload.name].append(await _window(engine, metrics, workload, options.seconds))
+            peak.measure()
+    print(f"GEMM peak {peak.flop_per_s / 1e9:.0f} GFLOP/s; peak memory {_peak_mb()} MB")
+    print(f"{'':4} {'pairs/s':>8} {'p50 ms':>8} {'p95 ms':>8} {'idle':>7} {'of the limit':>13}")
+    for workload in WORKLOADS:
+        found = windows[workload.name]
+        rate = statistics.median(window.pairs / window.seconds for window in found)
+        latencies = sorted(1000 * latency for window in found for latency in window.latencies_s)
+        idle = statistics.median(window.idle_share for window in found)
+        fraction = limit_fraction(
+            rate, _lengths(model, workload), Dimensions.of(options.model or default_model()), peak
+        )
+        print(
+            f"{workload.name:4} {rate:8.1f} {latencies[len(latencies) // 2]:8.0f} "
+            f"{latencies[int(0.95 * len(latencies))]:8.0f} {idle:7.1%} {fraction:13.0%}"
+        )
+
+
+async def _window(engine: Engine, metrics: Metrics, workload: Workload, seconds: float) -> Window:
+    """Let the workload's clients ask for so long, and count what happens once the first answer is there."""
+    asked, latencies = questions(workload), list[float]()
+    first_answer = asyncio.Event()
+    clients = [asyncio.create_task(_client(engine, asked, latencies, first_answer)) for _ in range(workload.clients)]
+    await first_answer.wait()
+    before, started = _counted(metrics), time.perf_counter()
+    latencies.clear()
+    # Not until all clients' requests are done: the queue would run empty at the end, which no long run does.
+    while time.perf_counter() - started < seconds or not latencies:  # noqa: ASYNC110 - a measurement's duration
+        await asyncio.sleep(0.05)
+    elapsed, after = time.perf_counter() - started, _counted(metrics)
+    answered = tuple(latencies)
+    for client in clients:
+        client.cancel()
+    await asyncio.gather(*clients, return_exceptions=True)
+    busy_s, pairs, tokens = (end - start for start, end in zip(before, after, strict=True))
+    return Window(elapsed, busy_s, int(pairs), int(tokens), answered)
+
+
+async def _client(
+    engine: Engine, asked: Iterator[Question], latencies: list[float], first_answer: asyncio.Event
+) -> None:
+    while True:
+        question = next(asked)
+        started = time.perf_counter()
+        await engine.score(ScoreRequest(question.query, question.documents))
+        latencies.append(time.perf_counter() - started)
+        first_answer.set()
+
+
+def _counted(metrics: Metrics) -> tuple[float, float, float]:
+    """Return the seconds in batches, the pairs and the tokens so far."""
+    names = ("reranker_batch_duration_seconds_sum", "reranker_batch_pairs_sum", "reranker_batch_tokens_sum")
+    seconds, pairs, tokens = (metrics.registry.get_sample_value(name) or 0.0 for name in names)
+    return seconds, pairs, tokens
+
+
+def _lengths(model: LoadedModel, workload: Workload) -> list[int]:
+    """Return the pairs' tokens of the workload's first requests."""
+    lengths: list[int] = []
+    for _, question in zip(range(10), questions(workload), strict=False):
+        query_ids = model.tokenizer.encode_query(question.query)
+        lengths += map(len, model.tokenizer.encode_pairs(query_ids, question.documents))
+    return lengths
+
+
+def _peak_mb() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+
+if __name__ == "__main__":
+    main()
