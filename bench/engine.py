@@ -9,7 +9,7 @@ import resource
 import statistics
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -17,10 +17,10 @@ import torch
 from bench.limit import Dimensions, GemmPeak, limit_fraction
 from bench.models import default_model
 from bench.profiling import profile
-from bench.workloads import WORKLOADS, Question, Workload, questions
+from bench.workloads import WORKLOADS, Question, Workload, questions, token_lengths
 from reranker_worker.engine import Engine
 from reranker_worker.metrics import Metrics
-from reranker_worker.serving import DType, EngineSettings, Limits, LoadedModel, ScoreRequest, Serving
+from reranker_worker.serving import DType, EngineSettings, Limits, ScoreRequest, Serving
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ def main() -> None:
         if options.profile:
             profile(model, WORKLOADS[0])
             return
-        asyncio.run(_measure(engine, metrics, model, peak, options))
+        asyncio.run(_measure(engine, metrics, peak, options))
     finally:
         engine.close()
 
@@ -67,31 +67,29 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--profile", action="store_true", help="say where a batch's time goes")
     parser.add_argument("--seconds", type=float, default=20, help="for each workload and round")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--documents", type=int, default=100, help="in each request")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--dtype", default="auto", choices=["auto", "float32", "bfloat16"])
     return parser.parse_args()
 
 
-async def _measure(
-    engine: Engine, metrics: Metrics, model: LoadedModel, peak: GemmPeak, options: argparse.Namespace
-) -> None:
+async def _measure(engine: Engine, metrics: Metrics, peak: GemmPeak, options: argparse.Namespace) -> None:
     dimensions = Dimensions.of(options.model)
     peak.measure()
-    windows: dict[str, list[Window]] = {workload.name: [] for workload in WORKLOADS}
+    workloads = [replace(workload, documents=options.documents) for workload in WORKLOADS]
+    windows: dict[str, list[Window]] = {workload.name: [] for workload in workloads}
     for _ in range(options.rounds):
-        for workload in WORKLOADS:
+        for workload in workloads:
             windows[workload.name].append(await _window(engine, metrics, workload, options.seconds))
             peak.measure()
     print(f"GEMM peak {peak.flop_per_s / 1e9:.0f} GFLOP/s; peak memory {_peak_mb()} MB")
     print(f"{'':4} {'pairs/s':>8} {'p50 ms':>8} {'p95 ms':>8} {'idle':>7} {'of the limit':>13}")
-    for workload in WORKLOADS:
+    for workload in workloads:
         found = windows[workload.name]
         rate = statistics.median(window.pairs / window.seconds for window in found)
         latencies = sorted(1000 * latency for window in found for latency in window.latencies_s)
         idle = statistics.median(window.idle_share for window in found)
-        fraction = limit_fraction(
-            rate, _lengths(model, workload), Dimensions.of(options.model or default_model()), peak
-        )
+        fraction = limit_fraction(rate, token_lengths(options.model, workload), dimensions, peak)
         print(
             f"{workload.name:4} {rate:8.1f} {latencies[len(latencies) // 2]:8.0f} "
             f"{latencies[int(0.95 * len(latencies))]:8.0f} {idle:7.1%} {fraction:13.0%}"
@@ -99,13 +97,13 @@ async def _measure(
 
 
 async def _window(engine: Engine, metrics: Metrics, workload: Workload, seconds: float) -> Window:
-    """Let the workload's clients ask for so long, and count what happens once the first answer is there."""
+    """Let the workload's clients ask for so long, and count what happens from the end of the first batch on."""
     asked, latencies = questions(workload), list[float]()
-    first_answer = asyncio.Event()
-    clients = [asyncio.create_task(_client(engine, asked, latencies, first_answer)) for _ in range(workload.clients)]
-    await first_answer.wait()
+    origin = _counted(metrics)
+    clients = [asyncio.create_task(_client(engine, asked, latencies)) for _ in range(workload.clients)]
+    while _counted(metrics) == origin:  # noqa: ASYNC110 - the engine tells nobody of a batch
+        await asyncio.sleep(0.001)
     before, started = _counted(metrics), time.perf_counter()
-    latencies.clear()
     # Not until all clients' requests are done: the queue would run empty at the end, which no long run does.
     while time.perf_counter() - started < seconds or not latencies:  # noqa: ASYNC110 - a measurement's duration
         await asyncio.sleep(0.05)
@@ -118,15 +116,12 @@ async def _window(engine: Engine, metrics: Metrics, workload: Workload, seconds:
     return Window(elapsed, busy_s, int(pairs), int(tokens), answered)
 
 
-async def _client(
-    engine: Engine, asked: Iterator[Question], latencies: list[float], first_answer: asyncio.Event
-) -> None:
+async def _client(engine: Engine, asked: Iterator[Question], latencies: list[float]) -> None:
     while True:
         question = next(asked)
         started = time.perf_counter()
         await engine.score(ScoreRequest(question.query, question.documents))
         latencies.append(time.perf_counter() - started)
-        first_answer.set()
 
 
 def _counted(metrics: Metrics) -> tuple[float, float, float]:
@@ -134,15 +129,6 @@ def _counted(metrics: Metrics) -> tuple[float, float, float]:
     names = ("reranker_batch_duration_seconds_sum", "reranker_batch_pairs_sum", "reranker_batch_tokens_sum")
     seconds, pairs, tokens = (metrics.registry.get_sample_value(name) or 0.0 for name in names)
     return seconds, pairs, tokens
-
-
-def _lengths(model: LoadedModel, workload: Workload) -> list[int]:
-    """Return the pairs' tokens of the workload's first requests."""
-    lengths: list[int] = []
-    for _, question in zip(range(10), questions(workload), strict=False):
-        query_ids = model.tokenizer.encode_query(question.query)
-        lengths += map(len, model.tokenizer.encode_pairs(query_ids, question.documents))
-    return lengths
 
 
 def _peak_mb() -> int:

@@ -1,4 +1,4 @@
-"""The three workloads, of real text: Debian's package descriptions, asked for by their one-line ones. No I/O but that.
+"""The three workloads, of real text: Debian's package descriptions, asked for by their one-line ones.
 
 | | clients | documents a request | tokens of a pair |
 |---|---|---|---|
@@ -10,8 +10,10 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
+
+from tokenizers import Tokenizer
 
 _TEXTS = Path("examples/debian-search/queries.json")
 # In W3 every fifth document is so many descriptions in one, but never longer than about 480 tokens.
@@ -52,6 +54,16 @@ def questions(workload: Workload) -> Iterator[Question]:
         pool = [texts[name] for name in asked["candidates"]]
         pool += [next(others) for _ in range(workload.documents * (_JOINED if workload.mixed else 1))]
         yield Question(asked["query"], _documents(pool, workload))
+
+
+def token_lengths(model: Path, workload: Workload) -> list[int]:
+    """Return the tokens of the pairs of the workload's first requests, at most 512 each."""
+    tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(512, strategy="only_second")
+    first = list(islice(questions(workload), 10))
+    pairs = [(question.query, document) for question in first for document in question.documents]
+    return [len(encoding) for encoding in tokenizer.encode_batch_fast(pairs)]
 
 
 def _documents(pool: list[str], workload: Workload) -> tuple[str, ...]:

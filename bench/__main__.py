@@ -1,0 +1,145 @@
+"""Measures this worker and its peers side by side over HTTP, interleaved; `make bench`.
+
+Writes build/reports/bench.json and the figures of docs/performance.md. Run it as a module: python -m bench
+"""
+
+import argparse
+import asyncio
+import json
+import statistics
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+
+import torch
+
+from bench.accuracy import Deviation, deviation, reference_logits
+from bench.environments import NotInstalled, interpreter
+from bench.limit import Dimensions, GemmPeak, limit_fraction
+from bench.load import Round, ask
+from bench.models import default_model
+from bench.report import Record, write
+from bench.servers import NotServing, Server, free_port, serving
+from bench.systems import MISSING, SYSTEMS, Start, System, own_python
+from bench.workloads import WORKLOADS, Question, Workload, questions, token_lengths
+
+_REPORTS = Path("build/reports")
+_JUDGED = 4
+"""Requests whose scores are compared with the reference's."""
+
+
+@dataclass
+class Measured:
+    """One system's server and what was seen of it."""
+
+    server: Server
+    deviation: Deviation
+    rounds: dict[str, list[Round]] = field(default_factory=dict)
+
+
+def main() -> None:
+    """Measure, and write what came out."""
+    options = _options()
+    model = (options.model or default_model()).resolve()
+    workloads = [replace(workload, documents=options.documents) for workload in WORKLOADS]
+    peak = GemmPeak(Dimensions.of(model), getattr(torch, options.dtype))
+    missing = dict(MISSING)
+    with ExitStack() as stack:
+        measured = _started(stack, options, model, missing)
+        for turn in range(options.rounds):
+            for workload in workloads:
+                for each in list(measured):
+                    _measure(each, workload, options.requests, turn, missing)
+                    peak.measure()
+        records = [
+            _record(each, workload, model, options.dtype, peak)
+            for each in measured
+            for workload in workloads
+            if each.rounds.get(workload.name)
+        ]
+    write(records, missing, _REPORTS)
+    for record in records:
+        print(json.dumps(asdict(record)))
+    for name, reason in missing.items():
+        print(f"not measured: {name}: {reason}")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, help="a folder; by default the trained MiniLM of examples/finetune")
+    parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--requests", type=int, default=2, help="of each client in a round")
+    parser.add_argument("--documents", type=int, default=100, help="in each request")
+    names = [system.name for system in SYSTEMS]
+    parser.add_argument("--systems", nargs="+", default=names, choices=names)
+    return parser.parse_args()
+
+
+def _started(stack: ExitStack, options: argparse.Namespace, model: Path, missing: dict[str, str]) -> list[Measured]:
+    """Start each system alone, compare its scores, and pause it."""
+    judged = list(islice(questions(replace(WORKLOADS[0], documents=20)), _JUDGED))
+    expected = reference_logits(model, judged)
+    measured: list[Measured] = []
+    for system in SYSTEMS:
+        if system.name not in options.systems:
+            missing[system.name] = "left out by --systems"
+            continue
+        try:
+            server = stack.enter_context(_server(system, options.dtype, model, judged[0]))
+            measured.append(Measured(server, deviation(server, judged, expected)))
+            server.pause()
+        except (NotInstalled, NotServing) as error:
+            missing[system.name] = str(error)
+            print(f"{system.name}: {error}", file=sys.stderr)
+    return measured
+
+
+@contextmanager
+def _server(system: System, dtype: str, model: Path, question: Question) -> Iterator[Server]:
+    python = own_python() if system.requirements is None else interpreter(system.requirements)
+    log = _REPORTS / f"{system.name}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with serving(system, Start(python, model, free_port(), dtype), question, log) as server:
+        yield server
+
+
+def _measure(measured: Measured, workload: Workload, requests: int, turn: int, missing: dict[str, str]) -> None:
+    """Let one server answer a round of requests while the others are paused."""
+    measured.server.resume()
+    try:
+        measured.rounds.setdefault(workload.name, []).append(
+            asyncio.run(ask(measured.server, workload, requests, turn))
+        )
+    except NotServing as error:
+        measured.rounds[workload.name] = []
+        missing[f"{measured.server.system.name} on {workload.name}"] = str(error)
+    finally:
+        measured.server.pause()
+
+
+def _record(measured: Measured, workload: Workload, model: Path, dtype: str, peak: GemmPeak) -> Record:
+    rounds = measured.rounds[workload.name]
+    rate = statistics.median(each.pairs / each.seconds for each in rounds)
+    latencies = sorted(latency for each in rounds for latency in each.latencies_ms)
+    return Record(
+        system=measured.server.system.name,
+        model=model.name,
+        workload=workload.name,
+        dtype=dtype,
+        pairs_per_s=round(rate, 1),
+        p50_ms=round(latencies[len(latencies) // 2]),
+        p95_ms=round(latencies[int(0.95 * len(latencies))]),
+        start_s=round(measured.server.start_s, 2),
+        peak_mb=round(measured.server.peak_mb()),
+        limit_fraction=round(limit_fraction(rate, token_lengths(model, workload), Dimensions.of(model), peak), 3),
+        max_abs_diff=float(f"{measured.deviation.max_abs_diff:.1e}"),
+        kendall_tau=round(measured.deviation.kendall_tau, 4),
+    )
+
+
+if __name__ == "__main__":
+    main()

