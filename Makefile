@@ -11,7 +11,7 @@ CLUSTER ?= local
 SEED ?= 1
 export CLUSTER
 
-.PHONY: help demo demo-down test clients e2e swap-proof check generate docs format cluster cluster-down images clean
+.PHONY: help demo demo-down test clients e2e swap-proof check generate docs format bench bench-engine cluster cluster-down images clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,12 @@ docs: .venv/.installed ## the docs site, to build/site; a warning is an error
 
 format: .venv/.installed ## format and sort imports
 	.venv/bin/ruff check --fix-only . && .venv/bin/ruff format .
+
+bench: .venv/.installed ## this worker and its peers side by side (ARGS="--rounds 1")
+	$(PY) -m bench $(ARGS)
+
+bench-engine: .venv/.installed ## the engine against what the processor could do (ARGS=--profile)
+	$(PY) -m bench.engine $(ARGS)
 
 cluster: ## start the local node
 	@python3 -m hack.cluster up

@@ -1,0 +1,60 @@
+"""What the benchmarks ask, and how they judge and show what they measured."""
+
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+from itertools import islice
+from statistics import fmean
+
+import pytest
+
+from bench.limit import Dimensions
+from bench.report import Record, plot, table
+from bench.systems import SYSTEMS
+from bench.workloads import WORKLOADS, Workload, questions
+
+MINILM = Dimensions(layers=6, hidden=384, intermediate=1536)
+RECORD = Record("reranker-worker", "minilm", "W1", "float32", 80.0, 1250, 1300, 2.5, 450, 0.6, 1e-6, 1.0)
+
+
+@pytest.mark.parametrize("workload", WORKLOADS, ids=lambda workload: workload.name)
+def test_a_workload_asks_the_same_in_each_run_and_something_else_each_time(workload: Workload) -> None:
+    first, again = (list(islice(questions(workload), 50)) for _ in range(2))
+    assert first == again
+    assert len({question.documents for question in first}) == 50
+    assert {len(question.documents) for question in first} == {100}
+
+
+def test_mixed_documents_are_a_few_long_ones_among_many_short() -> None:
+    short, mixed = (
+        [len(text) for question in islice(questions(workload), 10) for text in question.documents]
+        for workload in (WORKLOADS[0], WORKLOADS[2])
+    )
+    assert max(short) <= 800
+    assert 1.5 < fmean(mixed) / fmean(short) < 2.5
+    assert 1500 < max(mixed) <= 2000
+
+
+def test_a_pair_of_minilm_needs_two_billion_operations() -> None:
+    assert MINILM.pair_flop(92) == pytest.approx(2.04e9, rel=0.01)
+
+
+def test_scores_come_back_as_logits_in_the_order_of_the_documents() -> None:
+    answer = {"results": [{"index": 1, "relevance_score": 0.5}, {"index": 0, "relevance_score": 0.88079708}]}
+    by_name = {system.name: system for system in SYSTEMS}
+    assert by_name["infinity"].logits(answer) == pytest.approx([2.0, 0.0])
+    assert by_name["reranker-worker"].logits(answer) == [0.88079708, 0.5]
+
+
+def test_the_table_tells_how_many_times_a_peer_is_outdone_and_who_is_missing() -> None:
+    peer = replace(RECORD, system="peer", pairs_per_s=20.0)
+    lines = table([peer, RECORD], {"another": "it has no wheel"}).splitlines()
+    assert lines[2].startswith("| reranker-worker | W1 | 80 | 1.00 |")
+    assert lines[3].startswith("| peer | W1 | 20 | 4.00 |")
+    assert lines[-1] == "Not measured: another: it has no wheel."
+
+
+def test_the_plot_has_a_bar_for_each_record_as_long_as_it_is_fast() -> None:
+    peer = replace(RECORD, system="peer", pairs_per_s=20.0)
+    bars = ET.fromstring(plot([peer, RECORD])).findall("{http://www.w3.org/2000/svg}rect")[1:]
+    widths = [float(bar.attrib["width"]) for bar in bars]
+    assert widths[0] == 4 * widths[1]
