@@ -1,6 +1,7 @@
 """A candidate that loads well and ranks badly answers nobody, and goes by itself."""
 
 import json
+from collections.abc import Sequence
 
 import pytest
 
@@ -12,11 +13,11 @@ from tests.fixtures.known_models import DOCUMENTS, QUERY
 pytestmark = pytest.mark.e2e
 
 
-def golden_set(fleet: Fleet) -> Object:
-    """Return a ConfigMap with one question, judged as bert-1 ranks it: any other model ranks worse."""
-    scores = fleet.artifacts.scores("bert-1")
+def golden_set(fleet: Fleet, documents: Sequence[str] = DOCUMENTS) -> Object:
+    """Return a ConfigMap with one question, judged as bert-1 ranks it: with all documents any other ranks worse."""
+    scores = fleet.artifacts.scores("bert-1", documents=documents)
     relevance = [sorted(scores).index(score) for score in scores]
-    line = json.dumps({"query": QUERY, "documents": list(DOCUMENTS), "relevance": relevance})
+    line = json.dumps({"query": QUERY, "documents": list(documents), "relevance": relevance})
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "golden"}, "data": {"golden.jsonl": line}}
 
 
@@ -40,6 +41,31 @@ def test_a_candidate_that_ranks_badly_never_answers_and_is_rolled_back(fleet: Fl
     model.patch({"rollout": {"gate": {"minNDCG": "0.1"}}})
     model.wait_ready()
     assert model.rerank().scores == pytest.approx(fleet.artifacts.scores("bert-2"), abs=1e-3)
+
+
+def test_a_candidate_that_ranks_live_queries_otherwise_never_answers_and_is_rolled_back(fleet: Fleet) -> None:
+    """bert-2 ranks three of the documents as bert-1 does; clients ask with a fourth, where two of six pairs differ."""
+    fleet.kube.apply(golden_set(fleet, DOCUMENTS[:3]))
+    shadow = {"percent": 50, "durationSeconds": 10}
+    gate = {"goldenSet": {"configMapRef": {"name": "golden"}}, "minRankCorrelation": "0.9", "shadow": shadow}
+    model = fleet.model("shadowed", "bert-1", rollout={"gate": gate})
+    model.wait_ready()
+    old = model.rerank().revision
+    with load(fleet, model) as history:
+        model.patch({"source": {"uri": "pvc://models/bert-2"}})
+        eventually(lambda: _stalled(model), what="the candidate is rejected")
+        eventually(lambda: len(model.pods()) == 1, what="the candidate's pod is gone")
+    history.check({(old, ""): fleet.artifacts.scores("bert-1")})
+    (rejected,) = model.status["revisions"]["rejected"]
+    assert (rejected["rankCorrelation"], rejected["liveRankCorrelation"]) == ("1.0000", "0.3333")
+
+    with load(fleet, model) as history:
+        model.patch({"rollout": {"gate": {"minRankCorrelation": "0.3"}}})
+        model.wait_ready()
+        new = model.rerank().revision
+    known = {(old, ""): fleet.artifacts.scores("bert-1"), (new, ""): fleet.artifacts.scores("bert-2")}
+    history.check(known)
+    assert len(known) == 2
 
 
 def _stalled(model: Model) -> Object | None:
