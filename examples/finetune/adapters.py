@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from peft import LoraConfig, TaskType, get_peft_model
+from peft import LoraConfig, PeftModel, TaskType, get_peft_model
 from transformers import AutoTokenizer
 
 from examples.finetune.assemble import MODELS
@@ -49,14 +49,19 @@ RECIPES = (
 
 
 def train_adapter(base: Path, recipe: Recipe, folder: Path) -> None:
-    """Train one adapter and write `adapter_config.json` and `adapter_model.safetensors`."""
+    """Train one adapter and write it."""
     torch.manual_seed(0)
     model = get_peft_model(without_dropout(str(base)), recipe.lora())
     train(model, AutoTokenizer.from_pretrained(base), read(recipe.training_set), recipe.schedule)
-    model.save_pretrained(folder)
+    save(model, folder, "debian-search")
+
+
+def save(model: PeftModel, folder: Path, base_name: str) -> None:
+    """Write `adapter_config.json` and `adapter_model.safetensors`, the same for the same weights."""
+    model.save_pretrained(str(folder))
     (folder / "README.md").unlink(missing_ok=True)  # PEFT's model card, a form to fill in
     config_file = folder / "adapter_config.json"
-    config = json.loads(config_file.read_text()) | {"base_model_name_or_path": "debian-search"}
+    config = json.loads(config_file.read_text()) | {"base_model_name_or_path": base_name}
     config["target_modules"] = sorted(config["target_modules"])  # PEFT keeps a set, whose order differs by run
     config_file.write_text(json.dumps(config, indent=1, sort_keys=True) + "\n")
     print(f"{folder}: {sum(path.stat().st_size for path in folder.iterdir()) / 1e6:.2f} MB")

@@ -80,6 +80,8 @@ def train(
     groups: Sequence[Question],
     schedule: Schedule,
     after_step: Callable[[int], None] = lambda _: None,
+    *,
+    max_length: int = MAX_LENGTH,
 ) -> None:
     """Train what requires gradients in place; call `after_step` with the number of steps done."""
     model.train()
@@ -93,7 +95,7 @@ def train(
     started, total, right = time.monotonic(), 0.0, 0.0
     for number, step in enumerate(steps(groups, schedule.steps, seed=schedule.steps), start=1):
         pairs = [(group.query, document) for group in step for document in group.documents]
-        logits = model(**encoded(tokenizer, pairs, MAX_LENGTH)).logits.view(len(step), -1)
+        logits = model(**encoded(tokenizer, pairs, max_length)).logits.view(len(step), -1)
         loss = loss_of(logits)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_([weight for _, weight in named], 1.0)
