@@ -14,6 +14,7 @@ from examples.finetune import own
 from examples.finetune.dataset import Question
 from examples.finetune.judged import Judged, golden, groups, parsed, read, split
 from examples.finetune.quality import graded_ndcg
+from examples.finetune.training import Schedule
 from reranker_operator.golden import golden_set
 from reranker_operator.ranking import ndcg_at_k
 from reranker_worker.__main__ import run
@@ -72,7 +73,7 @@ async def test_an_adapter_on_ones_own_pairs_is_trained_and_served(
 @pytest.mark.filterwarnings("ignore::FutureWarning")  # as above
 def test_the_same_pairs_train_the_same_adapter(tmp_path: Path) -> None:
     base = bert_checkpoint(tmp_path / "base")
-    recipe = own.Recipe(2, ["query"], own.Schedule(steps=3, rate=0.01, head_rate=0.0), 48)
+    recipe = own.Recipe(2, ["query"], Schedule(steps=3, rate=0.01, head_rate=0.0), 48)
     written = []
     for name in ("one", "two"):
         own.train_on(base, judgements(20), judgements(5), recipe, tmp_path / name)
