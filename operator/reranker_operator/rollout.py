@@ -84,6 +84,7 @@ def manifest(
         parked=parked,
         shadow_percent=shadow_percent,
         prefetch=(ahead.revision,) if ahead is not None else (),
+        playground=spec.playground,
     )
     return replace(content, generation=_generation(world, previous, content))
 

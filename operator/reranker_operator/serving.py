@@ -20,6 +20,7 @@ def document(manifest: Manifest) -> Document:
         **({"shadow": {"percent": manifest.shadow_percent}} if manifest.shadow_percent else {}),
         **({"parked": list(manifest.parked)} if manifest.parked else {}),
         **({"prefetch": list(manifest.prefetch)} if manifest.prefetch else {}),
+        **({"playground": True} if manifest.playground else {}),
         "admitted": list(manifest.admitted),
         "adapters": [
             {
@@ -72,6 +73,7 @@ def manifest(content: str | None) -> Manifest | None:
             parked=tuple(str(template) for template in raw.get("parked", ())),
             shadow_percent=int(raw.get("shadow", {}).get("percent", 0)),
             prefetch=tuple(str(revision) for revision in raw.get("prefetch", ())),
+            playground=bool(raw.get("playground", False)),
         )
     except (ValueError, TypeError, KeyError, AttributeError):
         return None

@@ -115,6 +115,7 @@ class Manifest:
     parked: tuple[str, ...] = ()
     shadow_percent: int = 0
     prefetch: tuple[str, ...] = ()
+    playground: bool = False
 
     def same_content(self, other: "Manifest") -> bool:
         return replace(self, generation=0) == replace(other, generation=0)

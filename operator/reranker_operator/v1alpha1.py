@@ -95,6 +95,12 @@ class RerankerModelSpec(Schema):
     revision_history_limit: Annotated[
         int, Field(ge=0, le=100, description="Old revisions that are kept as ControllerRevisions.")
     ] = 10
+    playground: Annotated[
+        bool,
+        Field(
+            description="Serve a page to try the model in a browser, at /playground of its Service; no pod restarts."
+        ),
+    ] = False
     cache: Cache = Cache()
     resources: Resources = Resources()
     node_selector: NodeSelector = {}

@@ -79,6 +79,15 @@ def test_the_worker_knows_when_no_service_leads_to_its_template_any_more() -> No
     assert serving.manifest(serving.text(written)) == written
 
 
+@pytest.mark.parametrize(("spec", "on"), [({}, False), ({"playground": True}, True)], ids=["off by default", "on"])
+def test_the_worker_serves_the_playground_where_the_spec_says_so(spec: dict[str, Any], on: bool) -> None:
+    world = World(model(**spec), children={})
+    written = rollout.manifest(world, rollout.wanted_model(world.model), TEMPLATE)
+    assert manifest.parse_manifest(serving.text(written)).playground is on
+    assert serving.manifest(serving.text(written)) == written
+    assert ("playground" in serving.document(written)) is on  # or an upgrade would write every model's manifest
+
+
 def test_the_operator_reads_the_live_requests_that_the_worker_kept() -> None:
     kept = Samples(lambda: 0.0)
     world = World(model(), children={})

@@ -15,7 +15,7 @@ EXCHANGES = [
     for endpoint in ENDPOINTS
     for exchange in endpoint.exchanges
 ]
-THEMSELVES = {"/openapi.json", "/docs"}
+THEMSELVES = {"/openapi.json", "/docs", "/playground"}
 
 
 def test_the_document_follows_the_specification() -> None:

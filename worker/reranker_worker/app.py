@@ -10,6 +10,7 @@ from reranker_worker.dialects import dialect_of
 from reranker_worker.dialects.calls import Reply
 from reranker_worker.errors import NotFound, RequestError
 from reranker_worker.internal_routes import InternalRoutes
+from reranker_worker.playground import PATH as PLAYGROUND_PATH
 from reranker_worker.routes import ClientRoutes
 from reranker_worker.settings import HttpLimits, ServeSettings
 from reranker_worker.worker import Worker
@@ -26,7 +27,7 @@ def client_app(worker: Worker, settings: ServeSettings) -> App:
     api.add_exception_handler(Exception, _broken)
     app: App = BodyBounds(api, settings.max_body_bytes, settings.body_timeout_s)
     if settings.api_keys_file is not None:
-        app = Keys(app, KeyFile(settings.api_keys_file))
+        app = Keys(app, KeyFile(settings.api_keys_file), open_path=PLAYGROUND_PATH)
     return ClosingConnections(app, lambda: worker.parting)
 
 

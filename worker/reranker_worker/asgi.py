@@ -108,16 +108,20 @@ class KeyFile:
 
 @dataclass(frozen=True)
 class Keys:
-    """Refuses every request without a known key; deny by default, whatever the route."""
+    """Refuses every request without a known key; deny by default, whatever the route but the open one's.
+
+    A browser can't send a key for a page, and the playground's holds nothing: it asks for the key, and sends it.
+    """
 
     app: App
     keys: KeyFile
+    open_path: str
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on if its key is known."""
         # Some clients send the key alone, without "Bearer".
         key = (_header(scope, b"authorization") or b"").decode("latin-1").removeprefix("Bearer ").strip()
-        if not key or not self.keys.accepts(key):
+        if scope["path"] != self.open_path and not (key and self.keys.accepts(key)):
             await _refuse(scope, send, Unauthorized("a valid key is needed: Authorization: Bearer <key>"))
             return
         await self.app(scope, receive, send)

@@ -53,6 +53,12 @@ def models_document(world: World, created: int) -> dict[str, Any]:
     return {"object": "list", "data": data, "models": [sie_model(world.manifest, world)]}
 
 
+def pinnable(world: World) -> list[str]:
+    """Return the revisions that a request can name, the one that answers first."""
+    served = [world.served.model] if world.served.model is not None else []
+    return served + [revision for revision, beside in world.served.others.items() if beside.admitted]
+
+
 def sie_model(manifest: Manifest, world: World) -> dict[str, Any]:
     """Return one model as the SIE SDK reads it."""
     target = manifest.target(world.template)

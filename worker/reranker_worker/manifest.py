@@ -59,6 +59,7 @@ class Manifest:
     shadow_percent: int = 0
     max_bytes: int | None = None
     prefetch: tuple[str, ...] = ()
+    playground: bool = False
 
     def target(self, template: str) -> ModelEntry | None:
         """Return the entry that pods of this template serve, or None where the manifest doesn't know the template."""
@@ -182,6 +183,7 @@ class _Document(_Member):
     adapter_policy: _AdapterPolicy = _AdapterPolicy()
     limits: _Limits = _Limits()
     prefetch: Annotated[list[_Name], Field(max_length=64)] = []
+    playground: bool = False
     drain_seconds: Annotated[float, Field(ge=0, le=3600)] = 30
 
     def manifest(self) -> Manifest:
@@ -201,4 +203,5 @@ class _Document(_Member):
             shadow_percent=self.shadow.percent,
             max_bytes=self.adapter_policy.max_bytes,
             prefetch=tuple(self.prefetch),
+            playground=self.playground,
         )

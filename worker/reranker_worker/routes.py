@@ -8,7 +8,7 @@ from importlib.metadata import version
 from fastapi import APIRouter, Request, Response
 from fastapi.openapi.docs import get_swagger_ui_html
 
-from reranker_worker.catalog import models_document, resolve, sie_model
+from reranker_worker.catalog import models_document, pinnable, resolve, sie_model
 from reranker_worker.dialects import SCORE_PATH, dialect_of, rerank_dialect
 from reranker_worker.dialects.calls import (
     REVISION_HEADER,
@@ -28,6 +28,8 @@ from reranker_worker.disconnects import unless_client_gone
 from reranker_worker.errors import NotFound, NotReady, RequestError
 from reranker_worker.openapi import openapi_document
 from reranker_worker.pairing import Share, merged, one_revision, shares
+from reranker_worker.playground import PATH as PLAYGROUND_PATH
+from reranker_worker.playground import playground_page
 from reranker_worker.serving import CUT_AT_THE_END, ScoreRequest, ScoreResult
 from reranker_worker.settings import HttpLimits
 from reranker_worker.worker import Worker
@@ -62,6 +64,7 @@ class ClientRoutes:
             router.add_api_route(path, self.info, methods=["GET"])
         router.add_api_route("/openapi.json", self.openapi, methods=["GET"])
         router.add_api_route("/docs", self.docs, methods=["GET"])
+        router.add_api_route(PLAYGROUND_PATH, self.playground, methods=["GET"])
         return router
 
     async def rerank(self, request: Request) -> Response:
@@ -102,6 +105,7 @@ class ClientRoutes:
                 {
                     "model_id": world.manifest.served_name,
                     "revision": world.served.model,
+                    "revisions": pinnable(world),
                     "adapters": dict(world.served.adapters),
                     "model_type": {"reranker": {}},
                     "max_input_length": described["max_sequence_length"],
@@ -118,6 +122,16 @@ class ClientRoutes:
     async def docs(self) -> Response:
         """Describe it to people; the page's scripts come from where FastAPI's do."""
         return get_swagger_ui_html(openapi_url="openapi.json", title="reranker-worker")
+
+    async def playground(self) -> Response:
+        """Answer people with a page to try the model on, where the manifest says so."""
+        manifest = self.worker.observation.world.manifest
+        if manifest is not None and manifest.playground:
+            return _response(playground_page())
+        error = NotFound(
+            f"{PLAYGROUND_PATH} is off here; the model's spec.playground or serve's --playground turns it on"
+        )
+        return _response(RERANK.render_error(error, error.message))
 
     async def alive(self) -> Response:
         """Answer as long as the process does."""

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AliasChoices, Field, model_validator
-from pydantic_settings import BaseSettings, CliPositionalArg, SettingsConfigDict
+from pydantic_settings import BaseSettings, CliImplicitFlag, CliPositionalArg, SettingsConfigDict
 
 LogFormat = Literal["auto", "json", "console"]
 Port = Annotated[int, Field(ge=0, le=65_535)]
@@ -104,6 +104,7 @@ class ServeSettings(HttpLimits, _ManifestPaths):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(default="auto", description="Type of --model.")
     max_length: Annotated[int, Field(ge=8, le=131_072)] = Field(default=512, description="Tokens of a pair of --model.")
     scores: Literal["sigmoid", "raw"] = Field(default="sigmoid", description="Activation of --model's scores.")
+    playground: CliImplicitFlag[bool] = Field(default=False, description="Serve a page to try --model at /playground.")
     device: str = Field(default="auto", description="auto, cpu or cuda[:n].")
     host: str = Field(default="0.0.0.0", description="Address of both ports.")  # noqa: S104 — a pod serves its network
     port: Port = Field(default=8080, description="Port of the clients.")
@@ -121,6 +122,8 @@ class ServeSettings(HttpLimits, _ManifestPaths):
     def _serves_something(self) -> "ServeSettings":
         if bool(self.template) == bool(self.model):
             raise ValueError("give either --template (in Kubernetes) or --model (by itself)")
+        if self.playground and not self.model:
+            raise ValueError("--playground goes with --model; in Kubernetes the model turns it on by spec.playground")
         return self
 
 

@@ -38,6 +38,7 @@ def standalone_manifest(settings: ServeSettings) -> Manifest:
         max_rank=_MAX_RANK,
         limits=Limits(),
         drain_s=_DRAIN_S,
+        playground=settings.playground,
     )
 
 

@@ -48,6 +48,7 @@ EDITS: dict[str, tuple[dict[str, Any], list[Kind], bool]] = {
     "an adapter": ({"adapters": {"legal": LEGAL}}, [Kind.CONFIG_MAP], True),
     "the served name": ({"servedName": "mine"}, [Kind.CONFIG_MAP], True),
     "limits of the queue": ({"engine": {"maxQueueTokens": 50000}}, [Kind.CONFIG_MAP], True),
+    "the playground": ({"playground": True}, [Kind.CONFIG_MAP], True),
     "drain time": ({"rollout": {"drainSeconds": 5}}, [Kind.CONFIG_MAP], True),
     "the adapters' policy": ({"adapterPolicy": {"maxRank": 8}}, [Kind.CONFIG_MAP], True),
     "the model": ({"uri": TWO}, [Kind.CONFIG_MAP, Kind.DEPLOYMENT], True),

@@ -11,14 +11,16 @@ from typing import Any
 import httpx
 import msgpack
 import pytest
+from pydantic import ValidationError
 
 from reranker_worker.app import client_app, internal_app
 from reranker_worker.artifacts import ArtifactPhase, ArtifactStatus
 from reranker_worker.errors import DeadlineExceeded, Overloaded, ScoringFailed, WorkerError
 from reranker_worker.manifest_files import Reading
+from reranker_worker.playground import content_security_policy
 from reranker_worker.settings import ServeSettings
 from reranker_worker.worker import Worker
-from reranker_worker.world import Failure, ModelLoad, Served
+from reranker_worker.world import Beside, Failure, ModelLoad, Served
 from tests.fixtures.client_port import MANIFEST, SETTINGS, LengthScorer, http, observation
 from tests.fixtures.manifests import manifest, model
 
@@ -286,6 +288,12 @@ async def test_models_are_listed_for_openai_and_for_sie(client: httpx.AsyncClien
     assert (await client.get("/info")).json()["revision"] == "m-1"
 
 
+async def test_the_revisions_that_can_be_pinned_are_listed(client: httpx.AsyncClient, worker: Worker) -> None:
+    others = {"m-0": Beside(admitted=True), "m-2": Beside(admitted=False)}
+    worker.reconciler.observation = observation(served=Served("m-1", others=others))
+    assert (await client.get("/info")).json()["revisions"] == ["m-1", "m-0"]
+
+
 @pytest.mark.parametrize(("method", "path", "status"), [("GET", "/nothing", 404), ("GET", "/rerank", 405)])
 async def test_unknown_routes_get_the_error_envelope(
     method: str, path: str, status: int, client: httpx.AsyncClient
@@ -356,6 +364,38 @@ async def test_a_client_that_goes_away_cancels_its_scoring(worker: Worker, score
     await asyncio.wait_for(client_app(worker, ServeSettings(**SETTINGS))(scope, receive, send), 5)
     assert scorer.cancelled
     assert sent[0]["status"] == 499
+
+
+async def test_the_playground_is_off_unless_the_manifest_has_it(client: httpx.AsyncClient, worker: Worker) -> None:
+    refused = await client.get("/playground")
+    assert refused.status_code == 404
+    assert "spec.playground" in refused.json()["message"]
+    worker.reconciler.observation = observation(manifest=replace(MANIFEST, playground=True))
+    page = await client.get("/playground")
+    assert (page.status_code, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
+
+
+def test_the_playgrounds_policy_allows_its_own_script_and_style_alone() -> None:
+    page = '<style>a</style><script type="module">b</script>'
+    policy = dict(part.split(" ", 1) for part in content_security_policy(page).split("; "))
+    assert policy["default-src"] == "'none'"
+    assert policy["script-src"] == "'sha256-PiPoFgA5WUoziU9lZOGxNIu9egCI1CxKy3PurtWcAJ0='"
+    assert policy["style-src"] == "'sha256-ypeBEsobvcr6wjGzmiPcTaeG7/gUfE5yuYB3ha/uSLs='"
+
+
+def test_the_playgrounds_flag_is_refused_where_the_manifest_decides() -> None:
+    assert ServeSettings(_cli_parse_args=["--model=m", "--playground"]).playground
+    with pytest.raises(ValidationError, match="in Kubernetes the model turns it on by"):
+        ServeSettings(_cli_parse_args=["--template=t1", "--playground"])
+
+
+async def test_with_keys_the_playgrounds_page_alone_is_open(worker: Worker, tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text("first\n")
+    worker.reconciler.observation = observation(manifest=replace(MANIFEST, playground=True))
+    async with http(worker, api_keys_file=tmp_path / "keys") as client:
+        assert (await client.get("/playground")).status_code == 200
+        for path in ("/playground/", "/playground/x", "/openapi.json"):
+            assert (await client.get(path)).status_code == 401, path
 
 
 async def test_with_keys_every_route_wants_one_and_rotation_needs_no_restart(worker: Worker, tmp_path: Path) -> None:
