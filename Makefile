@@ -22,8 +22,8 @@ demo: ## cluster, images, operator, a real model; an adapter and a revision swap
 demo-down: ## remove all that the demo started
 	@python3 -m hack.demo down
 
-test: .venv/.installed ## unit, contract, chart and GitOps tests, and those against a real API server
-	$(PY) -m pytest tests/unit tests/contract tests/chart tests/gitops tests/apiserver
+test: .venv/.installed ## unit, contract, chart and GitOps tests, and those against a real API server and a real browser
+	$(PY) -m pytest tests/unit tests/contract tests/chart tests/gitops tests/apiserver tests/browser
 
 clients: .venv/.installed ## real client libraries, each in its own environment, against a served model
 	@$(PY) -m hack.clients
