@@ -155,5 +155,5 @@ def test_code_is_found_in_blocks_and_spans() -> None:
 
 
 def test_a_field_that_there_isnt_is_found_however_deep() -> None:
-    assert unknown(PARTS["RerankerModel"], {"spec": {"adapters": [{"nam": "x"}]}}, "x") == ["x.spec.adapters[].nam"]
+    assert unknown(PARTS["RerankerModel"], {"spec": {"adapters": [{"label": "x"}]}}, "x") == ["x.spec.adapters[].label"]
     assert unknown(PARTS["values"], {"worker": {"gpus": {}, "fetcherEnv": {"A": "b"}}}, "x") == ["x.worker.gpus"]
