@@ -61,6 +61,7 @@ def checks() -> Iterator[Check]:
     yield Check("docs site", site.unbuildable)
     yield Check("helm lint", chart.lint)
     yield Check("kubeconform", chart.nonconforming)
+    yield Check("kubeconform of the pages", chart.nonconforming_pages)
     yield Check("kube-score", chart.against_policies)
     yield Check("chart's README", readme.differs)
     yield command("mypy", "mypy", *(path for path in TYPED if any((ROOT / path).rglob("*.py"))))

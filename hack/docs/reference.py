@@ -71,7 +71,7 @@ def _columns(version: Json) -> list[str]:
     ]
     scale = version["subresources"].get("scale")
     said = [f"`kubectl scale` and autoscalers set `{scale['specReplicasPath'].lstrip('.')}`.", ""] if scale else []
-    return ["| column | value | shown |", "|---|---|---|", *rows, "", *said]
+    return ["`kubectl get` shows:", "", "| column | value | shown |", "|---|---|---|", *rows, "", *said]
 
 
 def _object(path: str, node: Json, seen: dict[str, str]) -> Iterator[str]:
