@@ -5,15 +5,16 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from reranker_operator import facts, names
+from reranker_operator.actions import Event
 from reranker_operator.adapter_kind import RerankerAdapterStatus
 from reranker_operator.adapter_resource import AdapterResource
 from reranker_operator.adapters import Verdict
 from reranker_operator.conditions import adapter_status
-from reranker_operator.facts import Fact, condition, timestamp
+from reranker_operator.facts import Fact, Problem, condition, timestamp
 from reranker_operator.fleet import ready_pods
-from reranker_operator.names import Document
+from reranker_operator.names import Document, Key
 from reranker_operator.progress import LOADED
-from reranker_operator.state import Event, Key, Manifest, ManifestAdapter, Problem, World
+from reranker_operator.state import Manifest, ManifestAdapter, World
 from reranker_operator.transitions import NORMAL, WARNING
 
 

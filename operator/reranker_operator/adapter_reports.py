@@ -9,8 +9,8 @@ from reranker_operator.adapter_resource import AdapterResource
 from reranker_operator.cluster import Cluster
 from reranker_operator.errors import NotFound, OperatorError
 from reranker_operator.merge_patch import merge_patch
-from reranker_operator.names import Document
-from reranker_operator.state import Key, Manifest, World
+from reranker_operator.names import Document, Key
+from reranker_operator.state import Manifest, World
 
 log = structlog.get_logger(__name__)
 

@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from reranker_operator.adapter_kind import ADAPTER_PLURAL
 from reranker_operator.adapter_resource import AdapterResource, adapter_resource, model_of
 from reranker_operator.api import Api
-from reranker_operator.names import Document
-from reranker_operator.state import Key
+from reranker_operator.names import Document, Key
 from reranker_operator.v1alpha1 import GROUP, VERSION
 
 API = f"/apis/{GROUP}/{VERSION}"

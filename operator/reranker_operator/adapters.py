@@ -11,9 +11,10 @@ from reranker_operator import names
 from reranker_operator.adapter_kind import RerankerAdapterSpec
 from reranker_operator.adapter_resource import AdapterResource
 from reranker_operator.adapter_types import EVERY_NAMESPACE, Adapter, byte_count
+from reranker_operator.facts import Problem
 from reranker_operator.names import Document
 from reranker_operator.sources import ArtifactSource, claim_of
-from reranker_operator.state import ManifestAdapter, Model, Problem, World
+from reranker_operator.state import ManifestAdapter, Model, World
 
 
 @dataclass(frozen=True)

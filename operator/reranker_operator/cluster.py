@@ -8,29 +8,14 @@ import structlog
 from pydantic import ValidationError
 
 from reranker_operator import names, pods, serving
+from reranker_operator.actions import Action, Announce, Apply, Event, Forget, Record, Remove, Resize
 from reranker_operator.adapter_store import AdapterStore
 from reranker_operator.api import Api
 from reranker_operator.errors import Invalid, NotFound, UnreadableSpec
 from reranker_operator.history import past
-from reranker_operator.names import Document
+from reranker_operator.names import Document, Key
 from reranker_operator.schema import first_error
-from reranker_operator.state import (
-    Action,
-    Announce,
-    Apply,
-    Event,
-    Forget,
-    Key,
-    Kind,
-    Model,
-    Past,
-    Pod,
-    Record,
-    Remove,
-    Resize,
-    World,
-    child_name,
-)
+from reranker_operator.state import Kind, Model, Past, Pod, World, child_name
 from reranker_operator.v1alpha1 import GROUP, PLURAL, VERSION, RerankerModelSpec
 
 log = structlog.get_logger(__name__)

@@ -8,12 +8,13 @@ from reranker_operator import blue_green, facts, names, progress
 from reranker_operator.adapter_types import AdapterStatus
 from reranker_operator.adapters import wanted_adapters
 from reranker_operator.downloads import downloads
-from reranker_operator.facts import Fact, timestamp
+from reranker_operator.facts import Fact, Problem, timestamp
 from reranker_operator.fleet import deployed_revision, deployment, ready_pods
 from reranker_operator.gate import shown_figures
 from reranker_operator.names import Document
 from reranker_operator.progress import FAILED, LOADED
-from reranker_operator.state import ManifestAdapter, Passed, Problem, Refused, Target, Undecided, World
+from reranker_operator.state import ManifestAdapter, Target, World
+from reranker_operator.trials import Passed, Refused, Undecided
 from reranker_operator.v1alpha1 import (
     FleetStatus,
     RerankerModelStatus,

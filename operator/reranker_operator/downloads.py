@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from reranker_operator.state import AdapterReport, Download, ModelReport, PrefetchReport, World
+from reranker_operator.reports import AdapterReport, Download, ModelReport, PrefetchReport
+from reranker_operator.state import World
 from reranker_operator.v1alpha1 import MOST_DOWNLOADS, DownloadStatus
 
 #: A status that told each byte would be written at every look.

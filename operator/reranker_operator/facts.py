@@ -19,6 +19,15 @@ class Fact:
     message: str
 
 
+@dataclass(frozen=True)
+class Problem:
+    """Why something doesn't go on. `stalled`: it won't by itself, or not soon."""
+
+    reason: str
+    message: str
+    stalled: bool = True
+
+
 def conditions(facts: Sequence[Fact], generation: int, before: Sequence[Condition], now: str) -> Iterator[Condition]:
     """The facts as conditions; a transition time moves only with the status."""
     earlier = {condition.type: condition for condition in before}

@@ -6,16 +6,8 @@ from datetime import timedelta
 from reranker_operator import colours, names
 from reranker_operator.colours import Colour, Flip
 from reranker_operator.names import Document
-from reranker_operator.state import (
-    DEPLOYMENTS,
-    Kind,
-    Manifest,
-    ManifestAdapter,
-    ManifestModel,
-    ModelReport,
-    Pod,
-    World,
-)
+from reranker_operator.reports import ModelReport
+from reranker_operator.state import DEPLOYMENTS, Kind, Manifest, ManifestAdapter, ManifestModel, Pod, World
 
 
 def last_flip(world: World) -> Flip:

@@ -10,7 +10,8 @@ from reranker_operator.fleet import admitted_before, loaded_pods, ready_pods
 from reranker_operator.golden import Question
 from reranker_operator.rollout import wanted_model
 from reranker_operator.rollout_policy import Gate
-from reranker_operator.state import Answer, Figures, Passed, Refused, Seat, Trial, World
+from reranker_operator.state import World
+from reranker_operator.trials import Answer, Figures, Passed, Refused, Seat, Trial
 
 P95 = 0.95
 

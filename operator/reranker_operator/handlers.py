@@ -8,9 +8,8 @@ import kopf
 from reranker_operator import api, names
 from reranker_operator.adapter_kind import ADAPTER_PLURAL
 from reranker_operator.adapter_resource import model_of
-from reranker_operator.names import Document
+from reranker_operator.names import Document, Key
 from reranker_operator.ownership import controller
-from reranker_operator.state import Key
 from reranker_operator.v1alpha1 import GROUP, KIND, PLURAL, VERSION
 
 #: Called with the resource's plural and the model that the event is about.

@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 
 from reranker_operator import drift, names
+from reranker_operator.actions import Forget, Record
 from reranker_operator.names import Document
 from reranker_operator.ownership import controller, owner_reference
-from reranker_operator.state import Forget, ManifestModel, Model, Past, Record, Target, World
+from reranker_operator.state import ManifestModel, Model, Past, Target, World
 
 
 def past(live: Document, uid: str) -> Past | None:

@@ -12,8 +12,10 @@ import structlog
 from reranker_operator import gate, shadow
 from reranker_operator.cluster import Cluster
 from reranker_operator.errors import NoScores, OperatorError
+from reranker_operator.facts import Problem
 from reranker_operator.golden import GoldenSetInvalid, Question, golden_set
-from reranker_operator.state import Answer, Figures, Judgement, Key, Passed, Problem, Seat, Trial, Undecided
+from reranker_operator.names import Key
+from reranker_operator.trials import Answer, Figures, Judgement, Passed, Seat, Trial, Undecided
 from reranker_operator.worker_client import WorkerClient
 
 log = structlog.get_logger(__name__)

@@ -3,10 +3,23 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 #: A JSON object as the API server and the manifest have it.
 Document = dict[str, Any]
+
+
+@dataclass(frozen=True, order=True)
+class Key:
+    """What the workqueue holds: one RerankerModel."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
 
 #: Field manager, `managed-by` label and reporting controller of Events: one name for all that the operator writes.
 MANAGER = "reranker-operator"

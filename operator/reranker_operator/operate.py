@@ -20,9 +20,9 @@ from reranker_operator.health import Health, HealthServer
 from reranker_operator.judge import Judge
 from reranker_operator.lease import Pace
 from reranker_operator.metrics import Metrics
+from reranker_operator.names import Key
 from reranker_operator.reconcile import Reconciler
 from reranker_operator.settings import Settings
-from reranker_operator.state import Key
 from reranker_operator.watching import Watching
 from reranker_operator.worker_client import WorkerClient
 from reranker_operator.workqueue import WorkQueue

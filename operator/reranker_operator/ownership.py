@@ -1,8 +1,9 @@
 """Whose an object is: only what our RerankerModel controls is ever written. No I/O."""
 
 from reranker_operator import names
+from reranker_operator.facts import Problem
 from reranker_operator.names import Document
-from reranker_operator.state import Kind, Model, Problem, World, child_name
+from reranker_operator.state import Kind, Model, World, child_name
 from reranker_operator.v1alpha1 import API_VERSION, KIND
 
 

@@ -1,20 +1,9 @@
 """Which writes lead from the world as it is to the target; none when it is there. No I/O."""
 
 from reranker_operator import drift, history, manifests, names, ownership, serving
+from reranker_operator.actions import Action, Announce, Apply, Remove, Resize
 from reranker_operator.names import Document
-from reranker_operator.state import (
-    Action,
-    Announce,
-    Apply,
-    Kind,
-    Model,
-    Pod,
-    Remove,
-    Resize,
-    Target,
-    World,
-    child_name,
-)
+from reranker_operator.state import Kind, Model, Pod, Target, World, child_name
 
 
 def plan(world: World, target: Target) -> tuple[Action, ...]:

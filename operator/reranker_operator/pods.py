@@ -5,10 +5,10 @@ from datetime import datetime
 
 from reranker_operator import names, serving
 from reranker_operator.colours import Colour
-from reranker_operator.facts import condition
+from reranker_operator.facts import Problem, condition
 from reranker_operator.fleet import claims_of
 from reranker_operator.names import Document
-from reranker_operator.state import Pod, Problem
+from reranker_operator.state import Pod
 
 ENDED = ("Succeeded", "Failed")
 

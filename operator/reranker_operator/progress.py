@@ -7,9 +7,12 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from reranker_operator import blue_green, ownership
+from reranker_operator.facts import Problem
 from reranker_operator.fleet import deployed_template, deployment, observed_conditions
 from reranker_operator.names import INTERNAL_PORT, Document
-from reranker_operator.state import ManifestAdapter, Pod, Problem, Refused, Target, Undecided, WorkerReport, World
+from reranker_operator.reports import WorkerReport
+from reranker_operator.state import ManifestAdapter, Pod, Target, World
+from reranker_operator.trials import Refused, Undecided
 
 LOADED, FAILED = "Loaded", "Failed"
 

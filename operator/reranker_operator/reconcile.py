@@ -10,13 +10,13 @@ from reranker_operator import blue_green, conditions, gate, ownership, rejection
 from reranker_operator.adapter_reports import AdapterReports
 from reranker_operator.cluster import Cluster
 from reranker_operator.errors import OperatorError, Stale, UnreadableSpec
-from reranker_operator.facts import condition
+from reranker_operator.facts import Problem, condition
 from reranker_operator.judge import Judge
 from reranker_operator.merge_patch import merge_patch
-from reranker_operator.names import Document
+from reranker_operator.names import Document, Key
 from reranker_operator.plan import plan
 from reranker_operator.settings import Settings
-from reranker_operator.state import Key, Model, Problem, Target, World
+from reranker_operator.state import Model, Target, World
 from reranker_operator.target import target
 from reranker_operator.transitions import events
 from reranker_operator.worker_client import WorkerClient

@@ -23,8 +23,10 @@ from reranker_operator.fleet import (
     ready_pods,
 )
 from reranker_operator.gate import shown_figures
+from reranker_operator.reports import ModelReport
 from reranker_operator.rollout import wanted_model
-from reranker_operator.state import ManifestModel, ModelReport, Pod, Refused, Undecided, World
+from reranker_operator.state import ManifestModel, Pod, World
+from reranker_operator.trials import Refused, Undecided
 from reranker_operator.v1alpha1 import RejectedRevision, RerankerModelSpec, RerankerModelStatus
 
 #: How many are remembered.

@@ -19,14 +19,8 @@ from reranker_operator.fleet import (
     loaded_pods,
     ready_pods,
 )
-from reranker_operator.state import (
-    Manifest,
-    ManifestAdapter,
-    ManifestModel,
-    Model,
-    Passed,
-    World,
-)
+from reranker_operator.state import Manifest, ManifestAdapter, ManifestModel, Model, World
+from reranker_operator.trials import Passed
 
 HF = "hf://"
 

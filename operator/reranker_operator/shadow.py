@@ -11,7 +11,7 @@ import structlog
 
 from reranker_operator import ranking
 from reranker_operator.errors import NoScores
-from reranker_operator.state import LiveSample, Seat, Trial
+from reranker_operator.trials import LiveSample, Seat, Trial
 from reranker_operator.worker_client import WorkerClient
 
 log = structlog.get_logger(__name__)

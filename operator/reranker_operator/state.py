@@ -11,20 +11,11 @@ from enum import StrEnum
 from reranker_operator import names
 from reranker_operator.adapter_resource import AdapterResource
 from reranker_operator.colours import Colour, Flip
-from reranker_operator.names import Document
-from reranker_operator.rollout_policy import Gate
+from reranker_operator.facts import Problem
+from reranker_operator.names import Document, Key
+from reranker_operator.reports import WorkerReport
+from reranker_operator.trials import Judgement
 from reranker_operator.v1alpha1 import API_VERSION, KIND, RejectedRevision, RerankerModelSpec
-
-
-@dataclass(frozen=True, order=True)
-class Key:
-    """What the workqueue holds: one RerankerModel."""
-
-    namespace: str
-    name: str
-
-    def __str__(self) -> str:
-        return f"{self.namespace}/{self.name}"
 
 
 class Kind(StrEnum):
@@ -122,15 +113,6 @@ class Manifest:
 
 
 @dataclass(frozen=True)
-class Problem:
-    """Why something doesn't go on. `stalled`: it won't by itself, or not soon."""
-
-    reason: str
-    message: str
-    stalled: bool = True
-
-
-@dataclass(frozen=True)
 class Pod:
     """A worker pod that hasn't ended."""
 
@@ -144,155 +126,6 @@ class Pod:
     problem: Problem | None = None
     claims: tuple[str, ...] = ()
     unschedulable_since: datetime | None = None
-
-
-@dataclass(frozen=True)
-class Download:
-    """How far a worker is with the files of a revision; `total_bytes` is 0 until the source has told it."""
-
-    bytes: int
-    total_bytes: int
-    bytes_per_second: int
-
-
-@dataclass(frozen=True)
-class ModelReport:
-    """How far a worker is with a model revision."""
-
-    revision: str
-    phase: str
-    admitted: bool = False
-    serving: bool = False
-    reason: str = ""
-    message: str = ""
-    adapters: "tuple[AdapterReport, ...]" = ()
-    download: Download | None = None
-
-
-@dataclass(frozen=True)
-class AdapterReport:
-    """How far a worker is with an adapter revision."""
-
-    name: str
-    revision: str
-    phase: str
-    reason: str = ""
-    message: str = ""
-    download: Download | None = None
-
-
-@dataclass(frozen=True)
-class PrefetchReport:
-    """How far a worker is with the files of a revision that it fetches ahead."""
-
-    revision: str
-    phase: str
-    reason: str = ""
-    message: str = ""
-    download: Download | None = None
-
-
-@dataclass(frozen=True)
-class WorkerReport:
-    """What a worker says of itself on /state; the only source for what is loaded."""
-
-    observed_generation: int
-    ready: bool = False
-    draining: bool = False
-    reason: str = ""
-    message: str = ""
-    models: tuple[ModelReport, ...] = ()
-    adapters: tuple[AdapterReport, ...] = ()
-    prefetch: tuple[PrefetchReport, ...] = ()
-
-    def model(self, revision: str) -> ModelReport | None:
-        return next((model for model in self.models if model.revision == revision), None)
-
-    def adapter(self, name: str, revision: str) -> AdapterReport | None:
-        return next((a for a in self.adapters if (a.name, a.revision) == (name, revision)), None)
-
-
-@dataclass(frozen=True)
-class Seat:
-    """A revision in the memory of a pod, where it can be asked for scores."""
-
-    pod: str
-    ip: str
-    revision: str
-
-
-@dataclass(frozen=True)
-class Trial:
-    """What the gate is to try: a candidate, compared with what serves where something does.
-
-    witnesses: all pods that serve; what their clients ask is compared too where the gate says so.
-    """
-
-    key: Key
-    uid: str
-    gate: Gate
-    gate_hash: str
-    candidate: Seat
-    serving: Seat | None
-    witnesses: tuple[Seat, ...] = ()
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A worker's scores for one question, in the order of its documents, and how long they took."""
-
-    scores: tuple[float, ...]
-    milliseconds: float
-
-
-@dataclass(frozen=True)
-class LiveSample:
-    """What a client asked, and the scores that it got."""
-
-    number: int
-    revision: str
-    adapter: str | None
-    query: str
-    documents: tuple[str, ...]
-    scores: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class Figures:
-    """What a trial measured; None where there was nothing to measure."""
-
-    finite: bool = True
-    ndcg: float | None = None
-    rank_correlation: float | None = None
-    p95_ms: float | None = None
-    live_correlation: float | None = None
-    live_queries: int = 0
-
-
-@dataclass(frozen=True)
-class Passed:
-    """The candidate may answer."""
-
-    figures: Figures
-
-
-@dataclass(frozen=True)
-class Refused:
-    """The candidate may not answer."""
-
-    reason: str
-    message: str
-    figures: Figures
-
-
-@dataclass(frozen=True)
-class Undecided:
-    """The trial goes on, or waits for what `problem` says."""
-
-    problem: Problem | None = None
-
-
-Judgement = Passed | Refused | Undecided
 
 
 @dataclass(frozen=True)
@@ -362,76 +195,3 @@ class Target:
     rejected: RejectedRevision | None = None
     judgement: Judgement | None = None
     prefetched: str = ""
-
-
-@dataclass(frozen=True)
-class Apply:
-    """Server-side apply a child. `resource_version`: of the object that this was decided on; "" creates it."""
-
-    kind: Kind
-    name: str
-    body: Document
-    resource_version: str
-    detail: str
-
-
-@dataclass(frozen=True)
-class Resize:
-    """Change the number of a Deployment's pods, and nothing else of it."""
-
-    kind: Kind
-    name: str
-    body: Document
-    detail: str
-
-
-@dataclass(frozen=True)
-class Remove:
-    """Delete the very child that was seen; its pods drain and end."""
-
-    kind: Kind
-    name: str
-    uid: str
-    resource_version: str
-    detail: str
-
-
-@dataclass(frozen=True)
-class Announce:
-    """Write the manifest into a pod's annotation, so that it arrives at once."""
-
-    pod: str
-    manifest: str
-    detail: str
-
-
-@dataclass(frozen=True)
-class Record:
-    """Server-side apply a ControllerRevision; `resource_version` as of Apply."""
-
-    name: str
-    body: Document
-    resource_version: str
-    detail: str
-
-
-@dataclass(frozen=True)
-class Forget:
-    """Delete the very ControllerRevision that was seen."""
-
-    name: str
-    uid: str
-    resource_version: str
-    detail: str
-
-
-Action = Apply | Resize | Remove | Announce | Record | Forget
-
-
-@dataclass(frozen=True)
-class Event:
-    """A Kubernetes Event about a RerankerModel or a RerankerAdapter."""
-
-    type: str
-    reason: str
-    message: str

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
+from reranker_operator.actions import Event
 from reranker_operator.downloads import size
 from reranker_operator.facts import condition
 from reranker_operator.names import Document
-from reranker_operator.state import Event
 
 NORMAL, WARNING = "Normal", "Warning"
 

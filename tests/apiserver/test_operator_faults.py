@@ -13,10 +13,10 @@ from reranker_operator.cluster import Cluster
 from reranker_operator.errors import Conflict
 from reranker_operator.judge import Judge
 from reranker_operator.metrics import Metrics
+from reranker_operator.names import Key
 from reranker_operator.plan import plan
 from reranker_operator.reconcile import Reconciler
 from reranker_operator.settings import Settings
-from reranker_operator.state import Key
 from reranker_operator.target import target
 from reranker_operator.worker_client import WorkerClient
 from tests.apiserver.fleet import Fleet

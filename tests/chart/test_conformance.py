@@ -10,8 +10,9 @@ import yaml
 from hack.check import chart
 from reranker_operator import history, manifests
 from reranker_operator.colours import Colour, Flip
+from reranker_operator.names import Key
 from reranker_operator.settings import Settings
-from reranker_operator.state import Key, ManifestModel, Model, PodTemplate
+from reranker_operator.state import ManifestModel, Model, PodTemplate
 from reranker_operator.v1alpha1 import RerankerModelSpec
 
 Json = dict[str, Any]

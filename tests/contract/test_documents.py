@@ -7,10 +7,13 @@ import pytest
 
 from reranker_operator import names, rollout, serving
 from reranker_operator.adapter_resource import adapter_resource
+from reranker_operator.names import Key
 from reranker_operator.pod_template import pod_template
+from reranker_operator.reports import PrefetchReport
 from reranker_operator.settings import Settings
 from reranker_operator.state import Download as ReadDownload
-from reranker_operator.state import Key, LiveSample, Model, PrefetchReport, World
+from reranker_operator.state import Model, World
+from reranker_operator.trials import LiveSample
 from reranker_operator.v1alpha1 import RerankerModelSpec
 from reranker_operator.worker_client import live_sample, worker_report
 from reranker_worker import manifest

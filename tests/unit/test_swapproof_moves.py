@@ -19,9 +19,10 @@ from hack.swapproof.wanted import (
 )
 from reranker_operator.adapter_kind import RerankerAdapterSpec
 from reranker_operator.adapters import wanted_adapter
+from reranker_operator.names import Key
 from reranker_operator.names import adapter_revision as operator_s_adapter_revision
 from reranker_operator.rollout import wanted_model
-from reranker_operator.state import Key, Model
+from reranker_operator.state import Model
 from reranker_operator.v1alpha1 import RerankerModelSpec
 
 DIGESTS = {

@@ -8,25 +8,14 @@ from typing import Any
 import pytest
 
 from reranker_operator import conditions, progress
+from reranker_operator.actions import Announce, Apply, Remove, Resize
 from reranker_operator.colours import Colour, Flip, flip, text
 from reranker_operator.names import Document
 from reranker_operator.plan import plan
-from reranker_operator.state import (
-    DEPLOYMENTS,
-    AdapterReport,
-    Announce,
-    Apply,
-    Figures,
-    Kind,
-    Passed,
-    Pod,
-    Refused,
-    Remove,
-    Resize,
-    Target,
-    World,
-)
+from reranker_operator.reports import AdapterReport
+from reranker_operator.state import DEPLOYMENTS, Kind, Pod, Target, World
 from reranker_operator.transitions import events
+from reranker_operator.trials import Figures, Passed, Refused
 from tests.unit.operator.worlds import (
     LEGAL,
     ONE,

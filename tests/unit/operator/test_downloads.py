@@ -10,7 +10,8 @@ import pytest
 from reranker_operator import conditions
 from reranker_operator.downloads import size
 from reranker_operator.names import Document
-from reranker_operator.state import AdapterReport, Download, World
+from reranker_operator.reports import AdapterReport, Download
+from reranker_operator.state import World
 from reranker_operator.transitions import events
 from reranker_operator.worker_client import worker_report
 from tests.unit.operator.worlds import (

@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from reranker_operator import gate
+from reranker_operator.facts import Problem
 from reranker_operator.golden import golden_set
 from reranker_operator.rollout_policy import Gate
-from reranker_operator.state import Answer, Figures, Judgement, Passed, Problem, Refused, Trial, Undecided, World
+from reranker_operator.state import World
+from reranker_operator.trials import Answer, Figures, Judgement, Passed, Refused, Trial, Undecided
 from tests.unit.operator.worlds import ONE, TWO, applied, edited, empty, goal, golden_gate, model, revision, with_pods
 from tests.unit.operator.worlds import serving_world as served
 

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from reranker_operator.actions import Forget, Record
 from reranker_operator.history import changes, past
-from reranker_operator.state import Forget, Record, World
+from reranker_operator.state import World
 from tests.unit.operator.worlds import (
     ONE,
     THREE,

@@ -9,8 +9,10 @@ import pytest
 
 from reranker_operator import conditions, serving
 from reranker_operator.plan import plan
-from reranker_operator.state import AdapterReport, Figures, Kind, Manifest, ModelReport, Passed, Pod, World
+from reranker_operator.reports import AdapterReport, ModelReport
+from reranker_operator.state import Kind, Manifest, Pod, World
 from reranker_operator.transitions import events
+from reranker_operator.trials import Figures, Passed
 from tests.unit.operator.worlds import (
     LEGAL,
     ONE,

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from reranker_operator.actions import Action, Announce, Apply, Record
 from reranker_operator.plan import plan
-from reranker_operator.state import Action, Announce, Apply, Kind, Record, World
+from reranker_operator.state import Kind, World
 from tests.unit.operator.worlds import (
     LEGAL,
     TWO,

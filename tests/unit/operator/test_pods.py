@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 
 from reranker_operator import serving
+from reranker_operator.facts import Problem
 from reranker_operator.handlers import owner_key
+from reranker_operator.names import Key
 from reranker_operator.pods import worker_pod
-from reranker_operator.state import Key, Problem
 from tests.unit.operator.worlds import reread, serving_world
 
 OWNER = {"kind": "ReplicaSet", "name": "bge-6c9f", "uid": "u", "controller": True}

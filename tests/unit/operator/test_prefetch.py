@@ -9,7 +9,8 @@ import pytest
 from reranker_operator import conditions
 from reranker_operator.fleet import deployed_revision, deployed_template
 from reranker_operator.names import Document
-from reranker_operator.state import Kind, Model, PrefetchReport, World
+from reranker_operator.reports import PrefetchReport
+from reranker_operator.state import Kind, Model, World
 from reranker_operator.transitions import events
 from tests.unit.operator.worlds import (
     ONE,

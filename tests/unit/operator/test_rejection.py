@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from reranker_operator import conditions
+from reranker_operator.facts import Problem
 from reranker_operator.plan import plan
-from reranker_operator.state import Figures, Kind, Problem, Refused, Undecided, World
+from reranker_operator.state import Kind, World
+from reranker_operator.trials import Figures, Refused, Undecided
 from tests.unit.operator.worlds import (
     ONE,
     THREE,

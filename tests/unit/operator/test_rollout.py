@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from reranker_operator import rollout, templates
-from reranker_operator.state import AdapterReport, Manifest, World
+from reranker_operator.reports import AdapterReport
+from reranker_operator.state import Manifest, World
 from tests.unit.operator.worlds import (
     LEGAL,
     LEGAL_TWO,

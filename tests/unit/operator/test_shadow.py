@@ -9,18 +9,8 @@ import pytest
 from reranker_operator import conditions, gate, shadow
 from reranker_operator.errors import NoScores
 from reranker_operator.rollout_policy import Gate
-from reranker_operator.state import (
-    LONG_AGO,
-    Answer,
-    Figures,
-    LiveSample,
-    Passed,
-    Refused,
-    Seat,
-    Trial,
-    Undecided,
-    World,
-)
+from reranker_operator.state import LONG_AGO, World
+from reranker_operator.trials import Answer, Figures, LiveSample, Passed, Refused, Seat, Trial, Undecided
 from reranker_operator.worker_client import WorkerClient
 from tests.unit.operator.worlds import (
     KEY,

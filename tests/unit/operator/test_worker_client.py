@@ -10,7 +10,7 @@ from aiohttp import web
 
 from reranker_operator import worker_client
 from reranker_operator.errors import NoScores
-from reranker_operator.state import Seat
+from reranker_operator.trials import Seat
 from reranker_operator.worker_client import WorkerClient
 from tests.apiserver.fleet import free_port
 

@@ -4,27 +4,15 @@ from dataclasses import replace
 from typing import Any
 
 from reranker_operator import history, names, serving
+from reranker_operator.actions import Forget
 from reranker_operator.adapters import wanted_adapter
 from reranker_operator.colours import Colour
 from reranker_operator.fleet import claims_of
-from reranker_operator.names import Document
+from reranker_operator.names import Document, Key
+from reranker_operator.reports import AdapterReport, ModelReport, WorkerReport
 from reranker_operator.rollout import wanted_model
 from reranker_operator.settings import Settings
-from reranker_operator.state import (
-    DEPLOYMENTS,
-    AdapterReport,
-    Forget,
-    Key,
-    Kind,
-    Manifest,
-    Model,
-    ModelReport,
-    Past,
-    Pod,
-    Target,
-    WorkerReport,
-    World,
-)
+from reranker_operator.state import DEPLOYMENTS, Kind, Manifest, Model, Past, Pod, Target, World
 from reranker_operator.target import target
 from reranker_operator.v1alpha1 import RerankerModelSpec
 
