@@ -9,9 +9,8 @@ from typing import Any
 
 import yaml
 
-from hack.cluster.golang import KUBERNETES_MODULE, KUBERNETES_VERSION
+from hack.cluster.golang import KUBERNETES_MODULE, KUBERNETES_VERSION, module_folder
 from hack.cluster.paths import build_once, cache_home
-from hack.cluster.progress import output_of
 from hack.gitops.verdicts import ARGO_CD, ARGO_CD_VERSION
 
 Json = dict[str, Any]
@@ -40,7 +39,7 @@ def kubernetes_schemas() -> Path:
 
 
 def _write_kubernetes_schemas(folder: Path) -> None:
-    module = _downloaded(KUBERNETES_MODULE, KUBERNETES_VERSION)
+    module = module_folder(KUBERNETES_MODULE, KUBERNETES_VERSION)
     swagger = json.loads((module / "api/openapi-spec/swagger.json").read_text())
     definitions = {name: strict(each) for name, each in swagger["definitions"].items()}
     definitions |= {name: {"type": ["string", "number"]} for name in EITHER}
@@ -61,13 +60,7 @@ def published_schemas() -> Path:
 
 def _write_published_schemas(folder: Path) -> None:
     for module, version, files in PUBLISHED:
-        write_crd_schemas(folder, sorted(_downloaded(module, version).glob(files)))
-
-
-def _downloaded(module: str, version: str) -> Path:
-    wanted = f"{module}@v{version}"
-    answer = output_of(f"downloading {wanted}", ["go", "mod", "download", "-json", wanted], cwd=cache_home())
-    return Path(json.loads(answer)["Dir"])
+        write_crd_schemas(folder, sorted(module_folder(module, version).glob(files)))
 
 
 def write_crd_schemas(folder: Path, crds: Iterable[Path]) -> None:

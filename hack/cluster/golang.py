@@ -142,7 +142,7 @@ def _build_missing(programs: Sequence[GoProgram]) -> None:
 
 def _compile(programs: Sequence[GoProgram], folder: Path) -> None:
     first = programs[0]
-    source = _download(first)
+    source = module_folder(first.module, first.version)
     module, mode = folder / "module", "-mod=mod"
     if first.module == KUBERNETES_MODULE:
         # Its own go.mod replaces the staging modules by folders that the published module does not carry.
@@ -165,9 +165,9 @@ def _compile(programs: Sequence[GoProgram], folder: Path) -> None:
     )
 
 
-def _download(program: GoProgram) -> Path:
-    """Return the module's folder in Go's module cache."""
-    wanted = f"{program.module}@v{program.version}"
+def module_folder(module: str, version: str) -> Path:
+    """Return a published module's folder in Go's module cache, downloaded now unless that has it."""
+    wanted = f"{module}@v{version}"
     answer = output_of(f"downloading {wanted}", ["go", "mod", "download", "-json", wanted], cwd=cache_home())
     return Path(json.loads(answer)["Dir"])
 

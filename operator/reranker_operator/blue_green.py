@@ -26,7 +26,7 @@ def home(world: World, wanted: ManifestModel, template: PodTemplate) -> Colour:
     """
     here = active(world)
     live = deployment(world, here)
-    if live is None or not _two_fleets(world) or not world.model.spec.replicas:
+    if live is None or not _two_fleets(world) or not world.model.spec.pods:
         return here
     deployed = deployed_template(live)
     serves = next((told.serve[deployed] for told in known_manifests(world) if deployed in told.serve), None)
@@ -53,7 +53,7 @@ def _whole(world: World, fleet: Colour, template: str) -> bool:
         return False
     pods = [pod for pod in world.pods if pod.fleet is fleet]
     ready = [pod for pod in pods if pod.ready and not pod.terminating and world.report(pod) is not None]
-    replicas = world.model.spec.replicas
+    replicas = world.model.spec.pods
     available = observed(live).get("availableReplicas", 0)
     return len(ready) >= replicas and available >= replicas and all(pod.template == template for pod in pods)
 

@@ -1,6 +1,7 @@
 """The world as the API server has it, and the writes that change it: observe and execute."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -11,11 +12,12 @@ from reranker_operator import names, pods, serving
 from reranker_operator.actions import Action, Announce, Apply, Event, Forget, Record, Remove, Resize
 from reranker_operator.adapter_store import AdapterStore
 from reranker_operator.api import Api
-from reranker_operator.errors import Invalid, NotFound, UnreadableSpec
+from reranker_operator.discovery import Discovery
+from reranker_operator.errors import Invalid, NotFound, Refused, UnreadableSpec
 from reranker_operator.history import past
 from reranker_operator.names import Document, Key
 from reranker_operator.schema import first_error
-from reranker_operator.state import Kind, Model, Past, Pod, World, child_name
+from reranker_operator.state import ACCESSORIES, Kind, Model, Past, Pod, World, child_name
 from reranker_operator.v1alpha1 import GROUP, PLURAL, VERSION, RerankerModelSpec
 
 log = structlog.get_logger(__name__)
@@ -26,9 +28,14 @@ RESOURCES = {
     Kind.GREEN_DEPLOYMENT: ("/apis/apps/v1", "deployments"),
     Kind.SERVICE: ("/api/v1", "services"),
     Kind.POD_DISRUPTION_BUDGET: ("/apis/policy/v1", "poddisruptionbudgets"),
+    Kind.INTERNAL_SERVICE: ("/api/v1", "services"),
+    Kind.AUTOSCALER: ("/apis/autoscaling/v2", "horizontalpodautoscalers"),
+    Kind.SCALED_OBJECT: ("/apis/keda.sh/v1alpha1", "scaledobjects"),
 }
 REVISIONS = ("/apis/apps/v1", "controllerrevisions")
 MODELS = f"/apis/{GROUP}/{VERSION}"
+CORE = "/api/v1"
+FORBIDDEN = 403
 MAX_NOTE = 1024  # of an Event, by the API server
 
 
@@ -39,6 +46,7 @@ class Cluster:
         self._api = api
         self._identity = identity
         self._namespaces = namespaces
+        self._discovery = Discovery(api, time.monotonic)
         self.adapters = AdapterStore(api, namespaces)
 
     async def models(self) -> list[Key]:
@@ -54,15 +62,17 @@ class Cluster:
         if live is None or "deletionTimestamp" in live["metadata"]:
             return None
         model = _model(key, live)
+        apis = await self._discovery.apis()
         listed, found, history, adapters = await asyncio.gather(
             self._pods(key),
-            asyncio.gather(*(self._child(key, kind) for kind in Kind)),
+            asyncio.gather(*(self._child(key, kind, apis) for kind in Kind)),
             self._history(model),
             self.adapters.naming(key),
         )
         children = {kind: child for kind, child in zip(Kind, found, strict=True) if child is not None}
         written = (children.get(Kind.CONFIG_MAP, {}).get("data") or {}).get(names.MANIFEST_KEY)
-        return World(model, children, serving.manifest(written), listed, history=history, adapters=adapters)
+        manifest = serving.manifest(written)
+        return World(model, children, manifest, listed, history=history, adapters=adapters, apis=apis)
 
     async def _get(self, resource: str, path: str) -> Document | None:
         try:
@@ -70,8 +80,17 @@ class Cluster:
         except NotFound:
             return None
 
-    async def _child(self, key: Key, kind: Kind) -> Document | None:
-        return await self._get(RESOURCES[kind][1], _child_path(key, kind, child_name(kind, key.name)))
+    async def _child(self, key: Key, kind: Kind, apis: frozenset[str]) -> Document | None:
+        prefix, plural = RESOURCES[kind]
+        if kind in ACCESSORIES and prefix.removeprefix("/apis/") not in {*apis, CORE}:
+            return None
+        try:
+            return await self._get(plural, _child_path(key, kind, child_name(kind, key.name)))
+        except Refused as error:
+            # Rights that an administrator grants may be older than this version: a model serves without these.
+            if kind in ACCESSORIES and error.status == FORBIDDEN:
+                return None
+            raise
 
     async def _pods(self, key: Key) -> tuple[Pod, ...]:
         path = f"/api/v1/namespaces/{key.namespace}/pods"
@@ -94,6 +113,10 @@ class Cluster:
         """Act: the manifest first, so that no pod is told or made for what the ConfigMap doesn't say yet."""
         for action in actions:
             log.info(action.detail, model=str(key))
+        # KEDA refuses an object for a model that another autoscaler still has.
+        first = [action for action in actions if isinstance(action, Remove) and action.kind in ACCESSORIES]
+        for action in first:
+            await self._finish(key, action)
         applies = [action for action in actions if isinstance(action, Apply)]
         for apply in applies:
             if apply.kind is Kind.CONFIG_MAP:
@@ -103,7 +126,8 @@ class Cluster:
             if apply.kind is not Kind.CONFIG_MAP:
                 await self._apply(key, apply)
         for action in actions:
-            await self._finish(key, action)
+            if action not in first:
+                await self._finish(key, action)
 
     async def _finish(self, key: Key, action: Action) -> None:
         """What can wait until the manifest and the objects are as they should be."""

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from reranker_operator import blue_green, facts, names, progress
+from reranker_operator import autoscaling, blue_green, facts, names, progress
 from reranker_operator.adapter_types import AdapterStatus
 from reranker_operator.adapters import wanted_adapters
 from reranker_operator.downloads import downloads
@@ -31,7 +31,8 @@ def status(world: World, target: Target, now: datetime) -> Document:
     model, blocker = world.model, progress.blocker(world, target)
     before = RerankerModelStatus.model_validate(model.status)
     adapters = [adapter_status(world, adapter) for adapter in wanted_adapters(world)]
-    found = [*_facts(world, target, blocker), _adapters_ready(adapters)]
+    accessories = (autoscaling.fact(world),)
+    found = [*_facts(world, target, blocker), _adapters_ready(adapters), *(f for f in accessories if f is not None)]
     whole = RerankerModelStatus(
         observed_generation=model.generation,
         replicas=sum(not pod.terminating and pod.fleet is target.flip.active for pod in world.pods),
@@ -52,7 +53,7 @@ def invalid(model_status: Document, generation: int, problem: Problem, now: date
     """The status of a model whose spec can't be read; what serves is left alone and stays in it."""
     before = RerankerModelStatus.model_validate(model_status)
     stated = [Fact("Ready", False, problem.reason, problem.message), *_pace(problem)]
-    kept = [c for c in before.conditions if c.type in ("Available", "AdaptersReady")]
+    kept = [c for c in before.conditions if c.type in ("Available", "AdaptersReady", "Autoscaling")]
     conditions = [*facts.conditions(stated, generation, before.conditions, timestamp(now)), *kept]
     whole = before.model_copy(update={"observed_generation": generation, "conditions": conditions})
     return whole.model_dump(by_alias=True, exclude_none=True)
@@ -75,7 +76,7 @@ def _fleet(world: World, target: Target) -> FleetStatus | None:
 
 def _facts(world: World, target: Target, blocker: Problem | None) -> Iterator[Fact]:
     """Ready, Available and, only while they hold, Reconciling and Stalled (as kstatus reads them)."""
-    ready, replicas = len(ready_pods(world)), world.model.spec.replicas
+    ready, replicas = len(ready_pods(world)), world.model.spec.pods
     if blocker is not None:
         yield Fact("Ready", False, blocker.reason, blocker.message)
     elif replicas == 0:
@@ -126,7 +127,7 @@ def adapter_status(world: World, adapter: ManifestAdapter) -> AdapterStatus:
         owner=adapter.owner or None,
         revision=revision,
         ready=len(loaded),
-        desired=max(world.model.spec.replicas, len(ready)),
+        desired=max(world.model.spec.pods, len(ready)),
         reason=(failed.reason or FAILED) if failed else None,
         message=failed.message if failed else None,
     )

@@ -22,7 +22,7 @@ MERGE_KEYS = {
     "volumeMounts": "mountPath",
     "volumes": "name",
 }
-QUANTITIES = frozenset({"limits", "requests", "sizeLimit"})
+QUANTITIES = frozenset({"averageValue", "limits", "requests", "sizeLimit"})
 SUFFIXES = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 BINARY = {"Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40, "Pi": 50, "Ei": 60}
 

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from reranker_operator import colours, names, serving
 from reranker_operator.colours import Colour, Flip
 from reranker_operator.names import Document
-from reranker_operator.ownership import owner_reference
+from reranker_operator.ownership import metadata
 from reranker_operator.pod_template import pod_template
 from reranker_operator.settings import Settings
-from reranker_operator.state import DEPLOYMENTS, Kind, Manifest, Model, PodTemplate, child_name
+from reranker_operator.state import DEPLOYMENTS, Kind, Manifest, Model, PodTemplate
 
 
 def config_map(model: Model, manifest: Manifest) -> Document:
@@ -19,7 +19,7 @@ def config_map(model: Model, manifest: Manifest) -> Document:
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": _metadata(model, Kind.CONFIG_MAP),
+        "metadata": metadata(model, Kind.CONFIG_MAP),
         "data": {names.MANIFEST_KEY: serving.text(manifest)},
     }
 
@@ -41,17 +41,13 @@ def deployment(
     """
     rollout = model.spec.rollout
     pace: Document = {"maxSurge": rollout.max_surge, "maxUnavailable": rollout.max_unavailable}
-    metadata = _metadata(model, DEPLOYMENTS[fleet])
-    metadata["annotations"] = {
-        names.REVISION_ANNOTATION: revision,
-        names.INPUTS_ANNOTATION: names.canonical(inputs),
-    }
+    annotations = {names.REVISION_ANNOTATION: revision, names.INPUTS_ANNOTATION: names.canonical(inputs)}
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": metadata,
+        "metadata": {**metadata(model, DEPLOYMENTS[fleet]), "annotations": annotations},
         "spec": {
-            "replicas": model.spec.replicas,
+            "replicas": model.spec.pods,
             "revisionHistoryLimit": 2,
             "progressDeadlineSeconds": rollout.progress_deadline_seconds,
             # The API server leaves out a zero, which would look like a difference for ever.
@@ -69,19 +65,17 @@ def deployment(
 def size(model: Model, live: Document) -> Document:
     """A merge patch that gives a Deployment the model's number of pods, over the version that was seen only."""
     annotations = {names.GENERATION_ANNOTATION: str(model.generation)}
-    metadata = {"annotations": annotations, "resourceVersion": live["metadata"]["resourceVersion"]}
-    return {"metadata": metadata, "spec": {"replicas": model.spec.replicas}}
+    version = live["metadata"]["resourceVersion"]
+    return {"metadata": {"annotations": annotations, "resourceVersion": version}, "spec": {"replicas": model.spec.pods}}
 
 
 def service(model: Model, flip: Flip) -> Document:
     """The clients' address; only ready pods of one fleet are behind it."""
-    metadata = _metadata(model, Kind.SERVICE)
-    if flip.at is not None:
-        metadata["annotations"] = {names.FLIP_ANNOTATION: colours.text(flip)}
+    turned = {"annotations": {names.FLIP_ANNOTATION: colours.text(flip)}} if flip.at is not None else {}
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": metadata,
+        "metadata": {**metadata(model, Kind.SERVICE), **turned},
         "spec": {
             "type": "ClusterIP",
             "selector": names.fleet_labels(model.key.name, flip.active),
@@ -95,15 +89,6 @@ def pod_disruption_budget(model: Model) -> Document:
     return {
         "apiVersion": "policy/v1",
         "kind": "PodDisruptionBudget",
-        "metadata": _metadata(model, Kind.POD_DISRUPTION_BUDGET),
+        "metadata": metadata(model, Kind.POD_DISRUPTION_BUDGET),
         "spec": {"maxUnavailable": 1, "selector": {"matchLabels": {names.MODEL_LABEL: model.key.name}}},
-    }
-
-
-def _metadata(model: Model, kind: Kind) -> Document:
-    return {
-        "name": child_name(kind, model.key.name),
-        "namespace": model.key.namespace,
-        "labels": names.labels(model.key.name),
-        "ownerReferences": [owner_reference(model)],
     }

@@ -85,6 +85,11 @@ def green_deployment(model: str) -> str:
     return f"{model}-green"
 
 
+def internal_service(model: str) -> str:
+    """The Service by which an autoscaler finds the pods that answer."""
+    return f"{model}-internal"
+
+
 def labels(model: str) -> dict[str, str]:
     """Labels on everything that a model owns."""
     return {

@@ -1,9 +1,11 @@
 """Whose an object is: only what our RerankerModel controls is ever written. No I/O."""
 
+from dataclasses import replace
+
 from reranker_operator import names
 from reranker_operator.facts import Problem
 from reranker_operator.names import Document
-from reranker_operator.state import Kind, Model, World, child_name
+from reranker_operator.state import ACCESSORIES, Kind, Model, World, child_name
 from reranker_operator.v1alpha1 import API_VERSION, KIND
 
 
@@ -19,6 +21,16 @@ def owner_reference(model: Model) -> Document:
     }
 
 
+def metadata(model: Model, kind: Kind) -> Document:
+    """What every child has: its name and place, the common labels, its owner."""
+    return {
+        "name": child_name(kind, model.key.name),
+        "namespace": model.key.namespace,
+        "labels": names.labels(model.key.name),
+        "ownerReferences": [owner_reference(model)],
+    }
+
+
 def controller(live: Document) -> Document | None:
     """The controller's reference on an object, if it has one."""
     return next((o for o in live["metadata"].get("ownerReferences") or () if o.get("controller")), None)
@@ -26,20 +38,26 @@ def controller(live: Document) -> Document | None:
 
 def obstacle(world: World) -> Problem | None:
     """Why nothing may be written now: an object of a child's name that isn't this model's."""
-    for kind, live in world.children.items():
-        owner = controller(live)
-        if owner is not None and owner["uid"] == world.model.uid:
-            continue
-        name = child_name(kind, world.model.key.name)
-        if owner is not None and (owner["kind"], owner["name"]) == (KIND, world.model.key.name):
-            message = f"{kind} {name} of the former {KIND} of this name is being deleted"
-            return Problem("WaitingForDeletion", message, stalled=False)
-        return Problem(
-            "NameConflict",
-            f"{kind} {name} exists and {_whose(owner)}: delete it or name the {KIND} differently; "
-            "nothing is changed while it is there",
-        )
-    return None
+    needed = (kind for kind in world.children if kind not in ACCESSORIES)
+    problem = next((found for kind in needed if (found := conflict(world, kind)) is not None), None)
+    if problem is None or not problem.stalled:
+        return problem
+    return replace(problem, message=f"{problem.message}; nothing is changed while it is there")
+
+
+def conflict(world: World, kind: Kind) -> Problem | None:
+    """Why a child may not be written; None where it is this model's, or absent."""
+    live, model = world.children.get(kind), world.model
+    owner = controller(live) if live is not None else None
+    if live is None or (owner is not None and owner["uid"] == model.uid):
+        return None
+    name = child_name(kind, model.key.name)
+    if owner is not None and (owner["kind"], owner["name"]) == (KIND, model.key.name):
+        message = f"{kind} {name} of the former {KIND} of this name is being deleted"
+        return Problem("WaitingForDeletion", message, stalled=False)
+    return Problem(
+        "NameConflict", f"{kind} {name} exists and {_whose(owner)}: delete it or name the {KIND} differently"
+    )
 
 
 def _whose(owner: Document | None) -> str:

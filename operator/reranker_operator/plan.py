@@ -3,7 +3,7 @@
 from reranker_operator import drift, history, manifests, names, ownership, serving
 from reranker_operator.actions import Action, Announce, Apply, Remove, Resize
 from reranker_operator.names import Document
-from reranker_operator.state import Kind, Model, Pod, Target, World, child_name
+from reranker_operator.state import ACCESSORIES, Kind, Model, Pod, Target, World, child_name
 
 
 def plan(world: World, target: Target) -> tuple[Action, ...]:
@@ -20,6 +20,8 @@ def plan(world: World, target: Target) -> tuple[Action, ...]:
 
 
 def _child(world: World, target: Target, kind: Kind) -> Apply | Resize | Remove | None:
+    if kind in ACCESSORIES and ownership.conflict(world, kind) is not None:
+        return None
     if kind in target.children:
         return _apply(world, kind, target.children[kind])
     live = world.children.get(kind)
@@ -29,7 +31,7 @@ def _child(world: World, target: Target, kind: Kind) -> Apply | Resize | Remove 
 
 
 def _resize(world: World, kind: Kind, live: Document) -> Resize | None:
-    name, wanted = child_name(kind, world.model.key.name), world.model.spec.replicas
+    name, wanted = child_name(kind, world.model.key.name), world.model.spec.pods
     if live["spec"].get("replicas") == wanted:
         return None
     return Resize(kind, name, manifests.size(world.model, live), f"resize {kind} {name} to {wanted} pods")
@@ -39,7 +41,7 @@ def _remove(world: World, kind: Kind, live: Document) -> Remove | None:
     name, metadata = child_name(kind, world.model.key.name), live["metadata"]
     if "deletionTimestamp" in metadata:
         return None
-    detail = f"delete {kind} {name}: nothing is to be served by it any more"
+    detail = f"delete {kind} {name}: it isn't wanted any more"
     return Remove(kind, name, metadata["uid"], metadata["resourceVersion"], detail)
 
 

@@ -111,7 +111,7 @@ def _deployment_problems(world: World, target: Target) -> Iterator[Problem]:
 
 
 def _numbers(world: World, target: Target) -> Iterator[Problem]:
-    pods, wanted = len(new_pods(world, target)), world.model.spec.replicas
+    pods, wanted = len(new_pods(world, target)), world.model.spec.pods
     if pods < wanted:
         rolling = bool(old_pods(world, target))
         yield _waiting("RollingOut" if rolling else "StartingPods", f"{pods} of {wanted} pods are made")
@@ -174,7 +174,7 @@ def _adapter_waits(world: World, target: Target) -> Iterator[Problem]:
         for adapter in wanted.values()
         if not adapter.required or any(not _has(report, adapter) for report in reports)
     ]
-    if waiting and world.model.spec.replicas:
+    if waiting and world.model.spec.pods:
         yield _waiting("LoadingAdapters", f"not loaded on every pod yet: {', '.join(sorted(waiting))}")
 
 

@@ -26,6 +26,13 @@ class Kind(StrEnum):
     GREEN_DEPLOYMENT = "green Deployment"
     SERVICE = "Service"
     POD_DISRUPTION_BUDGET = "PodDisruptionBudget"
+    INTERNAL_SERVICE = "internal Service"
+    AUTOSCALER = "HorizontalPodAutoscaler"
+    SCALED_OBJECT = "ScaledObject"
+
+
+#: What a model serves without: one of these that is somebody else's is no obstacle to the rest.
+ACCESSORIES = frozenset({Kind.INTERNAL_SERVICE, Kind.AUTOSCALER, Kind.SCALED_OBJECT})
 
 
 #: Each fleet's Deployment.
@@ -38,6 +45,8 @@ def child_name(kind: Kind, model: str) -> str:
             return names.serving_configmap(model)
         case Kind.GREEN_DEPLOYMENT:
             return names.green_deployment(model)
+        case Kind.INTERNAL_SERVICE:
+            return names.internal_service(model)
         case _:
             return model
 
@@ -146,6 +155,7 @@ class World:
     """All that one reconcile saw.
 
     manifest: the ConfigMap's, None where that is absent or unreadable. adapters: those that name the model.
+    apis: what the API server serves, as groups and as group/version.
     judgement: the gate's of the wanted revision; None where there is nothing to judge, or not yet.
     """
 
@@ -157,6 +167,7 @@ class World:
     adapters: tuple[AdapterResource, ...] = ()
     judgement: Judgement | None = None
     history: tuple[Past, ...] = ()
+    apis: frozenset[str] = frozenset()
     now: datetime = LONG_AGO
 
     def report(self, pod: Pod) -> WorkerReport | None:

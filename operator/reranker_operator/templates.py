@@ -75,7 +75,7 @@ def _candidates(world: World, wanted: ManifestModel) -> Iterator[tuple[str, tupl
     if revision == wanted.revision:
         yield deployed
     yield from ((pod.template, pod.claims) for pod in ready_pods(world) if serve.get(pod.template) == wanted.revision)
-    swaps = world.model.spec.rollout.strategy == "InPlace" and world.model.spec.replicas > 0
+    swaps = world.model.spec.rollout.strategy == "InPlace" and world.model.spec.pods > 0
     if swaps and revision in admitted_before(world):
         yield deployed
 

@@ -9,10 +9,20 @@ from reranker_operator.names import Document
 
 NORMAL, WARNING = "Normal", "Warning"
 
+#: Conditions of what a model serves without.
+ACCESSORIES = ("Autoscaling",)
+
 
 def events(before: Document, after: Document) -> tuple[Event, ...]:
     """The Events of one change of status."""
-    told = (_revision_events, _fleet_events, _download_events, _adapter_events, _condition_events)
+    told = (
+        _revision_events,
+        _fleet_events,
+        _download_events,
+        _adapter_events,
+        _condition_events,
+        _accessory_events,
+    )
     return tuple(event for each in told for event in each(before, after))
 
 
@@ -118,3 +128,11 @@ def _condition_events(before: Document, after: Document) -> Iterator[Event]:
     available = condition(after, "Available").get("status")
     if available == "False" and condition(before, "Available").get("status") == "True":
         yield Event(WARNING, "Unavailable", condition(after, "Available")["message"])
+
+
+def _accessory_events(before: Document, after: Document) -> Iterator[Event]:
+    """What a model serves without can't be made, or another object does it now."""
+    for name in ACCESSORIES:
+        old, new = condition(before, name), condition(after, name)
+        if new and (new["status"], new["reason"]) != (old.get("status"), old.get("reason")):
+            yield Event(NORMAL if new["status"] == "True" else WARNING, new["reason"], new["message"])

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 
 from reranker_operator.adapter_types import Adapter, AdapterPolicy, AdapterStatus
+from reranker_operator.autoscaling_policy import MOST_PODS, Autoscaling
 from reranker_operator.cache_policy import Cache
 from reranker_operator.placement import NodeSelector, Resources, Tolerations
 from reranker_operator.rollout_policy import Rollout
@@ -90,7 +91,18 @@ class RerankerModelSpec(Schema):
         ),
     ] = []
     adapter_policy: AdapterPolicy = AdapterPolicy()
-    replicas: Annotated[int, Field(ge=0, le=1000, description="How many pods serve.")] = 1
+    replicas: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=MOST_PODS,
+            description="How many pods serve. Leave it out beside `autoscaling`: the autoscaler writes it, by /scale.",
+        ),
+    ] = 1
+    autoscaling: Annotated[
+        Autoscaling | None,
+        Field(description="Makes a ScaledObject where KEDA is installed, else a HorizontalPodAutoscaler."),
+    ] = None
     rollout: Rollout = Rollout()
     revision_history_limit: Annotated[
         int, Field(ge=0, le=100, description="Old revisions that are kept as ControllerRevisions.")
@@ -105,6 +117,18 @@ class RerankerModelSpec(Schema):
     resources: Resources = Resources()
     node_selector: NodeSelector = {}
     tolerations: Tolerations = []
+
+    @property
+    def pods(self) -> int:
+        """How many pods are to serve: `replicas`, kept within an autoscaler's bounds whoever wrote it.
+
+        Where an applied manifest stops naming `replicas`, the API server falls back to 1, however many serve. None at
+        all is a decision of its own, by which an autoscaler rests.
+        """
+        bounds = self.autoscaling
+        if bounds is None or self.replicas == 0:
+            return self.replicas
+        return min(max(self.replicas, bounds.min_replicas), bounds.max_replicas)
 
 
 Figure = Annotated[str, Field(max_length=20)]

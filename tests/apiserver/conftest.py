@@ -4,6 +4,7 @@ import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import kubernetes
 import pytest
@@ -31,11 +32,12 @@ def api(kubeconfig: Path) -> Iterator[ApiClient]:
     """The official client, with the CRD served."""
     with kubernetes.config.new_client_from_config(str(kubeconfig)) as client:
         for file in sorted(CRDS.glob("*.yaml")):
-            _install(client, yaml.safe_load(file.read_text()))
+            install(client, yaml.safe_load(file.read_text()))
         yield client
 
 
-def _install(client: ApiClient, crd: dict[str, object]) -> None:
+def install(client: ApiClient, crd: dict[str, Any]) -> None:
+    """Create a CRD and wait until its kind is served."""
     definitions = ApiextensionsV1Api(client)
     name = definitions.create_custom_resource_definition(crd).metadata.name
     watch = kubernetes.watch.Watch()

@@ -21,12 +21,15 @@ PREFIXES = {
     "configmaps": "/api/v1",
     "controllerrevisions": "/apis/apps/v1",
     "deployments": "/apis/apps/v1",
+    "endpointslices": "/apis/discovery.k8s.io/v1",
     "events": "/apis/events.k8s.io/v1",
+    "horizontalpodautoscalers": "/apis/autoscaling/v2",
     "poddisruptionbudgets": "/apis/policy/v1",
     "pods": "/api/v1",
     "replicasets": "/apis/apps/v1",
     "rerankeradapters": "/apis/reranker.dev/v1alpha1",
     "rerankermodels": "/apis/reranker.dev/v1alpha1",
+    "scaledobjects": "/apis/keda.sh/v1alpha1",
     "services": "/api/v1",
 }
 

@@ -63,6 +63,12 @@ def gate(**thresholds: Any) -> Json:
     return {"spec.rollout.gate": {"goldenSet": {"configMapRef": {"name": "golden"}}, **thresholds}}
 
 
+def autoscaling(**bounds: Any) -> Json:
+    return {"spec.autoscaling": bounds}
+
+
+CRON = {"type": "cron", "metadata": {"timezone": "UTC", "start": "0 8 * * *", "end": "0 20 * * *"}}
+
 VALID: dict[str, Json] = {
     "a model of the hub at a commit": {},
     "a branch with a slash as revision": {"spec.source.revision": "refs/pr/12"},
@@ -118,6 +124,12 @@ VALID: dict[str, Json] = {
     "a way out where nodes are full": {"spec.rollout.onUnschedulable": {"afterSeconds": 60, "action": "Abort"}},
     "no old revisions kept": {"spec.revisionHistoryLimit": 0},
     "no drain": {"spec.rollout": {"drainSeconds": 0}},
+    "an autoscaler": {"spec.autoscaling": {"maxReplicas": 8}},
+    "an autoscaler beside replicas, which it writes": {"spec.replicas": 3, "spec.autoscaling": {"maxReplicas": 8}},
+    "a model that sleeps": autoscaling(minReplicas=0, maxReplicas=1000, triggers=[CRON]),
+    "an autoscaler with all triggers and a target": autoscaling(
+        minReplicas=2, maxReplicas=2, targetLoadPercent=100, triggers=[CRON] * 4
+    ),
     "a small cache": {"spec.cache": {"size": "500Mi"}},
     "a cache on a claim": {"spec.cache": {"type": "PersistentVolumeClaim", "claimName": "models-cache"}},
     "files fetched ahead into a shared cache": {
@@ -263,6 +275,31 @@ INVALID: dict[str, tuple[Json, str]] = {
     ),
     "a threshold that isn't a string": (gate(minNDCG=0.62), 'must be of type string: "number"'),
     "a threshold in percent": (gate(minNDCG="62"), 'must be a decimal from 0 to 1 in quotes, such as "0.62"'),
+    "an autoscaler without a bound": ({"spec.autoscaling": {}}, "spec.autoscaling.maxReplicas: Required value"),
+    "a least number of pods above the most": (
+        autoscaling(minReplicas=9, maxReplicas=8),
+        "minReplicas must be at most maxReplicas",
+    ),
+    "a model that nothing wakes": (
+        autoscaling(minReplicas=0, maxReplicas=8),
+        "minReplicas 0 needs triggers: where no worker runs none can tell of load",
+    ),
+    "a model that nothing wakes, with an empty list": (
+        autoscaling(minReplicas=0, maxReplicas=8, triggers=[]),
+        "minReplicas 0 needs triggers",
+    ),
+    "a target above all that a worker can do": (
+        autoscaling(maxReplicas=8, targetLoadPercent=150),
+        "less than or equal to 100",
+    ),
+    "a trigger that wants credentials": (
+        autoscaling(maxReplicas=8, triggers=[{"type": "aws-sqs-queue", "metadata": {"queueURL": "q"}}]),
+        'supported values: "prometheus", "metrics-api", "external-push", "cron"',
+    ),
+    "a trigger that says nothing": (
+        autoscaling(maxReplicas=8, triggers=[{"type": "cron", "metadata": {}}]),
+        "should have at least 1 properties",
+    ),
     "a cache on a claim without a name": (
         {"spec.cache": {"type": "PersistentVolumeClaim"}},
         "claimName belongs to type PersistentVolumeClaim",

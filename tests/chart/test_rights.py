@@ -6,6 +6,7 @@ import pytest
 
 from reranker_operator import cluster, handlers
 from reranker_operator.adapter_kind import ADAPTER_PLURAL
+from reranker_operator.state import ACCESSORIES
 from reranker_operator.v1alpha1 import GROUP, PLURAL
 
 from .conftest import Json, Rendered
@@ -41,9 +42,10 @@ def needed() -> set[tuple[str, str, str]]:
     rights |= {("apps", cluster.REVISIONS[1], verb) for verb in ("create", "patch", "delete")}
     for group, _, plural in handlers.OWNED:
         rights |= {(group, plural, "list"), (group, plural, "watch")}
-    for prefix, plural in cluster.RESOURCES.values():
+    for kind, (prefix, plural) in cluster.RESOURCES.items():
         group = prefix.removeprefix("/apis/").split("/")[0] if prefix.startswith("/apis/") else ""
         rights |= {(group, plural, verb) for verb in ("get", "create", "patch")}
+        rights |= {(group, plural, "delete")} if kind in ACCESSORIES else set()
     return rights
 
 

@@ -9,9 +9,9 @@ from reranker_operator import names, rollout, serving
 from reranker_operator.adapter_resource import adapter_resource
 from reranker_operator.names import Key
 from reranker_operator.pod_template import pod_template
+from reranker_operator.reports import Download as ReadDownload
 from reranker_operator.reports import PrefetchReport
 from reranker_operator.settings import Settings
-from reranker_operator.state import Download as ReadDownload
 from reranker_operator.state import Model, World
 from reranker_operator.trials import LiveSample
 from reranker_operator.v1alpha1 import RerankerModelSpec

@@ -100,6 +100,7 @@ class DeviceThread:
             request.inference_s += seconds
         rate = tokens / max(seconds, 1e-6)
         self.tokens_per_s = _RATE_MEMORY * self.tokens_per_s + (1 - _RATE_MEMORY) * rate if self.tokens_per_s else rate
+        self._metrics.load.scored(pairs, seconds)
         self._metrics.batch_pairs.observe(pairs)
         self._metrics.batch_tokens.observe(tokens)
         self._metrics.batch_duration.observe(seconds)

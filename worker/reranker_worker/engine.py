@@ -152,6 +152,7 @@ class Engine:
 
     def _admit(self, tokens: int, documents: int) -> None:
         most = self._limits.max_queue_tokens
+        self._metrics.load.asked(documents)
         if self._backlog.admit(tokens, documents, most):
             return
         excess = self._backlog.tokens + tokens - most

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from reranker_worker.errors import WorkerError
+from reranker_worker.load import LoadMeter
 from reranker_worker.serving import Serving
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -28,6 +29,13 @@ class Metrics:
         )
         self.refusals = Counter("reranker_refusals_total", "Refused requests by reason.", ["reason"], registry=registry)
         self.queue_pairs = Gauge("reranker_queue_pairs", "Pairs admitted and not yet scored.", registry=registry)
+        self.load = LoadMeter()
+        load_ratio = Gauge(
+            "reranker_load_ratio",
+            "Pairs asked for in a second, by the pairs that this worker scores in a second of work; over 30 seconds.",
+            registry=registry,
+        )
+        load_ratio.set_function(self.load.ratio)
         self.queue_tokens = Gauge("reranker_queue_tokens", "Tokens admitted and not yet scored.", registry=registry)
         self.queue_wait = Histogram(
             "reranker_queue_wait_seconds",

@@ -57,7 +57,7 @@ def observed(world: World, available: int = 0) -> World:
     children = dict(world.children)
     for fleet, kind in DEPLOYMENTS.items():
         if kind in children:
-            number = available if fleet is coming else world.model.spec.replicas
+            number = available if fleet is coming else world.model.spec.pods
             children[kind] = {**children[kind], "status": {"availableReplicas": number}}
     return replace(world, children=children)
 

@@ -49,9 +49,7 @@ def applied(world: World) -> World:
     wanted = goal(world)
     written = {kind: _live(body, world.model.generation) for kind, body in wanted.children.items()}
     left = {kind: live for kind, live in world.children.items() if kind in wanted.kept}
-    sized = {
-        kind: {**live, "spec": {**live["spec"], "replicas": world.model.spec.replicas}} for kind, live in left.items()
-    }
+    sized = {kind: {**live, "spec": {**live["spec"], "replicas": world.model.spec.pods}} for kind, live in left.items()}
     return replace(world, children={**sized, **written}, manifest=wanted.manifest, history=_kept(world, wanted))
 
 

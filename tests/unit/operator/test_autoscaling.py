@@ -1,0 +1,171 @@
+"""What sets a model's number of pods, and what stands in the way."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from reranker_operator import autoscaling, conditions
+from reranker_operator.actions import Apply, Remove
+from reranker_operator.autoscaling import CUSTOM_METRICS, KEDA
+from reranker_operator.facts import condition
+from reranker_operator.plan import plan
+from reranker_operator.state import ACCESSORIES, Kind, World
+from reranker_operator.transitions import events
+from tests.unit.operator.worlds import applied, edited, empty, goal, model, serving_world
+
+BOUNDS = {"minReplicas": 2, "maxReplicas": 8}
+CRON = {"type": "cron", "metadata": {"timezone": "UTC", "start": "0 8 * * *", "end": "0 20 * * *"}}
+ASLEEP = {"minReplicas": 0, "maxReplicas": 4, "triggers": [CRON]}
+CPU = {"requests": {"cpu": "2"}}
+GPU = {"limits": {"nvidia.com/gpu": 1, "cpu": "2"}}
+WITH_KEDA = [Kind.INTERNAL_SERVICE, Kind.SCALED_OBJECT]
+
+WAYS: dict[str, tuple[dict[str, Any], set[str], list[Kind], tuple[bool, str]]] = {
+    "KEDA": ({"autoscaling": BOUNDS}, {KEDA}, WITH_KEDA, (True, "ScaledObject")),
+    "KEDA from zero": ({"autoscaling": ASLEEP}, {KEDA}, WITH_KEDA, (True, "ScaledObject")),
+    "KEDA beside an adapter for Prometheus": (
+        {"autoscaling": BOUNDS},
+        {KEDA, CUSTOM_METRICS},
+        WITH_KEDA,
+        (True, "ScaledObject"),
+    ),
+    "an adapter for Prometheus": (
+        {"autoscaling": BOUNDS},
+        {CUSTOM_METRICS},
+        [Kind.AUTOSCALER],
+        (True, "HorizontalPodAutoscaler"),
+    ),
+    "CPUs": (
+        {"autoscaling": BOUNDS, "resources": CPU},
+        set(),
+        [Kind.AUTOSCALER],
+        (True, "HorizontalPodAutoscaler"),
+    ),
+    "a GPU without metrics": (
+        {"autoscaling": BOUNDS, "resources": GPU},
+        set(),
+        [Kind.AUTOSCALER],
+        (False, "MetricsMissing"),
+    ),
+    "nothing to go by": ({"autoscaling": BOUNDS}, set(), [Kind.AUTOSCALER], (False, "MetricsMissing")),
+    "from zero without KEDA": (
+        {"autoscaling": ASLEEP},
+        {CUSTOM_METRICS},
+        [Kind.AUTOSCALER],
+        (False, "KedaMissing"),
+    ),
+    "a trigger without KEDA": (
+        {"autoscaling": {**BOUNDS, "triggers": [CRON]}},
+        {CUSTOM_METRICS},
+        [Kind.AUTOSCALER],
+        (False, "KedaMissing"),
+    ),
+}
+
+
+def world_of(spec: dict[str, Any], apis: set[str]) -> World:
+    return replace(empty(model(**spec)), apis=frozenset(apis))
+
+
+@pytest.mark.parametrize(("spec", "apis", "kinds", "said"), WAYS.values(), ids=WAYS.keys())
+def test_the_object_is_what_the_cluster_has_and_the_status_says_so(
+    spec: dict[str, Any], apis: set[str], kinds: list[Kind], said: tuple[bool, str]
+) -> None:
+    world = world_of(spec, apis)
+    wanted = goal(world)
+    assert [kind for kind in wanted.children if kind in ACCESSORIES] == kinds
+    found = condition(conditions.status(world, wanted, world.now), "Autoscaling")
+    assert (found["status"] == "True", found["reason"]) == said
+    assert found["message"]
+
+
+def test_without_autoscaling_there_is_neither_an_object_nor_a_condition() -> None:
+    world = replace(empty(model()), apis=frozenset({KEDA}))
+    assert not ACCESSORIES & goal(world).children.keys()
+    assert condition(conditions.status(world, goal(world), world.now), "Autoscaling") == {}
+
+
+def test_an_autoscaler_writes_the_model_s_scale_and_never_a_deployment() -> None:
+    horizontal = goal(world_of({"autoscaling": BOUNDS}, {CUSTOM_METRICS})).children[Kind.AUTOSCALER]["spec"]
+    scaled = goal(world_of({"autoscaling": BOUNDS}, {KEDA})).children[Kind.SCALED_OBJECT]["spec"]
+    target = {"apiVersion": "reranker.dev/v1alpha1", "kind": "RerankerModel", "name": "bge"}
+    assert horizontal["scaleTargetRef"] == scaled["scaleTargetRef"] == target
+    assert (horizontal["minReplicas"], horizontal["maxReplicas"]) == (2, 8)
+    assert (scaled["minReplicaCount"], scaled["maxReplicaCount"]) == (2, 8)
+
+
+@pytest.mark.parametrize(("percent", "amount", "number"), [(70, "700m", "0.7"), (100, "1000m", "1")])
+def test_the_target_is_a_share_of_what_a_worker_can_score(percent: int, amount: str, number: str) -> None:
+    spec = {"autoscaling": {**BOUNDS, "targetLoadPercent": percent}}
+    horizontal = goal(world_of(spec, {CUSTOM_METRICS})).children[Kind.AUTOSCALER]["spec"]
+    [metric] = horizontal["metrics"]
+    assert metric["pods"]["metric"]["name"] == "reranker_load_ratio"
+    assert metric["pods"]["target"] == {"type": "AverageValue", "averageValue": amount}
+    [trigger] = goal(world_of(spec, {KEDA})).children[Kind.SCALED_OBJECT]["spec"]["triggers"]
+    assert trigger["metadata"]["targetValue"] == number
+    assert trigger["metadata"]["url"] == "http://bge-internal.search:8081/metrics"
+
+
+def test_triggers_of_the_spec_stand_beside_the_load() -> None:
+    triggers = goal(world_of({"autoscaling": ASLEEP}, {KEDA})).children[Kind.SCALED_OBJECT]["spec"]["triggers"]
+    assert [trigger["type"] for trigger in triggers] == ["metrics-api", "cron"]
+    assert triggers[1] == CRON
+
+
+@pytest.mark.parametrize(
+    ("replicas", "pods"),
+    [(0, 0), (1, 2), (2, 2), (5, 5), (9, 8)],
+    ids=["none at all", "below", "least", "within", "above"],
+)
+def test_the_bounds_hold_whoever_wrote_replicas(replicas: int, pods: int) -> None:
+    children = goal(empty(model(replicas=replicas, autoscaling=BOUNDS))).children
+    assert children[Kind.DEPLOYMENT]["spec"]["replicas"] == pods
+
+
+def test_what_is_written_differs_in_nothing_once_it_is_there() -> None:
+    world = applied(world_of({"autoscaling": ASLEEP}, {KEDA}))
+    assert not [action for action in plan(world, goal(world)) if isinstance(action, Apply | Remove)]
+
+
+def test_another_autoscaler_takes_the_place_of_the_one_before() -> None:
+    world = replace(applied(world_of({"autoscaling": BOUNDS}, {CUSTOM_METRICS})), apis=frozenset({KEDA}))
+    found = plan(world, goal(world))
+    assert [a.kind for a in found if isinstance(a, Remove)] == [Kind.AUTOSCALER]
+    assert [a.kind for a in found if isinstance(a, Apply)] == [Kind.INTERNAL_SERVICE, Kind.SCALED_OBJECT]
+
+
+def test_switched_off_the_autoscaler_goes_and_the_number_of_pods_stays() -> None:
+    world = applied(world_of({"autoscaling": BOUNDS, "replicas": 5}, {KEDA}))
+    world = edited(world, model(replicas=5))
+    found = plan(world, goal(world))
+    assert [a.kind for a in found if isinstance(a, Remove)] == [Kind.INTERNAL_SERVICE, Kind.SCALED_OBJECT]
+    assert goal(world).children[Kind.DEPLOYMENT]["spec"]["replicas"] == 5
+
+
+@pytest.mark.parametrize("wanted", [True, False], ids=["asked for", "not asked for"])
+def test_somebody_else_s_object_of_the_name_is_left_alone_and_holds_up_nothing(wanted: bool) -> None:
+    theirs = {"metadata": {"name": "bge", "uid": "uid-theirs", "resourceVersion": "3"}, "spec": {}}
+    spec: dict[str, Any] = {"autoscaling": BOUNDS} if wanted else {}
+    world = replace(serving_world(model(**spec)), apis=frozenset({CUSTOM_METRICS}), children={Kind.AUTOSCALER: theirs})
+    found = plan(world, goal(world))
+    assert Kind.AUTOSCALER not in [a.kind for a in found if isinstance(a, Apply | Remove)]
+    assert Kind.DEPLOYMENT in [a.kind for a in found if isinstance(a, Apply)]
+    fact = autoscaling.fact(world)
+    assert (fact is not None and fact.reason == "NameConflict" and not fact.holds) is wanted
+
+
+def test_each_change_of_who_scales_is_told_once() -> None:
+    off, without, with_keda = (
+        conditions.status(world, goal(world), world.now)
+        for world in (
+            empty(model()),
+            world_of({"autoscaling": BOUNDS}, set()),
+            world_of({"autoscaling": BOUNDS}, {KEDA}),
+        )
+    )
+    told = [
+        [(event.type, event.reason) for event in events(before, after)]
+        for before, after in ((off, without), (without, without), (without, with_keda), (with_keda, off))
+    ]
+    assert told == [[("Warning", "MetricsMissing")], [], [("Normal", "ScaledObject")], []]
