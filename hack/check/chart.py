@@ -18,6 +18,8 @@ EVERYTHING = (
     "watchNamespaces={search,chat}",
     "metrics.serviceMonitor.enabled=true",
     "metrics.podMonitor.enabled=true",
+    "metrics.rules.enabled=true",
+    "metrics.dashboard.enabled=true",
     "networkPolicy.enabled=true",
     "networkPolicy.ingressFrom[0].podSelector.matchLabels.app=prometheus",
     "networkPolicy.workers.enabled=true",
@@ -39,7 +41,7 @@ EVERYTHING = (
 CLOUDS = ("values-eks.yaml", "values-gke.yaml")
 
 #: Kinds without a schema here: the API server's own check of a CRD is a test; monitors belong to another project.
-SKIPPED = "CustomResourceDefinition,ServiceMonitor,PodMonitor"
+SKIPPED = "CustomResourceDefinition,ServiceMonitor,PodMonitor,PrometheusRule"
 
 
 def lint() -> str:

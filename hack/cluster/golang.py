@@ -29,11 +29,12 @@ class GoProgram:
     variables: Mapping[str, str] = field(default_factory=dict)
     main: Path | None = None  # our own main package, built against the module
     requires: Mapping[str, str] = field(default_factory=dict)  # versions of other modules that it is built against
+    tags: tuple[str, ...] = ()
 
     @property
-    def build_key(self) -> tuple[str, str, str]:
-        """Return what programs have in common that one command can build: a module's version and linker flags."""
-        return self.module, self.version, linker_flags(self)
+    def build_key(self) -> tuple[str, str, str, tuple[str, ...]]:
+        """Return what programs have in common that one command can build: a module's version, linker flags, tags."""
+        return self.module, self.version, linker_flags(self), self.tags
 
 
 def kubernetes_program(name: str) -> GoProgram:
@@ -154,7 +155,17 @@ def _compile(programs: Sequence[GoProgram], folder: Path) -> None:
         (module / "go.mod").write_text(own_go_mod(first, _described(source)))
     else:
         module, mode = source, "-mod=readonly"
-    argv = ["go", "build", mode, "-buildvcs=false", "-trimpath", "-ldflags", linker_flags(first)]
+    argv = [
+        "go",
+        "build",
+        mode,
+        "-buildvcs=false",
+        "-trimpath",
+        "-ldflags",
+        linker_flags(first),
+        "-tags",
+        ",".join(first.tags),
+    ]
     target = folder / first.name if first.main else folder  # a command in a folder of its own is called after it
     run_logged(
         f"building {first.module}",

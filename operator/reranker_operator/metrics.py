@@ -7,6 +7,8 @@ from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
+from reranker_operator.model_metrics import ModelStatuses
+
 BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
@@ -27,6 +29,8 @@ class Metrics:
     registry: CollectorRegistry = field(default_factory=registry)
 
     def __post_init__(self) -> None:
+        self.statuses = ModelStatuses()
+        self.registry.register(self.statuses)
         self.api_requests = Counter(
             "reranker_operator_api_requests",
             "Requests to the API server by the reconciler; code is the HTTP status, or `none` without an answer.",

@@ -20,7 +20,7 @@ from reranker_operator.health import Health, HealthServer
 from reranker_operator.judge import Judge
 from reranker_operator.lease import Pace
 from reranker_operator.metrics import Metrics
-from reranker_operator.names import Key
+from reranker_operator.names import Document, Key
 from reranker_operator.reconcile import Reconciler
 from reranker_operator.settings import Settings
 from reranker_operator.watching import Watching
@@ -46,7 +46,9 @@ class Operator:
         self._workers = WorkerClient()
         self._queue: WorkQueue[Key] = WorkQueue(time.monotonic)
         self._judge = Judge(self._cluster, self._workers, time.monotonic, self._queue.add)
-        self._reconciler = Reconciler(self._cluster, self._workers, self._judge, settings, time.monotonic)
+        self._reconciler = Reconciler(
+            self._cluster, self._workers, self._judge, settings, clock=time.monotonic, told=self._told
+        )
         self._health = Health(time.monotonic, settings.resync_seconds)
         self._server = HealthServer((settings.health_address, settings.health_port), self._health, metrics.registry)
         self._outage = asyncio.Event()
@@ -94,6 +96,7 @@ class Operator:
             await asyncio.gather(*tasks)
         finally:
             self._metrics.leading.set(0)
+            self._metrics.statuses.clear()
             # Reconciles first: they are what mustn't go on once the Lease is lost.
             await _cancelled(tasks)
             await self._judge.close()
@@ -107,6 +110,9 @@ class Operator:
         self._metrics.watch_events.labels(resource).inc()
         self._health.heard()
         self._queue.add(key)
+
+    def _told(self, key: Key, status: Document | None) -> None:
+        self._metrics.statuses.tell(key.namespace, key.name, status)
 
     async def _beat(self) -> None:
         while True:

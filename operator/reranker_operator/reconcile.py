@@ -50,7 +50,14 @@ class Reconciler:
     """Brings one model at a time to what its spec asks for."""
 
     def __init__(
-        self, cluster: Cluster, workers: WorkerClient, judge: Judge, settings: Settings, clock: Callable[[], float]
+        self,
+        cluster: Cluster,
+        workers: WorkerClient,
+        judge: Judge,
+        settings: Settings,
+        *,
+        clock: Callable[[], float],
+        told: Callable[[Key, Document | None], None],
     ) -> None:
         self._cluster = cluster
         self._workers = workers
@@ -58,6 +65,7 @@ class Reconciler:
         self._settings = settings
         self._adapter_reports = AdapterReports(cluster, settings.watched_namespaces)
         self._clock = clock
+        self._told = told
         self._memory: dict[Key, Memory] = {}
 
     async def reconcile(self, key: Key) -> Outcome:
@@ -69,6 +77,7 @@ class Reconciler:
         if world is None:
             self._memory.pop(key, None)
             self._judge.forget(key)
+            self._told(key, None)
             return Outcome(await self._adapter_reports.report_missing(key))
         newer = ownership.stale(world)
         if newer is not None:
@@ -103,6 +112,7 @@ class Reconciler:
         await self._cluster.execute(world.model.key, actions)
         status = conditions.status(world, goal, datetime.now(UTC))
         reported = await self._report(world.model, status)
+        self._told(world.model.key, status)
         told, settled = await self._adapter_reports.report(world, goal.manifest)
         changed = bool(actions) or reported or told
         settled &= condition(status, "Ready").get("status") == "True"
@@ -144,6 +154,7 @@ class Reconciler:
         patch = merge_patch(before, status)
         if patch:
             await self._cluster.write_status(key, metadata["resourceVersion"], patch)
+        self._told(key, status)
         return Outcome(changed=bool(patch))
 
 

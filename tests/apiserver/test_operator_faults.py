@@ -79,9 +79,8 @@ async def test_an_operator_with_old_news_loses(kube: Kube, fleet: Fleet, in_clus
             await stale.write_status(key, old.model.resource_version, {"replicas": 9})
         assert await manifest(kube) == written
     workers = WorkerClient()
-    reconciler = Reconciler(
-        stale, workers, Judge(stale, workers, time.monotonic, lambda _: None), settings, time.monotonic
-    )
+    judge = Judge(stale, workers, time.monotonic, lambda _: None)
+    reconciler = Reconciler(stale, workers, judge, settings, clock=time.monotonic, told=lambda *_: None)
     await reconciler.reconcile(key)
     await workers.close()
     await connection.close()

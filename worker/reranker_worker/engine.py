@@ -59,6 +59,7 @@ class Engine:
         self._in_flight = 0
         self._metrics.queue_pairs.set_function(lambda: self._backlog.pairs)
         self._metrics.queue_tokens.set_function(lambda: self._backlog.tokens)
+        self.set_limits(limits)
         use_available_cpus()
 
     def start(self) -> None:
@@ -98,6 +99,8 @@ class Engine:
     def set_limits(self, limits: Limits) -> None:
         """Change the limits from the next admission and batch on."""
         self._limits = limits
+        self._metrics.batch_limit.set(limits.max_batch_tokens)
+        self._metrics.queue_limit.set(limits.max_queue_tokens)
 
     @property
     def in_flight(self) -> int:

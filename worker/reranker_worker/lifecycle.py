@@ -19,6 +19,7 @@ from reranker_worker.server import ClientServer, serve_until_drained, server_con
 from reranker_worker.serving import Limits
 from reranker_worker.settings import ServeSettings
 from reranker_worker.standalone import TEMPLATE, standalone_manifest, user_cache
+from reranker_worker.state_metrics import StateMetrics
 from reranker_worker.worker import Worker
 
 _JOIN_S = 5.0
@@ -32,6 +33,7 @@ def serve(settings: ServeSettings) -> int:
     engine = Engine(Limits(), settings.device, metrics)
     reconciler, fetcher = _parts(settings, engine)
     worker = Worker(engine, reconciler, metrics, pod=settings.pod_name)
+    metrics.registry.register(StateMetrics(worker.state))
     clients = server_config(client_app(worker, settings), settings.host, settings.port, settings.keep_alive_s)
     internal = server_config(
         internal_app(worker, settings), settings.host, settings.internal_port, settings.keep_alive_s

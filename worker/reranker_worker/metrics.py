@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
 from reranker_worker.errors import WorkerError
 from reranker_worker.load import LoadMeter
@@ -19,13 +19,23 @@ class Metrics:
     """One worker's metrics; no label ever holds a client's text."""
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each one, which nobody asks for
         registry = registry or CollectorRegistry()
         self.registry = registry
         self.requests = Counter(
-            "reranker_requests_total", "Answered requests.", ["model", "api", "code"], registry=registry
+            "reranker_requests_total",
+            "Answered requests; revision: what scored them, empty for refusals.",
+            ["model", "api", "code", "revision"],
+            registry=registry,
         )
         self.request_duration = Histogram(
             "reranker_request_duration_seconds", "A request's time in the worker.", buckets=_SECONDS, registry=registry
+        )
+        self.answered_pairs = Counter(
+            "reranker_answered_pairs_total",
+            "Pairs whose scores clients got; adapter: its revision, empty for the base model.",
+            ["revision", "adapter"],
+            registry=registry,
         )
         self.refusals = Counter("reranker_refusals_total", "Refused requests by reason.", ["reason"], registry=registry)
         self.queue_pairs = Gauge("reranker_queue_pairs", "Pairs admitted and not yet scored.", registry=registry)
@@ -37,6 +47,9 @@ class Metrics:
         )
         load_ratio.set_function(self.load.ratio)
         self.queue_tokens = Gauge("reranker_queue_tokens", "Tokens admitted and not yet scored.", registry=registry)
+        self.queue_limit = Gauge(
+            "reranker_queue_limit_tokens", "Tokens that may wait; beyond them requests get 429.", registry=registry
+        )
         self.queue_wait = Histogram(
             "reranker_queue_wait_seconds",
             "From a request's first queued pair to its first batch.",
@@ -45,6 +58,7 @@ class Metrics:
         )
         self.batch_pairs = Histogram("reranker_batch_pairs", "Pairs in a batch.", buckets=_PAIRS, registry=registry)
         self.batch_tokens = Histogram("reranker_batch_tokens", "Tokens in a batch.", buckets=_TOKENS, registry=registry)
+        self.batch_limit = Gauge("reranker_batch_limit_tokens", "Tokens that a batch may hold.", registry=registry)
         self.batch_duration = Histogram(
             "reranker_batch_duration_seconds", "A batch's time on the device.", buckets=_SECONDS, registry=registry
         )
@@ -56,7 +70,10 @@ class Metrics:
             registry=registry,
         )
         self.swaps = Counter(
-            "reranker_swaps_total", "Model and adapter loads by result.", ["result"], registry=registry
+            "reranker_swaps_total",
+            "Loads by what was loaded (model, adapter) and result: Loaded, or the reason of the failure.",
+            ["phase", "result"],
+            registry=registry,
         )
         self.model_info = Gauge(
             "reranker_model_info", "1 for what is served now.", ["revision", "adapter"], registry=registry
@@ -82,4 +99,4 @@ class Metrics:
             raise
         finally:
             self.swap_duration.labels(phase).observe(time.monotonic() - started)
-            self.swaps.labels(result).inc()
+            self.swaps.labels(phase, result).inc()

@@ -177,6 +177,8 @@ class ClientRoutes:
         else:
             result = await self.worker.scorer.score(request)
         self._sample(call, resolved.adapter, result)
+        pairs = self.worker.metrics.answered_pairs.labels(result.revision, result.adapter_revision or "")
+        pairs.inc(len(result.scores))
         total_ms = (self.worker.clock() - started_s) * 1000
         return Scored(resolved.model, ranked(result.scores, call.top_n), result, total_ms)
 
@@ -203,7 +205,8 @@ class ClientRoutes:
     def _measure(self, dialect: Dialect, reply: Reply, started_s: float) -> None:
         manifest = self.worker.observation.world.manifest
         model = manifest.served_name if manifest is not None else ""
-        self.worker.metrics.requests.labels(model, dialect.api, str(reply.status)).inc()
+        revision = reply.headers.get(REVISION_HEADER, "")
+        self.worker.metrics.requests.labels(model, dialect.api, str(reply.status), revision).inc()
         self.worker.metrics.request_duration.observe(self.worker.clock() - started_s)
 
 

@@ -463,5 +463,5 @@ async def test_requests_are_counted_by_model_api_and_code(
     await client.post("/rerank", json=BODY)
     await client.post("/v1/score/m", json=SIE_BODY | {"items": []})
     metrics = (await internal.get("/metrics")).text
-    assert 'reranker_requests_total{api="rerank",code="200",model="acme/ranker"} 1.0' in metrics
-    assert 'reranker_requests_total{api="sie",code="400",model="acme/ranker"} 1.0' in metrics
+    assert 'reranker_requests_total{api="rerank",code="200",model="acme/ranker",revision="m-1"} 1.0' in metrics
+    assert 'reranker_requests_total{api="sie",code="400",model="acme/ranker",revision=""} 1.0' in metrics

@@ -371,5 +371,5 @@ async def test_metrics_tell_what_waits_what_runs_and_what_serves(fresh: Engine, 
     assert registry.get_sample_value("reranker_queue_pairs") == 0
     assert registry.get_sample_value("reranker_queue_wait_seconds_count") == 1
     assert registry.get_sample_value("reranker_model_info", {"revision": "bert-9", "adapter": ""}) == 1
-    assert registry.get_sample_value("reranker_swaps_total", {"result": "Loaded"}) == 1
+    assert registry.get_sample_value("reranker_swaps_total", {"phase": "model", "result": "Loaded"}) == 1
     assert fresh.serving.generation == 3
