@@ -69,5 +69,5 @@ clean: ## remove what make wrote in this folder
 .venv/.installed: constraints.txt requirements-dev.txt operator/pyproject.toml worker/pyproject.toml
 	python3 -m venv .venv
 	$(PIP) install --quiet --constraint constraints.txt $(if $(WHEELS),--find-links $(WHEELS)) \
-	    --editable ./operator --editable ./worker --requirement requirements-dev.txt
+	    --editable ./operator --editable './worker[tracing]' --requirement requirements-dev.txt
 	touch $@

@@ -78,13 +78,16 @@ def _fetcher(spec: RerankerModelSpec, key: str, claims: Sequence[str], settings:
 def _server(spec: RerankerModelSpec, key: str, settings: Settings) -> Document:
     """The container that scores; it reads the cache and can't write it."""
     resources = {name: amounts for name, amounts in _resources(spec).items() if amounts}
+    env: list[Document] = [
+        {"name": "HF_HUB_OFFLINE", "value": "1"},
+        {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+        {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
+    ]
+    own = {variable["name"] for variable in env}
+    env += [{"name": name, "value": value} for name, value in settings.server_env.items() if name not in own]
     return {
         **_container("server", "serve", key, settings),
-        "env": [
-            {"name": "HF_HUB_OFFLINE", "value": "1"},
-            {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
-            {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
-        ],
+        "env": env,
         "ports": [
             {"name": "http", "containerPort": names.CLIENT_PORT, "protocol": "TCP"},
             {"name": "internal", "containerPort": names.INTERNAL_PORT, "protocol": "TCP"},

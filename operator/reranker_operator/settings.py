@@ -47,6 +47,10 @@ class Settings(BaseSettings):
         dict[str, str],
         Field(description="Variables of every worker's fetcher as a JSON object, such as AWS_REGION or HTTPS_PROXY."),
     ] = {}
+    server_env: Annotated[
+        dict[str, str],
+        Field(description="Variables of every worker's server as a JSON object, such as OTEL_EXPORTER_OTLP_ENDPOINT."),
+    ] = {}
     worker_service_account: Annotated[
         str, Field(description="ServiceAccount of the models' namespaces that gives workers a cloud identity.")
     ] = ""

@@ -74,6 +74,10 @@ SETTINGS: dict[str, tuple[Json, Json]] = {
         {"worker": {"fetcherEnv": {"AWS_REGION": "eu-west-1", "NO_PROXY": 'a,"b"'}}},
         {"fetcher_env": {"AWS_REGION": "eu-west-1", "NO_PROXY": 'a,"b"'}},
     ),
+    "variables of servers": (
+        {"worker": {"serverEnv": {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector.observability:4318"}}},
+        {"server_env": {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector.observability:4318"}},
+    ),
     "a cloud identity": (
         {"worker": {"serviceAccountName": "reranker-worker"}},
         {"worker_service_account": "reranker-worker"},

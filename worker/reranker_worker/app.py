@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import structlog
 from fastapi import FastAPI, Request, Response
+from fastapi.telemetry import TelemetryConfig
+from opentelemetry.trace import TracerProvider
 
 from reranker_worker.asgi import App, BodyBounds, ClosingConnections, KeyFile, Keys
 from reranker_worker.dialects import dialect_of
@@ -18,9 +20,15 @@ from reranker_worker.worker import Worker
 log = structlog.get_logger("worker")
 
 
-def client_app(worker: Worker, settings: ServeSettings) -> App:
-    """Return the application of the client port."""
-    api = FastAPI(title="reranker-worker", docs_url=None, redoc_url=None, openapi_url=None)
+#: FastAPI's own spans, metrics and logs of requests, whatever the environment says.
+_UNTRACED: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
+
+
+def client_app(worker: Worker, settings: ServeSettings, traces: TracerProvider | None = None) -> App:
+    """Return the application of the client port; where there are traces, each scoring request is a span."""
+    api = FastAPI(
+        title="reranker-worker", docs_url=None, redoc_url=None, openapi_url=None, telemetry=_telemetry(traces)
+    )
     api.include_router(ClientRoutes(worker, settings).router())
     api.add_exception_handler(404, _no_such_route)
     api.add_exception_handler(405, _no_such_method)
@@ -33,9 +41,24 @@ def client_app(worker: Worker, settings: ServeSettings) -> App:
 
 def internal_app(worker: Worker, limits: HttpLimits) -> App:
     """Return the application of the internal port."""
-    api = FastAPI(title="reranker-worker internal", docs_url=None, redoc_url=None, openapi_url=None)
+    api = FastAPI(
+        title="reranker-worker internal", docs_url=None, redoc_url=None, openapi_url=None, telemetry=_UNTRACED
+    )
     api.include_router(InternalRoutes(worker, limits).router())
     return BodyBounds(api, limits.max_body_bytes, limits.body_timeout_s)
+
+
+def _telemetry(traces: TracerProvider | None) -> TelemetryConfig:
+    if traces is None:
+        return _UNTRACED
+    # Probes and listings aren't worth a trace; FastAPI's logs could repeat what a client sent.
+    return {
+        **_UNTRACED,
+        "tracing": True,
+        "tracer_provider": traces,
+        "operation_spans": False,
+        "exclude": lambda scope: scope.get("method") != "POST",
+    }
 
 
 async def _no_such_route(request: Request, _: Exception) -> Response:

@@ -2,13 +2,14 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from reranker_worker.batching import take_batch
 from reranker_worker.errors import DeadlineExceeded, WorkerError
 from reranker_worker.serving import EncodedPair, LoadedAdapter, LoadedModel, ScoringPair
+from reranker_worker.tracing import Step
 
 
 @dataclass(slots=True, eq=False)
@@ -28,7 +29,7 @@ class PendingScore:
     done: "Future[list[float]]" = field(default_factory=Future)
     queued_at: float = field(default_factory=time.monotonic)
     first_taken_at: float | None = None
-    inference_s: float = 0.0
+    batches: list[Step] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.lengths = [len(pair) for pair in self.pairs]
@@ -47,6 +48,16 @@ class PendingScore:
     def queue_s(self) -> float:
         """Return how long it waited for its first batch."""
         return (self.first_taken_at or time.monotonic()) - self.queued_at
+
+    @property
+    def inference_s(self) -> float:
+        """Return how long the batches took that held any of its pairs."""
+        return sum(batch.seconds for batch in self.batches)
+
+    def steps(self) -> Iterator[Step]:
+        """Yield its wait and its batches."""
+        yield Step("queue", self.queued_at, self.queued_at + self.queue_s, {"reranker.pairs": len(self.pairs)})
+        yield from self.batches
 
     def fail(self, error: WorkerError) -> None:
         """End the request with an error, unless it has ended already."""

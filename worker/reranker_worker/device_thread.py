@@ -10,6 +10,7 @@ from reranker_worker.backlog import Backlog, BatchItem, PendingScore
 from reranker_worker.errors import DeviceFault, NotReady, ScoringFailed, WorkerError
 from reranker_worker.metrics import Metrics
 from reranker_worker.serving import PairFailure
+from reranker_worker.tracing import Step
 
 _log = structlog.get_logger("engine")
 
@@ -89,15 +90,22 @@ class DeviceThread:
             _log.exception("batch failed", pairs=len(pairs), tokens=tokens, error=type(error).__name__)
             outcomes = []
         finally:
-            self._observe(requests, len(pairs), tokens, time.monotonic() - started)
+            self._observe(requests, len(pairs), tokens, started)
         if not outcomes:
             _fail(requests, ScoringFailed("the batch that held this request couldn't be computed"))
         for item, outcome in zip(items, outcomes, strict=bool(outcomes)):
             _record(item, outcome)
 
-    def _observe(self, requests: Sequence[PendingScore], pairs: int, tokens: int, seconds: float) -> None:
+    def _observe(self, requests: Sequence[PendingScore], pairs: int, tokens: int, began_s: float) -> None:
+        size = {
+            "reranker.batch.pairs": pairs,
+            "reranker.batch.tokens": tokens,
+            "reranker.batch.requests": len(requests),
+        }
+        batch = Step("batch", began_s, time.monotonic(), size)
         for request in requests:
-            request.inference_s += seconds
+            request.batches.append(batch)
+        seconds = batch.seconds
         rate = tokens / max(seconds, 1e-6)
         self.tokens_per_s = _RATE_MEMORY * self.tokens_per_s + (1 - _RATE_MEMORY) * rate if self.tokens_per_s else rate
         self._metrics.load.scored(pairs, seconds)

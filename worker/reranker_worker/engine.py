@@ -1,15 +1,17 @@
 """The scoring engine: admission, tokenisation, the device thread's batches, and the one reference to what is served."""
 
 import asyncio
-import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
+from opentelemetry.trace import Tracer
+
+from reranker_worker import tracing
 from reranker_worker.backlog import Backlog, PendingScore
 from reranker_worker.capture import captured, pinnable
 from reranker_worker.device import resolve_device, use_available_cpus
@@ -17,6 +19,7 @@ from reranker_worker.device_thread import DeviceThread
 from reranker_worker.errors import DeadlineExceeded, NotReady, Overloaded, WorkerError
 from reranker_worker.metrics import Metrics
 from reranker_worker.preparing import prepare_adapter, prepare_model
+from reranker_worker.progress import Progress
 from reranker_worker.serving import (
     EncodedPair,
     EngineSettings,
@@ -28,6 +31,7 @@ from reranker_worker.serving import (
     Serving,
     Truncation,
 )
+from reranker_worker.tracing import Step
 
 # Documents that the tokenisation thread takes at a time, so that a long request doesn't hold up a short one.
 _DOCUMENTS_PER_TURN = 64
@@ -43,10 +47,13 @@ _T = TypeVar("_T")
 class Engine:
     """Scores requests with what it serves; a request keeps the Serving that it was admitted with."""
 
-    def __init__(self, limits: Limits, device: str = "auto", metrics: Metrics | None = None) -> None:
+    def __init__(
+        self, limits: Limits, device: str = "auto", metrics: Metrics | None = None, tracer: Tracer | None = None
+    ) -> None:
         self._limits = limits
         self._device_name = device
         self._metrics = metrics or Metrics()
+        self._tracer = tracer
         self._serving = Serving()
         # What clients could have, in the order in which it came: of too many, the oldest is forgotten.
         self._had: dict[str, None] = {}
@@ -138,7 +145,7 @@ class Engine:
         parts = list(_parts(request, model.max_length, max(1, self._limits.max_queue_tokens // _QUEUE_SHARE)))
         held, documents = max(part.estimated_tokens for part in parts), len(request.documents)
         self._admit(held, documents)
-        progress = _Progress()
+        progress = Progress()
         try:
             query_ids = await self._tokenised(
                 progress, model.tokenizer.encode_query, request.query, request.instruction
@@ -148,9 +155,10 @@ class Engine:
                 pending = PendingScore(model, adapter, pairs, request.deadline_s)
                 self._backlog.settle(pending.tokens - held)
                 held = pending.tokens
-                progress.add(await self._answered(pending))
+                progress.add(await self._answered(progress, pending))
         finally:
             self._backlog.settle(-held, -documents)
+            tracing.record(self._tracer, progress.steps)
         return progress.result(request, model, adapter)
 
     def _admit(self, tokens: int, documents: int) -> None:
@@ -165,7 +173,7 @@ class Engine:
 
     async def _encoded(
         self,
-        progress: "_Progress",
+        progress: Progress,
         model: LoadedModel,
         query_ids: list[int],
         documents: Sequence[str],
@@ -177,25 +185,25 @@ class Engine:
             pairs += await self._tokenised(progress, model.tokenizer.encode_pairs, query_ids, turn, truncation)
         return pairs
 
-    async def _tokenised(
-        self, progress: "_Progress", encode: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs
-    ) -> _T:
+    async def _tokenised(self, progress: Progress, encode: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         def timed() -> _T:
-            started = time.monotonic()
+            began_s = time.monotonic()
             try:
                 return encode(*args, **kwargs)
             finally:
-                progress.tokenization_s += time.monotonic() - started
+                progress.steps.append(step := Step("tokenise", began_s, time.monotonic()))
+                progress.tokenization_s += step.seconds
 
         return await asyncio.get_running_loop().run_in_executor(self._tokenisation, timed)
 
-    async def _answered(self, pending: PendingScore) -> PendingScore:
+    async def _answered(self, progress: Progress, pending: PendingScore) -> PendingScore:
         if not self._backlog.put(pending):
             raise NotReady("this worker is going away", retry_after_s=1.0)
         try:
             await asyncio.wrap_future(pending.done)
         finally:
             self._backlog.drop(pending)
+            progress.steps += pending.steps()
         self._metrics.queue_wait.observe(pending.queue_s)
         return pending
 
@@ -217,40 +225,6 @@ def _parts(request: ScoreRequest, max_length: int, most_tokens: int) -> Iterator
             start, tokens = i, 0
         tokens += pair
     yield _Part(request.documents[start:], tokens)
-
-
-@dataclass(slots=True)
-class _Progress:
-    """What a request's parts have come to so far."""
-
-    logits: list[float] = field(default_factory=list)
-    tokens: int = 0
-    queue_s: float = 0.0
-    tokenization_s: float = 0.0
-    inference_s: float = 0.0
-
-    def add(self, part: PendingScore) -> None:
-        self.logits += part.logits
-        self.tokens += part.tokens
-        self.queue_s += part.queue_s
-        self.inference_s += part.inference_s
-
-    def result(self, request: ScoreRequest, model: LoadedModel, adapter: LoadedAdapter | None) -> ScoreResult:
-        raw = request.raw_scores or model.settings.scores == "raw"
-        return ScoreResult(
-            scores=self.logits if raw else [_sigmoid(logit) for logit in self.logits],
-            revision=model.revision,
-            adapter_revision=adapter.revision if adapter else None,
-            tokens=self.tokens,
-            queue_ms=1000 * self.queue_s,
-            tokenization_ms=1000 * self.tokenization_s,
-            inference_ms=1000 * self.inference_s,
-        )
-
-
-def _sigmoid(logit: float) -> float:
-    # math.exp overflows for large positive arguments only.
-    return 1 / (1 + math.exp(-logit)) if logit >= 0 else (grown := math.exp(logit)) / (1 + grown)
 
 
 def _remaining_s(deadline_s: float | None) -> float | None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import structlog
 import uvicorn
 
+from reranker_worker import tracing
 from reranker_worker.app import client_app, internal_app
 from reranker_worker.cache import ArtifactCache
 from reranker_worker.engine import Engine
@@ -30,11 +31,12 @@ log = structlog.get_logger("worker")
 def serve(settings: ServeSettings) -> int:
     """Serve until drained; return the exit code, 1 where the device has failed."""
     metrics = Metrics()
-    engine = Engine(Limits(), settings.device, metrics)
+    traces = tracing.tracer_provider(settings.pod_name)
+    engine = Engine(Limits(), settings.device, metrics, traces.get_tracer("reranker_worker") if traces else None)
     reconciler, fetcher = _parts(settings, engine)
     worker = Worker(engine, reconciler, metrics, pod=settings.pod_name)
     metrics.registry.register(StateMetrics(worker.state))
-    clients = server_config(client_app(worker, settings), settings.host, settings.port, settings.keep_alive_s)
+    clients = server_config(client_app(worker, settings, traces), settings.host, settings.port, settings.keep_alive_s)
     internal = server_config(
         internal_app(worker, settings), settings.host, settings.internal_port, settings.keep_alive_s
     )
@@ -57,6 +59,7 @@ def serve(settings: ServeSettings) -> int:
     for thread in threads:
         thread.join(_JOIN_S)
     engine.close()
+    tracing.close(traces)
     log.info("stopped")
     return 1 if engine.fatal is not None else 0
 

@@ -8,6 +8,7 @@ from importlib.metadata import version
 from fastapi import APIRouter, Request, Response
 from fastapi.openapi.docs import get_swagger_ui_html
 
+from reranker_worker import tracing
 from reranker_worker.catalog import models_document, pinnable, resolve, sie_model
 from reranker_worker.dialects import SCORE_PATH, dialect_of, rerank_dialect
 from reranker_worker.dialects.calls import (
@@ -157,6 +158,7 @@ class ClientRoutes:
         except RequestError as error:
             reply = dialect.render_error(error, error.message)
             self.worker.metrics.refusals.labels(error.reason).inc()
+            tracing.annotate({"reranker.refusal": error.reason})
         self._measure(dialect, reply, started_s)
         return _response(reply)
 
@@ -179,6 +181,7 @@ class ClientRoutes:
         self._sample(call, resolved.adapter, result)
         pairs = self.worker.metrics.answered_pairs.labels(result.revision, result.adapter_revision or "")
         pairs.inc(len(result.scores))
+        tracing.annotate(_described(resolved.model, result))
         total_ms = (self.worker.clock() - started_s) * 1000
         return Scored(resolved.model, ranked(result.scores, call.top_n), result, total_ms)
 
@@ -218,6 +221,17 @@ async def _incoming(request: Request, path_model: str | None) -> Incoming:
         content_type=request.headers.get("content-type", "application/json"),
         accept=request.headers.get("accept", "*/*"),
     )
+
+
+def _described(model: str, result: ScoreResult) -> dict[str, str | int]:
+    """Return what a span tells of an answer: what scored it and how much it was, never a text."""
+    return {
+        "reranker.model": model,
+        "reranker.revision": result.revision,
+        "reranker.adapter": result.adapter_revision or "",
+        "reranker.documents": len(result.scores),
+        "reranker.tokens": result.tokens,
+    }
 
 
 def _not_ready(message: str) -> Reply:

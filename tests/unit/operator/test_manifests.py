@@ -75,6 +75,9 @@ OTHER_TEMPLATES: dict[str, dict[str, Any]] = {
     "pull secrets": {"settings": Settings(worker_image="worker:1", worker_image_pull_secrets="registry")},
     "annotations": {"settings": Settings(worker_image="worker:1", worker_annotations={"hint": "yes"})},
     "fetcher's variables": {"settings": Settings(worker_image="worker:1", fetcher_env={"AWS_REGION": "eu-west-1"})},
+    "server's variables": {
+        "settings": Settings(worker_image="worker:1", server_env={"OTEL_TRACES_SAMPLER": "always_on"})
+    },
     "identity": {"settings": Settings(worker_image="worker:1", worker_service_account="reranker-worker")},
     "hub": {"settings": Settings(worker_image="worker:1", hf_endpoint="http://hub")},
     "claims": {"claims": ("models", "lora")},
@@ -160,6 +163,15 @@ def test_what_the_installation_sets_a_secret_cannot_change() -> None:
     env = containers(template(Settings(worker_image="worker:1", fetcher_env=given), source=source))["fetcher"]["env"]
     assert {each["name"]: each["value"] for each in env if "value" in each} == given
     assert len({each["name"] for each in env}) == len(env)
+
+
+def test_the_server_gets_the_installations_variables_and_keeps_its_own() -> None:
+    given = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318", "HF_HUB_OFFLINE": "0"}
+    found = containers(template(Settings(worker_image="worker:1", server_env=given)))
+    values = [(each["name"], each.get("value")) for each in found["server"]["env"]]
+    assert ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318") in values
+    assert [value for name, value in values if name == "HF_HUB_OFFLINE"] == ["1"]
+    assert "OTEL" not in str(found["fetcher"])
 
 
 def test_a_cloud_identity_is_the_pods_service_account_and_is_kept_from_the_server() -> None:
