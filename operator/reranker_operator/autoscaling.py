@@ -40,7 +40,7 @@ def fact(world: World) -> Fact | None:
         return None
     keda = KEDA in world.apis
     kinds = (Kind.INTERNAL_SERVICE, Kind.SCALED_OBJECT) if keda else (Kind.AUTOSCALER,)
-    problem = next((found for kind in kinds if (found := ownership.conflict(world, kind)) is not None), None)
+    problem = ownership.accessory_problem(world, *kinds)
     if problem is not None:
         return Fact(CONDITION, False, problem.reason, problem.message)
     bounds = f"{wanted.min_replicas} to {wanted.max_replicas} pods"

@@ -13,7 +13,7 @@ from reranker_operator.actions import Action, Announce, Apply, Event, Forget, Re
 from reranker_operator.adapter_store import AdapterStore
 from reranker_operator.api import Api
 from reranker_operator.discovery import Discovery
-from reranker_operator.errors import Invalid, NotFound, Refused, UnreadableSpec
+from reranker_operator.errors import Conflict, Invalid, NotFound, Refused, UnreadableSpec
 from reranker_operator.history import past
 from reranker_operator.names import Document, Key
 from reranker_operator.schema import first_error
@@ -31,6 +31,8 @@ RESOURCES = {
     Kind.INTERNAL_SERVICE: ("/api/v1", "services"),
     Kind.AUTOSCALER: ("/apis/autoscaling/v2", "horizontalpodautoscalers"),
     Kind.SCALED_OBJECT: ("/apis/keda.sh/v1alpha1", "scaledobjects"),
+    Kind.HEADLESS_SERVICE: ("/api/v1", "services"),
+    Kind.HTTP_ROUTE: ("/apis/gateway.networking.k8s.io/v1", "httproutes"),
 }
 REVISIONS = ("/apis/apps/v1", "controllerrevisions")
 MODELS = f"/apis/{GROUP}/{VERSION}"
@@ -109,8 +111,11 @@ class Cluster:
         text = ((live or {}).get("data") or {}).get(key)
         return None if text is None else str(text)
 
-    async def execute(self, key: Key, actions: Sequence[Action]) -> None:
-        """Act: the manifest first, so that no pod is told or made for what the ConfigMap doesn't say yet."""
+    async def execute(self, key: Key, actions: Sequence[Action]) -> dict[Kind, str]:
+        """Act: the manifest first, so that no pod is told or made for what the ConfigMap doesn't say yet.
+
+        Returns why accessories were refused: a model serves without them.
+        """
         for action in actions:
             log.info(action.detail, model=str(key))
         # KEDA refuses an object for a model that another autoscaler still has.
@@ -123,11 +128,27 @@ class Cluster:
                 await self._apply(key, apply)
         await asyncio.gather(*(self._announce(key, action) for action in actions if isinstance(action, Announce)))
         for apply in applies:
-            if apply.kind is not Kind.CONFIG_MAP:
+            if apply.kind is not Kind.CONFIG_MAP and apply.kind not in ACCESSORIES:
                 await self._apply(key, apply)
         for action in actions:
             if action not in first:
                 await self._finish(key, action)
+        return {apply.kind: why for apply in applies if (why := await self._refusal(key, apply))}
+
+    async def _refusal(self, key: Key, action: Apply) -> str:
+        """Apply an accessory; returns what the API server, or a webhook behind it, has against that."""
+        if action.kind not in ACCESSORIES:
+            return ""
+        try:
+            await self._apply(key, action)
+        except Conflict:
+            raise
+        except Refused as error:
+            if error.outage:
+                raise
+            log.warning("an object was refused", model=str(key), error=str(error))
+            return error.message
+        return ""
 
     async def _finish(self, key: Key, action: Action) -> None:
         """What can wait until the manifest and the objects are as they should be."""

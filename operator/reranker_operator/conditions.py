@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from reranker_operator import autoscaling, blue_green, facts, names, progress
+from reranker_operator import autoscaling, blue_green, facts, names, progress, routing
 from reranker_operator.adapter_types import AdapterStatus
 from reranker_operator.adapters import wanted_adapters
 from reranker_operator.downloads import downloads
@@ -22,6 +22,8 @@ from reranker_operator.v1alpha1 import (
     RevisionStatus,
 )
 
+#: Conditions of what a model serves without.
+ACCESSORIES = (autoscaling.CONDITION, routing.CONDITION)
 PREFETCHING = "Prefetching"
 PHASES = ("Pending", "Downloading", "Loading", LOADED)
 
@@ -31,7 +33,7 @@ def status(world: World, target: Target, now: datetime) -> Document:
     model, blocker = world.model, progress.blocker(world, target)
     before = RerankerModelStatus.model_validate(model.status)
     adapters = [adapter_status(world, adapter) for adapter in wanted_adapters(world)]
-    accessories = (autoscaling.fact(world),)
+    accessories = (autoscaling.fact(world), routing.fact(world))
     found = [*_facts(world, target, blocker), _adapters_ready(adapters), *(f for f in accessories if f is not None)]
     whole = RerankerModelStatus(
         observed_generation=model.generation,
@@ -53,7 +55,7 @@ def invalid(model_status: Document, generation: int, problem: Problem, now: date
     """The status of a model whose spec can't be read; what serves is left alone and stays in it."""
     before = RerankerModelStatus.model_validate(model_status)
     stated = [Fact("Ready", False, problem.reason, problem.message), *_pace(problem)]
-    kept = [c for c in before.conditions if c.type in ("Available", "AdaptersReady", "Autoscaling")]
+    kept = [c for c in before.conditions if c.type in ("Available", "AdaptersReady", *ACCESSORIES)]
     conditions = [*facts.conditions(stated, generation, before.conditions, timestamp(now)), *kept]
     whole = before.model_copy(update={"observed_generation": generation, "conditions": conditions})
     return whole.model_dump(by_alias=True, exclude_none=True)

@@ -41,6 +41,7 @@ class Refused(OperatorError):
     def __init__(self, what: str, status: int, message: str) -> None:
         super().__init__(f"{what}: {status}: {message}")
         self.status = status
+        self.message = message
         self.outage = status >= 500
 
 

@@ -90,6 +90,11 @@ def internal_service(model: str) -> str:
     return f"{model}-internal"
 
 
+def headless_service(model: str) -> str:
+    """The Service whose name resolves to the addresses of the pods that answer."""
+    return f"{model}-headless"
+
+
 def labels(model: str) -> dict[str, str]:
     """Labels on everything that a model owns."""
     return {

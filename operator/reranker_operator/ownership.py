@@ -60,6 +60,16 @@ def conflict(world: World, kind: Kind) -> Problem | None:
     )
 
 
+def accessory_problem(world: World, *kinds: Kind) -> Problem | None:
+    """Why one of these isn't as it should be: it is somebody else's, or the API server refuses it."""
+    for kind in kinds:
+        if (found := conflict(world, kind)) is not None:
+            return found
+        if kind in world.refused:
+            return Problem("Refused", f"{kind} {child_name(kind, world.model.key.name)}: {world.refused[kind]}")
+    return None
+
+
 def _whose(owner: Document | None) -> str:
     return "has no owner" if owner is None else f"belongs to {owner['kind']} {owner['name']}"
 

@@ -109,7 +109,7 @@ class Reconciler:
         world = self._judged(world)
         goal = target(world, self._settings)
         actions = plan(world, goal)
-        await self._cluster.execute(world.model.key, actions)
+        world = replace(world, refused=await self._cluster.execute(world.model.key, actions))
         status = conditions.status(world, goal, datetime.now(UTC))
         reported = await self._report(world.model, status)
         self._told(world.model.key, status)

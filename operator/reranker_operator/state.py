@@ -29,10 +29,14 @@ class Kind(StrEnum):
     INTERNAL_SERVICE = "internal Service"
     AUTOSCALER = "HorizontalPodAutoscaler"
     SCALED_OBJECT = "ScaledObject"
+    HEADLESS_SERVICE = "headless Service"
+    HTTP_ROUTE = "HTTPRoute"
 
 
 #: What a model serves without: one of these that is somebody else's is no obstacle to the rest.
-ACCESSORIES = frozenset({Kind.INTERNAL_SERVICE, Kind.AUTOSCALER, Kind.SCALED_OBJECT})
+ACCESSORIES = frozenset(
+    {Kind.INTERNAL_SERVICE, Kind.AUTOSCALER, Kind.SCALED_OBJECT, Kind.HEADLESS_SERVICE, Kind.HTTP_ROUTE}
+)
 
 
 #: Each fleet's Deployment.
@@ -47,6 +51,8 @@ def child_name(kind: Kind, model: str) -> str:
             return names.green_deployment(model)
         case Kind.INTERNAL_SERVICE:
             return names.internal_service(model)
+        case Kind.HEADLESS_SERVICE:
+            return names.headless_service(model)
         case _:
             return model
 
@@ -155,7 +161,7 @@ class World:
     """All that one reconcile saw.
 
     manifest: the ConfigMap's, None where that is absent or unreadable. adapters: those that name the model.
-    apis: what the API server serves, as groups and as group/version.
+    apis: what the API server serves, as groups and as group/version. refused: why accessories couldn't be written.
     judgement: the gate's of the wanted revision; None where there is nothing to judge, or not yet.
     """
 
@@ -168,6 +174,7 @@ class World:
     judgement: Judgement | None = None
     history: tuple[Past, ...] = ()
     apis: frozenset[str] = frozenset()
+    refused: Mapping[Kind, str] = field(default_factory=dict)
     now: datetime = LONG_AGO
 
     def report(self, pod: Pod) -> WorkerReport | None:

@@ -1,6 +1,17 @@
 """What a model's fleet should be, put together from the rollout's decisions and the builders. No I/O."""
 
-from reranker_operator import autoscaling, blue_green, gate, manifests, names, prefetch, rejection, rollout, templates
+from reranker_operator import (
+    autoscaling,
+    blue_green,
+    gate,
+    manifests,
+    names,
+    prefetch,
+    rejection,
+    rollout,
+    routing,
+    templates,
+)
 from reranker_operator.names import Document
 from reranker_operator.settings import Settings
 from reranker_operator.state import DEPLOYMENTS, Kind, Target, World
@@ -30,6 +41,7 @@ def target(world: World, settings: Settings) -> Target:
         Kind.SERVICE: manifests.service(model, flip),
         Kind.POD_DISRUPTION_BUDGET: manifests.pod_disruption_budget(model),
         **autoscaling.children(world, flip),
+        **routing.children(world, flip),
     }
     return Target(
         revision=wanted.revision,

@@ -10,7 +10,7 @@ from reranker_operator.names import Document
 NORMAL, WARNING = "Normal", "Warning"
 
 #: Conditions of what a model serves without.
-ACCESSORIES = ("Autoscaling",)
+ACCESSORIES = ("Autoscaling", "Routed")
 
 
 def events(before: Document, after: Document) -> tuple[Event, ...]:

@@ -13,6 +13,7 @@ from reranker_operator.autoscaling_policy import MOST_PODS, Autoscaling
 from reranker_operator.cache_policy import Cache
 from reranker_operator.placement import NodeSelector, Resources, Tolerations
 from reranker_operator.rollout_policy import Rollout
+from reranker_operator.routing_policy import Route, ServiceOptions
 from reranker_operator.schema import Condition, Message, Reason, Schema, Timestamp, list_map, rule, rules, text
 from reranker_operator.sources import Source
 
@@ -103,6 +104,8 @@ class RerankerModelSpec(Schema):
         Autoscaling | None,
         Field(description="Makes a ScaledObject where KEDA is installed, else a HorizontalPodAutoscaler."),
     ] = None
+    route: Annotated[Route | None, Field(description="Makes an HTTPRoute where the Gateway API is installed.")] = None
+    service: ServiceOptions = ServiceOptions()
     rollout: Rollout = Rollout()
     revision_history_limit: Annotated[
         int, Field(ge=0, le=100, description="Old revisions that are kept as ControllerRevisions.")

@@ -24,6 +24,7 @@ PREFIXES = {
     "endpointslices": "/apis/discovery.k8s.io/v1",
     "events": "/apis/events.k8s.io/v1",
     "horizontalpodautoscalers": "/apis/autoscaling/v2",
+    "httproutes": "/apis/gateway.networking.k8s.io/v1",
     "poddisruptionbudgets": "/apis/policy/v1",
     "pods": "/api/v1",
     "replicasets": "/apis/apps/v1",

@@ -11,6 +11,7 @@ from hack.cluster.golang import module_folder
 from tests.apiserver.conftest import install
 
 KEDA, KEDA_VERSION = "github.com/kedacore/keda/v2", "2.21.0"
+GATEWAY_API, GATEWAY_API_VERSION = "sigs.k8s.io/gateway-api", "1.6.3"
 
 
 def crds(module: str, version: str, *files: str) -> list[dict[str, Any]]:

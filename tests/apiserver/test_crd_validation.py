@@ -130,6 +130,14 @@ VALID: dict[str, Json] = {
     "an autoscaler with all triggers and a target": autoscaling(
         minReplicas=2, maxReplicas=2, targetLoadPercent=100, triggers=[CRON] * 4
     ),
+    "a route by path": {"spec.route": {"parentRefs": [{"name": "public"}]}},
+    "a route by host names": {
+        "spec.route": {
+            "parentRefs": [{"name": "public.v1", "namespace": "gateways", "sectionName": "https.0"}],
+            "hostnames": ["bge.example.com", "*.rerank.example.com", "localhost"],
+        }
+    },
+    "a Service of addresses": {"spec.service": {"headless": True}},
     "a small cache": {"spec.cache": {"size": "500Mi"}},
     "a cache on a claim": {"spec.cache": {"type": "PersistentVolumeClaim", "claimName": "models-cache"}},
     "files fetched ahead into a shared cache": {
@@ -300,6 +308,16 @@ INVALID: dict[str, tuple[Json, str]] = {
         autoscaling(maxReplicas=8, triggers=[{"type": "cron", "metadata": {}}]),
         "should have at least 1 properties",
     ),
+    "a route from nowhere": ({"spec.route": {"parentRefs": []}}, "should have at least 1 items"),
+    "a host name with its scheme": (
+        {"spec.route": {"parentRefs": [{"name": "public"}], "hostnames": ["https://bge.example.com"]}},
+        "a host name such as bge.example.com or *.example.com, without scheme, port and path",
+    ),
+    "a host name twice": (
+        {"spec.route": {"parentRefs": [{"name": "public"}], "hostnames": ["a.example.com", "a.example.com"]}},
+        "Duplicate value",
+    ),
+    "a Gateway's name in capitals": ({"spec.route": {"parentRefs": [{"name": "Public"}]}}, "must be a Gateway's name"),
     "a cache on a claim without a name": (
         {"spec.cache": {"type": "PersistentVolumeClaim"}},
         "claimName belongs to type PersistentVolumeClaim",

@@ -36,7 +36,8 @@ def serve(settings: ServeSettings) -> int:
     reconciler, fetcher = _parts(settings, engine)
     worker = Worker(engine, reconciler, metrics, pod=settings.pod_name)
     metrics.registry.register(StateMetrics(worker.state))
-    clients = server_config(client_app(worker, settings, traces), settings.host, settings.port, settings.keep_alive_s)
+    app = client_app(worker, settings, traces)
+    clients = server_config(app, settings.host, settings.port, settings.keep_alive_s, settings.connection_age_s)
     internal = server_config(
         internal_app(worker, settings), settings.host, settings.internal_port, settings.keep_alive_s
     )

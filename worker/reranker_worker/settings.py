@@ -113,6 +113,9 @@ class ServeSettings(HttpLimits, _ManifestPaths):
         default=5, description="Time to go on accepting after SIGTERM, until endpoints know."
     )
     keep_alive_s: Annotated[int, Field(ge=1, le=86_400)] = Field(default=75, description="Idle time of a connection.")
+    connection_age_s: Annotated[int, Field(ge=0, le=86_400)] = Field(
+        default=60, description="Age at which a client is asked to open a new connection; 0: never."
+    )
     api_keys_file: Path | None = Field(default=None, description="File of client keys, one a line; absent: no keys.")
     pod_name: str = Field(
         default="", validation_alias=AliasChoices("pod_name", "POD_NAME"), description="Name of this pod (POD_NAME)."

@@ -102,13 +102,16 @@ capabilities:
   resources: [services, configmaps]
   verbs: [get, list, watch, create, patch]
 - apiGroups: [""]
-  resources: [services]  # that for an autoscaler goes with it
+  resources: [services]  # those beside a model's own
   verbs: [delete]
 - apiGroups: [autoscaling]
   resources: [horizontalpodautoscalers]
   verbs: [get, create, patch, delete]
 - apiGroups: [keda.sh]  # where KEDA is installed
   resources: [scaledobjects]
+  verbs: [get, create, patch, delete]
+- apiGroups: [gateway.networking.k8s.io]  # where the Gateway API is installed
+  resources: [httproutes]
   verbs: [get, create, patch, delete]
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]

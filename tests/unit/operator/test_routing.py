@@ -1,0 +1,124 @@
+"""The ways to a model through Gateways, and what the status says of them."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from reranker_operator import conditions, routing
+from reranker_operator.actions import Remove
+from reranker_operator.colours import Colour, Flip
+from reranker_operator.facts import Fact, condition
+from reranker_operator.plan import plan
+from reranker_operator.routing import GATEWAY
+from reranker_operator.state import Kind, World
+from tests.unit.operator.worlds import applied, edited, empty, goal, model
+
+PUBLIC = {"parentRefs": [{"name": "public", "namespace": "gateways"}]}
+HOST = {**PUBLIC, "hostnames": ["bge.example.com"]}
+
+
+def world_of(**spec: Any) -> World:
+    return replace(empty(model(**spec)), apis=frozenset({GATEWAY}))
+
+
+def rules(world: World) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = goal(world).children[Kind.HTTP_ROUTE]["spec"]["rules"]
+    return found
+
+
+def fact(world: World) -> Fact:
+    found = routing.fact(world)
+    assert found is not None
+    return found
+
+
+def said(world: World, *parents: list[dict[str, str]]) -> World:
+    """The world once controllers of Gateways have written the route's status."""
+    world = applied(world)
+    status = {"parents": [{"conditions": each} for each in parents]}
+    return replace(
+        world, children={**world.children, Kind.HTTP_ROUTE: {**world.children[Kind.HTTP_ROUTE], "status": status}}
+    )
+
+
+def says(kind: str, status: str, reason: str = "Accepted") -> dict[str, str]:
+    return {"type": kind, "status": status, "reason": reason, "message": f"{kind} is {status}"}
+
+
+def test_a_host_name_of_its_own_leads_every_path_to_the_model() -> None:
+    world = world_of(route=HOST)
+    spec = goal(world).children[Kind.HTTP_ROUTE]["spec"]
+    assert spec["hostnames"] == ["bge.example.com"]
+    assert spec["parentRefs"] == PUBLIC["parentRefs"]
+    [rule] = rules(world)
+    assert [match["path"]["value"] for match in rule["matches"]] == ["/"]
+    assert rule["backendRefs"] == [{"name": "bge", "port": 8080}]
+
+
+@pytest.mark.parametrize(
+    ("spec", "name"),
+    [({}, "bge"), ({"servedName": "BAAI/bge"}, "BAAI/bge"), ({"uri": "hf://acme/ranker"}, "acme/ranker")],
+    ids=["the resource's", "as given", "the hub's"],
+)
+def test_on_a_shared_host_name_the_path_names_the_model(spec: dict[str, Any], name: str) -> None:
+    world = world_of(route=PUBLIC, **spec)
+    assert "hostnames" not in goal(world).children[Kind.HTTP_ROUTE]["spec"]
+    [rule] = rules(world)
+    assert [match["path"] for match in rule["matches"]] == [
+        {"type": "PathPrefix", "value": f"/v1/score/{name}"},
+        {"type": "PathPrefix", "value": f"/v1/models/{name}"},
+    ]
+
+
+def test_without_the_gateway_api_there_is_no_route_and_the_status_says_why() -> None:
+    world = empty(model(route=HOST))
+    assert Kind.HTTP_ROUTE not in goal(world).children
+    found = condition(conditions.status(world, goal(world), world.now), "Routed")
+    assert (found["status"], found["reason"]) == ("False", "GatewayApiMissing")
+
+
+ACCEPTED = says("Accepted", "True")
+BAD_HOST = says("Accepted", "False", "NoMatchingListenerHostname")
+NO_BACKEND = says("ResolvedRefs", "False", "BackendNotFound")
+UNRELATED = says("Programmed", "False", "Whatever")
+
+ANSWERS: dict[str, tuple[list[list[dict[str, str]]], tuple[bool, str]]] = {
+    "nobody yet": ([], (False, "WaitingForGateway")),
+    "a Gateway takes it": ([[ACCEPTED, says("ResolvedRefs", "True")]], (True, "HTTPRoute")),
+    "a Gateway takes it and says more": ([[ACCEPTED, UNRELATED]], (True, "HTTPRoute")),
+    "a Gateway refuses it": ([[BAD_HOST]], (False, "NoMatchingListenerHostname")),
+    "one of two refuses it": ([[ACCEPTED], [BAD_HOST]], (False, "NoMatchingListenerHostname")),
+    "the Service isn't found": ([[ACCEPTED, NO_BACKEND]], (False, "BackendNotFound")),
+}
+
+
+@pytest.mark.parametrize(("parents", "expected"), ANSWERS.values(), ids=ANSWERS.keys())
+def test_the_status_says_what_gateways_say(parents: list[list[dict[str, str]]], expected: tuple[bool, str]) -> None:
+    found = fact(said(world_of(route=HOST), *parents))
+    assert (found.holds, found.reason) == expected
+
+
+def test_with_two_gateways_both_have_to_take_it() -> None:
+    both = {"parentRefs": [{"name": "public"}, {"name": "internal"}]}
+    assert fact(said(world_of(route=both), [ACCEPTED])).reason == "WaitingForGateway"
+    assert fact(said(world_of(route=both), [ACCEPTED], [ACCEPTED])).holds
+
+
+def test_a_refused_route_is_told_in_the_words_of_the_api_server() -> None:
+    found = fact(replace(world_of(route=HOST), refused={Kind.HTTP_ROUTE: "hostnames: too many"}))
+    assert (found.holds, found.reason, found.message) == (False, "Refused", "HTTPRoute bge: hostnames: too many")
+
+
+def test_a_route_that_isn_t_asked_for_any_more_goes() -> None:
+    world = edited(applied(world_of(route=HOST, service={"headless": True})), model())
+    removed = [action.kind for action in plan(world, goal(world)) if isinstance(action, Remove)]
+    assert removed == [Kind.HEADLESS_SERVICE, Kind.HTTP_ROUTE]
+
+
+def test_a_service_of_addresses_has_the_pods_that_clients_reach() -> None:
+    children = routing.children(world_of(service={"headless": True}), Flip(Colour.GREEN))
+    [service] = children.values()
+    assert service["metadata"]["name"] == "bge-headless"
+    assert service["spec"]["clusterIP"] == "None"
+    assert service["spec"]["selector"] == {"reranker.dev/model": "bge", "reranker.dev/fleet": "green"}
