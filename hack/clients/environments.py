@@ -44,6 +44,7 @@ class Environment:
 ENVIRONMENTS = (
     Environment("current", "3.11", ("cohere_sdk", "infinity", "listings", "search")),
     Environment("cohere5", "3.12", ("cohere_sdk", "langchain", "llama_index", "sie")),
+    Environment("voyage", "3.11", ("voyage",)),
     Environment("haystack", "3.12", ("haystack", "sie_haystack")),
 )
 

@@ -180,6 +180,36 @@ async def test_an_error_is_told_in_strings_where_each_client_looks(
         ),
         pytest.param(
             "/rerank",
+            {"query": "q", "documents": DOCUMENTS, "truncate_prompt_tokens": 100},
+            ("truncation", Truncation(pair_tokens=100)),
+            id="vLLM's truncate_prompt_tokens",
+        ),
+        pytest.param(
+            "/score",
+            {"text_1": "q", "text_2": DOCUMENTS, "truncate_prompt_tokens": 100},
+            ("truncation", Truncation(pair_tokens=100)),
+            id="vLLM's truncate_prompt_tokens of a score",
+        ),
+        pytest.param(
+            "/rerank",
+            {"query": "q", "documents": DOCUMENTS, "truncate_prompt_tokens": -1},
+            ("truncation", Truncation()),
+            id="vLLM's model length",
+        ),
+        pytest.param(
+            "/v1/rerank",
+            {"query": "q", "documents": DOCUMENTS, "top_k": None, "truncation": True},
+            ("truncation", Truncation()),
+            id="Voyage's truncation",
+        ),
+        pytest.param(
+            "/v1/rerank",
+            {"query": "q", "documents": DOCUMENTS, "top_k": None, "truncation": False},
+            ("truncation", Truncation(refused=True)),
+            id="Voyage's truncation, refused",
+        ),
+        pytest.param(
+            "/rerank",
             {"query": "q", "documents": DOCUMENTS, "instruction": "Prefer code"},
             ("instruction", "Prefer code"),
             id="vLLM's instruction",

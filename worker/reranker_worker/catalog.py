@@ -7,6 +7,7 @@ from typing import Any
 from reranker_worker.decisions import adapter_entries
 from reranker_worker.errors import InvalidRequest, LoadFailed, NotFound, NotReady
 from reranker_worker.manifest import Manifest, resource_name
+from reranker_worker.serving import Queue
 from reranker_worker.state import adapter_states, failed_target
 from reranker_worker.world import World
 
@@ -51,6 +52,13 @@ def models_document(world: World, created: int) -> dict[str, Any]:
     data = [_openai_model(base, created, parent=None)]
     data += [_openai_model(f"{base}:{name}", created, parent=base) for name in sorted(world.served.adapters)]
     return {"object": "list", "data": data, "models": [sie_model(world.manifest, world)]}
+
+
+def infinity_document(world: World, created: int, queue: Queue) -> dict[str, Any]:
+    """Return the list of models as Infinity's clients read it: they know no owner but it, and want statistics."""
+    stats = {"queue_fraction": queue.tokens / queue.max_tokens, "queue_absolute": queue.pairs}
+    own = {"owned_by": "infinity", "backend": "torch", "capabilities": ["rerank"], "stats": stats}
+    return {"object": "list", "data": [{**model, **own} for model in models_document(world, created)["data"]]}
 
 
 def pinnable(world: World) -> list[str]:

@@ -26,6 +26,7 @@ from reranker_worker.serving import (
     Limits,
     LoadedAdapter,
     LoadedModel,
+    Queue,
     ScoreRequest,
     ScoreResult,
     Serving,
@@ -118,6 +119,11 @@ class Engine:
     def fatal(self) -> WorkerError | None:
         """Return why this process can't score any more, if so."""
         return self._device.fatal
+
+    @property
+    def queue(self) -> Queue:
+        """Return how much waits now."""
+        return Queue(self._backlog.pairs, self._backlog.tokens, self._limits.max_queue_tokens)
 
     def heartbeat_age_s(self) -> float:
         """Return the time since the device thread's last sign of life."""

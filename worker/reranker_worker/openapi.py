@@ -9,7 +9,7 @@ from pydantic.json_schema import models_json_schema
 
 from reranker_worker.dialects.calls import JSON
 from reranker_worker.dialects.sie import MSGPACK
-from reranker_worker.schemas import RerankBody, ScoreBody, TeiBody, VllmScoreBody, WeaviateBody
+from reranker_worker.schemas import RerankBody, ScoreBody, TeiBody, VllmScoreBody, VoyageBody, WeaviateBody
 
 _QUERY = "Which tool edits images?"
 _DOCUMENTS = ["GIMP edits images.", "Vim edits text."]
@@ -61,7 +61,7 @@ ENDPOINTS = (
         ("/rerank", "/v1/rerank", "/v2/rerank"),
         "Rank documents for a query. The body tells which client asks, and it is answered in that client's words.",
         "post",
-        (RerankBody, TeiBody, WeaviateBody),
+        (RerankBody, VoyageBody, TeiBody, WeaviateBody),
         (
             Exchange(
                 "Cohere, Jina, vLLM, Infinity",
@@ -79,6 +79,11 @@ ENDPOINTS = (
                     ],
                     "meta": {"api_version": {"version": "2"}},
                 },
+            ),
+            Exchange(
+                "Voyage AI",
+                {"model": _SERVED, "query": _QUERY, "documents": _DOCUMENTS, "top_k": 2, "truncation": True},
+                {"object": "list", "data": _RESULTS, "model": _SERVED, "usage": {"total_tokens": 24}},
             ),
             Exchange(
                 "Text Embeddings Inference, Elasticsearch",
@@ -139,6 +144,7 @@ ENDPOINTS = (
         _SIE_REFUSALS,
     ),
     Endpoint(("/v1/models",), "List the model and its adapters, for OpenAI's clients and the SIE SDK's."),
+    Endpoint(("/models",), "List them for Infinity's clients, with how much waits."),
     Endpoint(("/v1/models/{name}",), "Describe one model or adapter.", errors={"404": "no model by that name"}),
     Endpoint(("/info", "/meta"), "Say what is served and how long its pairs may be."),
     Endpoint(("/healthz", "/.well-known/live"), "Answer as long as the process does."),

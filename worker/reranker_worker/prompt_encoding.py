@@ -9,7 +9,7 @@ from tokenizers import Tokenizer
 from reranker_worker.errors import CheckpointError, InvalidRequest
 from reranker_worker.prompts import INSTRUCTION, QUERY, Prompt
 from reranker_worker.serving import CUT_AT_THE_END, EncodedPair, Truncation
-from reranker_worker.tokenization import cut, read_tokenizer, require_unicode
+from reranker_worker.tokenization import cut, read_tokenizer, require_room, require_unicode
 
 
 class PromptEncoder:
@@ -66,7 +66,8 @@ class PromptEncoder:
             )
         for document in documents:
             require_unicode(document, "documents")
-        room = self._max_length - len(query_ids) - len(self._closing)
+        room = truncation.pair_length(self._max_length) - len(query_ids) - len(self._closing)
+        require_room(room - self._lead_tokens, truncation)
         if truncation.max_tokens is not None:
             truncation = replace(truncation, max_tokens=truncation.max_tokens + self._lead_tokens)
         encodings = self._tokenizer.encode_batch_fast(

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.openapi.docs import get_swagger_ui_html
 
 from reranker_worker import tracing
-from reranker_worker.catalog import models_document, pinnable, resolve, sie_model
+from reranker_worker.catalog import infinity_document, models_document, pinnable, resolve, sie_model
 from reranker_worker.dialects import SCORE_PATH, dialect_of, rerank_dialect
 from reranker_worker.dialects.calls import (
     REVISION_HEADER,
@@ -56,6 +56,7 @@ class ClientRoutes:
             router.add_api_route(path, self.score_texts, methods=["POST"])
         router.add_api_route(SCORE_PATH + "{model:path}", self.score, methods=["POST"])
         router.add_api_route("/v1/models", self.models, methods=["GET"])
+        router.add_api_route("/models", self.infinity_models, methods=["GET"])
         router.add_api_route("/v1/models/{name:path}", self.model, methods=["GET"])
         router.add_api_route("/healthz", self.alive, methods=["GET"])
         router.add_api_route("/.well-known/live", self.alive, methods=["GET"])
@@ -69,7 +70,7 @@ class ClientRoutes:
         return router
 
     async def rerank(self, request: Request) -> Response:
-        """Rank documents for the clients of Cohere, Jina, vLLM, TEI and Weaviate: the body tells which."""
+        """Rank documents for the clients of Cohere, Jina, vLLM, Voyage, TEI and Weaviate: the body tells which."""
         return await self._answer(rerank_dialect, request)
 
     async def score_texts(self, request: Request) -> Response:
@@ -83,6 +84,11 @@ class ClientRoutes:
     async def models(self) -> Response:
         """List the model and its adapters."""
         document = models_document(self.worker.observation.world, self.worker.started_s)
+        return _response(json_reply(200, document))
+
+    async def infinity_models(self) -> Response:
+        """List them for Infinity's clients."""
+        document = infinity_document(self.worker.observation.world, self.worker.started_s, self.worker.scorer.queue)
         return _response(json_reply(200, document))
 
     async def model(self, request: Request, name: str) -> Response:

@@ -8,6 +8,9 @@ _Id = Annotated[str, Field(max_length=4096)]
 
 _Tokens = Annotated[int, Field(ge=1, le=1_000_000)]
 
+# vLLM's -1 is the model's own length.
+_PairTokens = Annotated[int, Field(ge=-1, le=1_000_000)]
+
 DocumentObject = dict[str, Any]
 
 
@@ -26,6 +29,7 @@ class RerankBody(_Body):
     return_documents: bool = False
     rank_fields: Annotated[list[_Id], Field(max_length=32)] | None = None
     max_tokens_per_doc: _Tokens | None = None
+    truncate_prompt_tokens: _PairTokens | None = None
     instruction: str | None = None
     raw_scores: bool = False
     use_activation: bool | None = None  # vLLM's word for the opposite of raw scores
@@ -34,6 +38,20 @@ class RerankBody(_Body):
     def raw(self) -> bool:
         """Return whether the model's own scores are wanted."""
         return self.raw_scores or self.use_activation is False
+
+
+class VoyageBody(_Body):
+    """`POST /v1/rerank` of Voyage AI."""
+
+    query: Annotated[str, Field(min_length=1)]
+    documents: list[str]
+    model: _Id | None = None
+    adapter: _Id | None = None
+    top_k: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    return_documents: bool = False
+    truncation: bool | None = None  # false alone refuses
+    instruction: str | None = None
+    raw_scores: bool = False
 
 
 class TeiBody(_Body):
@@ -67,6 +85,7 @@ class VllmScoreBody(_Body):
     documents: str | list[str] | None = None
     model: _Id | None = None
     adapter: _Id | None = None
+    truncate_prompt_tokens: _PairTokens | None = None
     use_activation: bool | None = None
     instruction: str | None = None
 

@@ -46,16 +46,31 @@ class Truncation:
     """What becomes of a document that is too long.
 
     max_tokens: where it is cut before the model's own length cuts it.
+    pair_tokens: how long it may be together with the query and the special tokens.
     side: which end of it goes.
     refused: nothing is cut; the request is refused instead.
     """
 
     max_tokens: int | None = None
+    pair_tokens: int | None = None
     side: Literal["left", "right"] = "right"
     refused: bool = False
 
+    def pair_length(self, max_length: int) -> int:
+        """Return how many tokens a pair may have on a model that takes `max_length`."""
+        return min(max_length, max_length if self.pair_tokens is None else self.pair_tokens)
+
 
 CUT_AT_THE_END = Truncation()
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """What is admitted and not yet scored, and the most tokens that may be."""
+
+    pairs: int
+    tokens: int
+    max_tokens: int
 
 
 class AdapterWeights(Protocol):

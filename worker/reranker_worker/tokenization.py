@@ -84,12 +84,13 @@ class PairEncoder:
         """Return a pair for each document, the document cut to what fits and is allowed."""
         for document in documents:
             require_unicode(document, "documents")
-        room = self._room(query_ids)
+        room = self._room(query_ids, truncation)
+        require_room(room, truncation)
         encodings = self._tokenizer.encode_batch_fast(list(documents), add_special_tokens=False)
         return [self._template.pair(query_ids, cut(encoding.ids, room, truncation)) for encoding in encodings]
 
-    def _room(self, query_ids: list[int]) -> int:
-        return self._max_length - self._template.special_tokens - len(query_ids)
+    def _room(self, query_ids: list[int], truncation: Truncation = CUT_AT_THE_END) -> int:
+        return truncation.pair_length(self._max_length) - self._template.special_tokens - len(query_ids)
 
 
 def load_pair_encoder(
@@ -162,10 +163,20 @@ def cut(ids: list[int], room: int, truncation: Truncation) -> list[int]:
     """Return what is left of a document's token ids; raises InvalidRequest where nothing may be cut."""
     if truncation.refused and len(ids) > room:
         raise InvalidRequest(
-            f"a document has {len(ids)} tokens; {room} fit beside this query, and truncate is false", param="texts"
+            f"a document has {len(ids)} tokens; {room} fit beside this query, and nothing may be cut", param="documents"
         )
     room = min(room, truncation.max_tokens or room)
     return ids[:room] if truncation.side == "right" else ids[max(0, len(ids) - room) :]
+
+
+def require_room(room: int, truncation: Truncation) -> None:
+    """Raise InvalidRequest where a client's length of the pair leaves no room for a document."""
+    if room < 1:
+        asked = truncation.pair_tokens or 0
+        raise InvalidRequest(
+            f"truncate_prompt_tokens is {asked}; beside this query a document needs at least {asked - room + 1}",
+            param="truncate_prompt_tokens",
+        )
 
 
 def require_unicode(text: str, param: str) -> None:

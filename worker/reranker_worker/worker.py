@@ -10,7 +10,7 @@ from typing import Protocol
 from reranker_worker.errors import WorkerError
 from reranker_worker.metrics import Metrics
 from reranker_worker.reconciler import Reconciler
-from reranker_worker.serving import ScoreRequest, ScoreResult
+from reranker_worker.serving import Queue, ScoreRequest, ScoreResult
 from reranker_worker.state import Observation, WorkerState, worker_state
 
 _LONGEST_SILENCE_S = 30.0
@@ -21,6 +21,11 @@ class Scorer(Protocol):
 
     async def score(self, request: ScoreRequest) -> ScoreResult:
         """Score one request."""
+        ...
+
+    @property
+    def queue(self) -> Queue:
+        """Return how much waits now."""
         ...
 
     def heartbeat_age_s(self) -> float:

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from infinity_client import AuthenticatedClient
-from infinity_client.api.default import rerank
+from infinity_client.api.default import models, rerank
 from infinity_client.errors import UnexpectedStatus
 from infinity_client.models import RerankInput
 
-from tests.clients.client import Ask, Client, NotMet, Raises, Ranking, Refusal, Waits
+from tests.clients.client import Ask, Client, Lister, NotMet, Raises, Ranking, Refusal, Waits, Where
 
 REFUSALS: Mapping[Refusal, Raises | Waits | NotMet] = {
     "bad request": Raises(UnexpectedStatus, "tokens; this model takes at most"),
@@ -20,7 +20,9 @@ REFUSALS: Mapping[Refusal, Raises | Waits | NotMet] = {
 
 
 def sync(ask: Ask) -> Ranking:
-    return _ranking(rerank.sync(client=_client(ask), body=_body(ask, model=ask.model)))
+    answer = rerank.sync(client=_client(ask), body=_body(ask, model=ask.model, return_documents=True))
+    assert [result.document for result in answer.results] == [ask.documents[r.index] for r in answer.results]
+    return _ranking(answer)
 
 
 def unnamed(ask: Ask) -> Ranking:
@@ -35,11 +37,17 @@ def async_(ask: Ask) -> Ranking:
     return _ranking(asyncio.run(rank()))
 
 
-def _client(ask: Ask) -> Any:
-    return AuthenticatedClient(base_url=ask.url, token=ask.key, raise_on_unexpected_status=True)
+def names(where: Where) -> list[str]:
+    listed = models.sync(client=_client(where))
+    assert all(model.stats["queue_fraction"] <= 1 for model in listed.data)
+    return [model.id for model in listed.data]
 
 
-def _body(ask: Ask, **members: str) -> Any:
+def _client(of: Ask | Where) -> Any:
+    return AuthenticatedClient(base_url=of.url, token=of.key, raise_on_unexpected_status=True)
+
+
+def _body(ask: Ask, **members: str | bool) -> Any:
     return RerankInput(query=ask.query, documents=list(ask.documents), **members)
 
 
@@ -59,3 +67,4 @@ CLIENTS = (
     ),
     Client("rerank.asyncio", "infinity-client", async_, REFUSALS),
 )
+LISTERS = (Lister("models.sync", "infinity-client", names, adapters=True),)

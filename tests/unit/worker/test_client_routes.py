@@ -288,6 +288,21 @@ async def test_models_are_listed_for_openai_and_for_sie(client: httpx.AsyncClien
     assert (await client.get("/info")).json()["revision"] == "m-1"
 
 
+@pytest.mark.parametrize("raw", [False, True])
+async def test_infinity_gets_its_documents_back_as_texts(raw: bool, client: httpx.AsyncClient) -> None:
+    asked = BODY | {"return_documents": True, "raw_scores": raw, "model": "default/not-specified"}
+    results = (await client.post("/rerank", json=asked)).json()["results"]
+    assert [result["document"] for result in results] == ["aaaa", "aa", "a"]
+
+
+async def test_models_are_listed_for_infinity_with_how_much_waits(client: httpx.AsyncClient) -> None:
+    listed = (await client.get("/models")).json()
+    assert listed["object"] == "list"
+    assert [model["id"] for model in listed["data"]] == ["acme/ranker", "acme/ranker:legal"]
+    assert {model["owned_by"] for model in listed["data"]} == {"infinity"}
+    assert listed["data"][0]["stats"] == {"queue_fraction": 0.25, "queue_absolute": 3}
+
+
 async def test_the_revisions_that_can_be_pinned_are_listed(client: httpx.AsyncClient, worker: Worker) -> None:
     others = {"m-0": Beside(admitted=True), "m-2": Beside(admitted=False)}
     worker.reconciler.observation = observation(served=Served("m-1", others=others))

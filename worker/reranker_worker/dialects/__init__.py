@@ -4,10 +4,13 @@ from reranker_worker.dialects.calls import Dialect, Incoming
 from reranker_worker.dialects.rerank import RERANK
 from reranker_worker.dialects.sie import SIE
 from reranker_worker.dialects.tei import TEI
+from reranker_worker.dialects.voyage import VOYAGE
 from reranker_worker.dialects.weaviate import WEAVIATE
 from reranker_worker.errors import InvalidRequest
 
 SCORE_PATH = "/v1/score/"
+# Cohere, Jina, vLLM and Infinity call the one top_n and know nothing like the other.
+_VOYAGES_OWN = frozenset({"top_k", "truncation"})
 
 
 def dialect_of(path: str) -> Dialect:
@@ -25,4 +28,6 @@ def rerank_dialect(incoming: Incoming) -> Dialect:
         raise InvalidRequest("body: holds texts and documents; send one of them")
     if "texts" in body:
         return TEI
-    return WEAVIATE if "property" in body and "model" not in body else RERANK
+    if "property" in body and "model" not in body:
+        return WEAVIATE
+    return VOYAGE if _VOYAGES_OWN & body.keys() and "top_n" not in body else RERANK

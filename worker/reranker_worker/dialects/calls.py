@@ -60,6 +60,7 @@ class ScoreCall:
     """One query against documents, as any dialect asks for it.
 
     paired_queries: one for each document, where each has its own; `query` is then the first of them.
+    plain_documents: documents come back as texts, not as objects.
     """
 
     query: str
@@ -69,6 +70,7 @@ class ScoreCall:
     adapter: str | None = None
     top_n: int | None = None
     return_documents: bool = False
+    plain_documents: bool = False
     raw_scores: bool = False
     instruction: str | None = None
     truncation: Truncation = CUT_AT_THE_END

@@ -48,10 +48,17 @@ def parse(incoming: Incoming, bounds: Bounds) -> ScoreCall:
         adapter=body.adapter,
         top_n=body.top_n,
         return_documents=body.return_documents,
+        # A member of Infinity's alone, whose clients send it always and read a document as a text.
+        plain_documents="raw_scores" in body.model_fields_set,
         raw_scores=body.raw,
         instruction=body.instruction,
-        truncation=Truncation(body.max_tokens_per_doc),
+        truncation=Truncation(body.max_tokens_per_doc, pair_tokens(body.truncate_prompt_tokens)),
     )
+
+
+def pair_tokens(asked: int | None) -> int | None:
+    """Return the length of a pair that vLLM's `truncate_prompt_tokens` asks for; its -1 is the model's own."""
+    return None if asked == -1 else asked
 
 
 def render(call: ScoreCall, scored: Scored) -> Reply:
@@ -97,7 +104,8 @@ def _text(document: str | DocumentObject, rank_fields: Sequence[str] | None, ind
 def _item(call: ScoreCall, place: Ranked) -> dict[str, object]:
     item: dict[str, object] = {"index": place.index, "relevance_score": place.score}
     if call.return_documents:
-        item["document"] = {"text": call.documents[place.index]}
+        text = call.documents[place.index]
+        item["document"] = text if call.plain_documents else {"text": text}
     return item
 
 

@@ -17,6 +17,7 @@ from reranker_worker.dialects.calls import (
 )
 from reranker_worker.errors import InvalidRequest
 from reranker_worker.schemas import VllmScoreBody
+from reranker_worker.serving import Truncation
 
 # Newer releases of vLLM name the two sides anew; clients of both are about.
 _SIDES = (("text_1", "text_2"), ("queries", "documents"))
@@ -45,6 +46,7 @@ def parse(incoming: Incoming, bounds: Bounds) -> ScoreCall:
         adapter=body.adapter,
         raw_scores=body.use_activation is False,
         instruction=body.instruction,
+        truncation=Truncation(pair_tokens=rerank.pair_tokens(body.truncate_prompt_tokens)),
     )
 
 

@@ -15,7 +15,7 @@ from reranker_worker.decoder_runner import DecoderRunner
 from reranker_worker.engine import Engine
 from reranker_worker.errors import CheckpointError, InvalidRequest
 from reranker_worker.model_runner import ModelRunner
-from reranker_worker.serving import EncodedPair, EngineSettings, ScoreRequest, ScoringPair, Serving
+from reranker_worker.serving import EncodedPair, EngineSettings, ScoreRequest, ScoringPair, Serving, Truncation
 from tests.fixtures.checkpoints import WORDS, edit_config
 from tests.fixtures.decoders import FAMILIES, decoder_checkpoint, reference_scores
 
@@ -135,6 +135,16 @@ async def test_only_the_document_is_truncated(engine: Engine, decoder: Decoder) 
     with pytest.raises(InvalidRequest, match="this model takes at most") as refusal:
         await engine.score(ScoreRequest("web server " * 20, documents))
     assert refusal.value.param == "query"
+
+
+def test_a_request_may_bound_the_prompt_as_a_whole(decoder: Decoder) -> None:
+    encoder = decoder.model.tokenizer
+    prefix = encoder.encode_query("web server")
+    least = len(prefix) + len(encoder.encode_pairs(prefix, [""])[0]) + 1
+    (pair,) = encoder.encode_pairs(prefix, ["fast python " * 50], Truncation(pair_tokens=least + 5))
+    assert len(prefix) + len(pair) == least + 5
+    with pytest.raises(InvalidRequest, match=f"needs at least {least}"):
+        encoder.encode_pairs(prefix, ["fast"], Truncation(pair_tokens=least - 1))
 
 
 def test_only_the_answers_rows_of_the_head_are_computed(

@@ -28,6 +28,7 @@ from reranker_worker.serving import (
     Limits,
     LoadedModel,
     PairFailure,
+    Queue,
     ScoreRequest,
     ScoringPair,
     Serving,
@@ -196,6 +197,7 @@ async def test_overload_is_refused_with_the_time_that_the_queue_takes_to_drain(f
     fresh.serve(Serving(_scripted(runner)))
     accepted = [asyncio.create_task(fresh.score(ScoreRequest("q", ["w " * 89]))) for _ in range(4)]
     await _until(lambda: fresh._backlog.tokens == 360)
+    assert fresh.queue == Queue(pairs=4, tokens=360, max_tokens=400)
     with pytest.raises(Overloaded) as refusal:
         await fresh.score(ScoreRequest("q", ["w " * 89]))
     assert 0 < refusal.value.retry_after_s <= 60

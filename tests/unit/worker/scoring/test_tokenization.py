@@ -72,6 +72,26 @@ def test_a_document_is_cut_to_the_tokens_that_a_request_allows(bert: Path) -> No
     assert len(encoder.encode_pairs(query, ["web " * 50], Truncation(max_tokens=1000))[0]) == 32
 
 
+def test_a_request_may_bound_the_pair_as_a_whole(bert: Path) -> None:
+    encoder = _encoder(bert, max_length=32, token_types=True)
+    query = encoder.encode_query("fast")
+    long, short = encoder.encode_pairs(query, ["web server " * 50, "web"], Truncation(pair_tokens=12))
+    assert (len(long), len(short)) == (12, len(query) + 3 + 1)
+    assert len(encoder.encode_pairs(query, ["web " * 50], Truncation(pair_tokens=1000))[0]) == 32
+    (both,) = encoder.encode_pairs(query, ["web " * 50], Truncation(max_tokens=4, pair_tokens=12))
+    assert len(both) == len(query) + 3 + 4
+
+
+def test_a_bound_that_leaves_no_room_for_a_document_says_how_much_is_needed(bert: Path) -> None:
+    encoder = _encoder(bert, max_length=32, token_types=True)
+    query = encoder.encode_query("fast")
+    least = len(query) + 3 + 1
+    with pytest.raises(InvalidRequest, match=f"needs at least {least}") as refusal:
+        encoder.encode_pairs(query, ["web"], Truncation(pair_tokens=least - 1))
+    assert refusal.value.param == "truncate_prompt_tokens"
+    assert len(encoder.encode_pairs(query, ["web"], Truncation(pair_tokens=least))[0]) == least
+
+
 def test_a_document_may_lose_its_beginning_instead_of_its_end(bert: Path) -> None:
     encoder = _encoder(bert, max_length=16, token_types=True)
     query = encoder.encode_query("fast")
