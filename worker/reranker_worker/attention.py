@@ -13,7 +13,7 @@ PACKED = "packed"
 
 @dataclass(frozen=True, slots=True)
 class PackedBatch:
-    """A batch as the model reads it; pair i's tokens are those from `bounds[i]` to `bounds[i + 1]`.
+    """A batch as the model reads it; pair i's tokens are those from `bounds[i]` to `bounds[i + 1]`, more are filling.
 
     input_ids, position_ids, type_ids: int64 [1, tokens]; starts: int64 [pairs]; cumulative: int32 [pairs + 1].
     """
@@ -72,6 +72,7 @@ def packed_attention(
         else:
             attended = local_attention(queries, keys, values, scaling=scaling, reach=sliding_window - 1)
         output[:, start:end] = attended.transpose(1, 2)
+    output[:, packed.bounds[-1] :] = 0
     return output, None
 
 

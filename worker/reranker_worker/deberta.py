@@ -87,7 +87,7 @@ class PackedDisentangledAttention(deberta_v2.DisentangledSelfAttention):
             self._by_head(linear(hidden_states[0])) for linear in (self.query_proj, self.key_proj, self.value_proj)
         )
         scale = 1 / math.sqrt(query.shape[-1] * (1 + len({"c2p", "p2c"} & set(self.pos_att_type))))
-        output = torch.empty_like(query)
+        output = torch.zeros_like(query)
         tables = self._position_tables(rel_embeddings, relative_pos, packed)
         for (start, end), (position_key, position_query) in zip(pairwise(packed.bounds), tables, strict=True):
             pair = slice(start, end)

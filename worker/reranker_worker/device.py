@@ -1,6 +1,7 @@
 """The device that scores: which one, in which precision, with how many threads, and how much memory is free."""
 
 import os
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 import torch
@@ -24,7 +25,7 @@ def resolve_dtype(name: DType, device: torch.device) -> torch.dtype:
         return _DTYPES[name]
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
-    return torch.bfloat16 if _cpu_has_bf16_units() else torch.float32
+    return torch.bfloat16 if has_bf16_units(cpu_flags()) else torch.float32
 
 
 def use_available_cpus() -> None:
@@ -46,11 +47,15 @@ def free_bytes(device: torch.device) -> int:
     return machine if within is None else max(0, min(within, machine))
 
 
-def _cpu_has_bf16_units() -> bool:
-    # Without them bf16 is emulated, slower than fp32.
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    flags = next((line for line in lines if line.startswith("flags")), "").split()
-    return "amx_bf16" in flags or "avx512_bf16" in flags
+def cpu_flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
+    """Return what the first CPU says that it can do; nothing where the kernel lists no flags, as on ARM."""
+    lines = cpuinfo.read_text().splitlines()
+    return frozenset(next((line for line in lines if line.startswith("flags")), "").split())
+
+
+def has_bf16_units(flags: AbstractSet[str]) -> bool:
+    """Tell whether a CPU computes bf16 itself; one that doesn't emulates it, slower than it computes fp32."""
+    return not flags.isdisjoint({"amx_bf16", "avx512_bf16"})
 
 
 def _meminfo_available() -> int:

@@ -14,17 +14,11 @@ from torch import nn
 from torch.nn import functional
 
 from reranker_worker.attention import PackedBatch, first_token_attention, packed_attention
-from reranker_worker.lora import AdaptedRows, adapted_rows, adapting
+from reranker_worker.lora import AdaptedLinear, AdaptedRows, adapted_rows, adapting
 
-Activation = Callable[[torch.Tensor], torch.Tensor]
-
-_ACTIVATIONS: Mapping[str, Activation] = {
-    "gelu": functional.gelu,
-    "gelu_new": lambda states: functional.gelu(states, approximate="tanh"),
-    "gelu_pytorch_tanh": lambda states: functional.gelu(states, approximate="tanh"),
-    "relu": functional.relu,
-    "silu": functional.silu,
-}
+_GELUS = {"gelu": "none", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh"}
+"""Names of config.json for GELU, and torch's for how it is approximated."""
+_OTHERS: Mapping[str, Callable[[torch.Tensor], torch.Tensor]] = {"relu": functional.relu, "silu": functional.silu}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +46,8 @@ class EncoderConfig:
                 raise ValueError(f"{name} is {str(value)[:100]!r}")
         if not isinstance(config.layer_norm_eps, float) or not 0 < config.layer_norm_eps < 1:
             raise ValueError(f"layer_norm_eps is {str(config.layer_norm_eps)[:100]!r}")
-        if config.hidden_act not in _ACTIVATIONS:
-            accepted = ", ".join(_ACTIVATIONS)
+        if config.hidden_act not in {*_GELUS, *_OTHERS}:
+            accepted = ", ".join([*_GELUS, *_OTHERS])
             raise ValueError(f"hidden_act is {str(config.hidden_act)[:100]!r}; accepted: {accepted}")
         return config
 
@@ -154,11 +148,13 @@ class Intermediate(nn.Module):
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         self.dense = nn.Linear(config.hidden_size, config.intermediate_size)
-        self.activation = _ACTIVATIONS[config.hidden_act]
+        self.activation = config.hidden_act
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
         """[1, tokens, hidden] → [1, tokens, intermediate]."""
-        return self.activation(self.dense(states))
+        if self.activation in _GELUS:
+            return cast("AdaptedLinear", self.dense).with_gelu(states, _GELUS[self.activation])
+        return _OTHERS[self.activation](self.dense(states))
 
 
 class SelfAttention(nn.Module):

@@ -9,8 +9,17 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from reranker_worker import collecting, decoder_network, lora, parameters, rotary, sequence_classifiers, weights
-from reranker_worker.device import free_bytes
+from reranker_worker import (
+    collecting,
+    decoder_network,
+    lora,
+    parameters,
+    prepacked,
+    rotary,
+    sequence_classifiers,
+    weights,
+)
+from reranker_worker.device import cpu_flags, free_bytes, has_bf16_units
 from reranker_worker.encoder import EncoderConfig
 from reranker_worker.errors import CheckpointError
 from reranker_worker.families import FAMILIES, HEADLESS, Family
@@ -42,6 +51,8 @@ class Network:
     pad_token_id: int
     positions: int
     """The longest pair that its position table holds."""
+    laid_out: bool
+    """Whether its weights are laid out for the processor's own products."""
 
 
 def load_network(folder: Path, dtype: torch.dtype, device: torch.device, *, spare_tokens: int = 0) -> Network:
@@ -62,6 +73,10 @@ def load_network(folder: Path, dtype: torch.dtype, device: torch.device, *, spar
         decoder_network.share_head(module)
     _fill_buffers(module, device)
     module.requires_grad_(requires_grad=False).eval()
+    laid_out = prepacked.pays(dtype, device, bf16_units=has_bf16_units(cpu_flags()))
+    if laid_out:
+        # Heads see one row a pair, and of a decoder's few rows of the weight are read.
+        prepacked.prepack(module, but=family.head)
     pad = _integer(config, "pad_token_id", 1 if family.positions_follow_padding else 0, least=0)
     first = pad + 1 if family.positions_follow_padding else 0
     return Network(
@@ -72,6 +87,7 @@ def load_network(folder: Path, dtype: torch.dtype, device: torch.device, *, spar
         vocab_size=_integer(config, "vocab_size"),
         pad_token_id=pad,
         positions=_integer(config, "max_position_embeddings") - first,
+        laid_out=laid_out,
     )
 
 

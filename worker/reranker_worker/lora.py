@@ -9,6 +9,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from reranker_worker import prepacked
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LowRank:
@@ -58,12 +60,24 @@ class AdaptedLinear(nn.Linear):
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - nn.Linear's name for it
         """Return the layer's output; rows with an adapter get that adapter's change."""
-        output = super().forward(input)
+        output = self._product(input)
         for rows, weights in adapted_rows.get():
             change = weights.changes.get(self.path)
             if change is not None:
                 apply_change(change, input.flatten(0, -2)[rows], output.flatten(0, -2)[rows])
         return output
+
+    def with_gelu(self, input: torch.Tensor, approximate: str) -> torch.Tensor:  # noqa: A002
+        """Return GELU of the layer's output, computed within the product where no adapter comes between the two."""
+        adapted = any(self.path in weights.changes for _, weights in adapted_rows.get())
+        if adapted or not self.weight.is_mkldnn:
+            return functional.gelu(self(input), approximate=approximate)
+        return prepacked.product(input, self.weight, self.bias, "gelu" if approximate == "none" else "gelu-tanh")
+
+    def _product(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002
+        if self.weight.is_mkldnn:
+            return prepacked.product(input, self.weight, self.bias)
+        return super().forward(input)
 
 
 def adapt_linears(model: nn.Module) -> None:

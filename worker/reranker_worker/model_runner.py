@@ -2,15 +2,17 @@
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 from reranker_worker.attention import PackedBatch
 from reranker_worker.errors import DeviceFault
 from reranker_worker.families import Family
 from reranker_worker.lora import AdaptedRows, LoraWeights, adapting
+from reranker_worker.prepacked import filled_up, plain
 from reranker_worker.serving import PairFailure, ScoringPair
 
 # Measured on CPUs: throughput is flat between 2,048 and 4,096 tokens and falls behind; the smaller keeps waits short.
@@ -30,6 +32,8 @@ class ModelRunner:
     dtype: torch.dtype
     vocab_size: int
     pad_token_id: int
+    fills_up: bool = field(default=False, kw_only=True)
+    """Whether a batch's row is made one of few lengths by tokens of no pair, whose states nothing reads."""
 
     @property
     def max_batch_tokens(self) -> int:
@@ -71,9 +75,7 @@ class ModelRunner:
         """Score pairs whose logits weren't finite in fp32, with a copy that lives only for this call."""
         if next(module.parameters()).dtype is torch.float32:
             return [PairFailure("NonFinite") for _ in pairs]
-        # The memo makes the copy share nothing with the module that other batches read, and casts each weight once.
-        widened = {id(weight): nn.Parameter(weight.float(), requires_grad=False) for weight in module.parameters()}
-        return self._logits_or_failures(copy.deepcopy(module, widened), pairs, on_layer)
+        return self._logits_or_failures(full_precision(module), pairs, on_layer)
 
     def _forward_in_memory(
         self, module: nn.Module, pairs: Sequence[ScoringPair], on_layer: OnLayer
@@ -116,7 +118,8 @@ class ModelRunner:
             return states[0]  # its last layer has computed the first tokens alone
         if self.family.pooling is not None and getattr(module.config, self.family.pooling) == "mean":
             lengths = packed.cumulative.diff().to(torch.int64)
-            return torch.segment_reduce(states[0].float(), "mean", lengths=lengths).to(states.dtype)
+            own = states[0, : packed.bounds[-1]].float()
+            return torch.segment_reduce(own, "mean", lengths=lengths).to(states.dtype)
         return states[0, packed.starts]
 
     def pack(self, pairs: Sequence[ScoringPair], on_layer: OnLayer = None) -> PackedBatch:
@@ -128,7 +131,9 @@ class ModelRunner:
         self._check_ids(ids)
         positions = [position for pair in pairs for position in self._positions(pair.encoded.token_ids)]
         types = [kind for pair in pairs for kind in pair.encoded.type_ids]
-        table = self._to_device(torch.tensor([ids, positions, types]))
+        filling = filled_up(len(ids)) - len(ids) if self.fills_up else 0
+        # Zeros: a token, a position and a type that every model has.
+        table = self._to_device(functional.pad(torch.tensor([ids, positions, types]), (0, filling)))
         edges = self._to_device(torch.tensor(bounds))
         return PackedBatch(
             input_ids=table[0:1],
@@ -162,6 +167,13 @@ class ModelRunner:
         if self.device.type == "cpu":
             return tensor
         return tensor.pin_memory().to(self.device, non_blocking=True)
+
+
+def full_precision(module: nn.Module) -> nn.Module:
+    """Return a copy in fp32, its weights as they were before they were laid out."""
+    # The memo makes the copy share nothing with the module that other batches read, and casts each weight once.
+    widened = {id(weight): nn.Parameter(plain(weight).float(), requires_grad=False) for weight in module.parameters()}
+    return copy.deepcopy(module, widened)
 
 
 def _adapted(pairs: Sequence[ScoringPair], bounds: list[int]) -> tuple[AdaptedRows, AdaptedRows]:

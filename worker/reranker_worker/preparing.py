@@ -99,6 +99,7 @@ def _parts(path: Path, network: Network, max_length: int) -> tuple[PairTokenizer
             dtype=network.dtype,
             vocab_size=network.vocab_size,
             pad_token_id=network.pad_token_id,
+            fills_up=network.laid_out,
         )
     prompts = load_prompt_encoder(path, family.prompt, vocab_size=network.vocab_size, max_length=max_length)
     return prompts, DecoderRunner(

@@ -1,10 +1,12 @@
 """The rerankers whose network is written out here: an encoder and the head that was trained with it."""
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
 from torch.nn import functional
 
-from reranker_worker.encoder import Activation, Encoder, EncoderConfig
+from reranker_worker.encoder import Encoder, EncoderConfig
 
 
 class BertForSequenceClassification(nn.Module):
@@ -53,7 +55,7 @@ class Pooler(nn.Module):
 class ClassificationHead(nn.Module):
     """Two linear layers with an activation between them."""
 
-    def __init__(self, config: EncoderConfig, activation: Activation) -> None:
+    def __init__(self, config: EncoderConfig, activation: Callable[[torch.Tensor], torch.Tensor]) -> None:
         super().__init__()
         self.dense = nn.Linear(config.hidden_size, config.hidden_size)
         self.out_proj = nn.Linear(config.hidden_size, 1)

@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from reranker_worker import prepacked
 from reranker_worker.decoder_runner import DecoderRunner
 from reranker_worker.engine import Engine
 from reranker_worker.errors import CheckpointError, InvalidRequest
@@ -39,6 +40,18 @@ async def test_scores_are_transformers_scores(engine: Engine, decoder: Decoder) 
         expected = reference_scores(decoder.folder, decoder.family, query, texts)
         assert result.scores == pytest.approx(expected, abs=1e-4)
         assert len(set(expected)) > 4
+
+
+async def test_scores_of_weights_that_are_laid_out_for_bf16_units_are_the_same(
+    engine: Engine, decoder: Decoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prepacked, "pays", lambda *_, **__: True)
+    laid_out = engine.load_model(decoder.folder, f"{decoder.family}-laid-out", RAW)
+    results = []
+    for model in (decoder.model, laid_out):
+        engine.serve(Serving(model))
+        results.append(await engine.score(ScoreRequest(QUERIES[0], _documents(1))))
+    assert results[1].scores == pytest.approx(results[0].scores, abs=1e-5)
 
 
 async def test_configurations_as_published_score_like_transformers(

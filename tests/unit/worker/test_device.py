@@ -1,0 +1,52 @@
+"""Which precision a device gets: bf16 only where it is computed, not emulated."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from reranker_worker import device
+from reranker_worker.serving import DType
+
+AVX2 = "fpu sse2 avx2 fma"
+AVX512 = f"{AVX2} avx512f avx512bw avx512vl avx512dq"
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        (AVX2, False),
+        (f"{AVX2} avx512f avx512bw avx512vl avx512dq avx512_vnni", False),
+        (f"{AVX512} avx512_bf16", True),
+        (f"{AVX512} avx512_bf16 amx_bf16 amx_tile amx_int8", True),
+        ("", False),
+    ],
+    ids=["AVX2", "AVX-512 without bf16", "AVX-512 with bf16", "AMX", "a kernel that lists no flags"],
+)
+def test_a_cpu_says_whether_it_computes_bf16(flags: str, expected: bool, tmp_path: Path) -> None:
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text(f"processor\t: 0\nflags\t\t: {flags}\nbugs\t\t:\n\nprocessor\t: 1\nflags\t\t: fpu\n")
+    assert device.has_bf16_units(device.cpu_flags(cpuinfo)) is expected
+
+
+def test_a_kernel_without_flags_is_one_without_units(tmp_path: Path) -> None:
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text("processor\t: 0\nFeatures\t: fp asimd bf16\n")
+    assert device.cpu_flags(cpuinfo) == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("name", "flags", "expected"),
+    [
+        ("auto", AVX2, torch.float32),
+        ("auto", f"{AVX512} amx_bf16", torch.bfloat16),
+        ("float32", f"{AVX512} amx_bf16", torch.float32),
+        ("bfloat16", AVX2, torch.bfloat16),
+    ],
+    ids=["auto without units", "auto with units", "asked for", "asked for where it is emulated"],
+)
+def test_auto_is_the_fastest_that_the_cpu_computes_itself(
+    name: DType, flags: str, expected: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(device, "cpu_flags", lambda: frozenset(flags.split()))
+    assert device.resolve_dtype(name, torch.device("cpu")) is expected
