@@ -4,6 +4,7 @@ import hashlib
 import platform
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 from bench.models import cache_folder
@@ -18,22 +19,21 @@ class NotInstalled(Exception):
     """A peer can't be installed on this machine; the message says why."""
 
 
-def interpreter(name: str, python: str = "python3") -> Path:
+def interpreter(name: str) -> Path:
     """Return the Python that has a peer's requirements, installing them where that hasn't been done yet."""
     requirements = _REQUIREMENTS / f"{name}.txt"
-    command = shutil.which(python)
-    if command is None:
-        raise NotInstalled(f"it needs {python}, which isn't on this machine")
-    content = requirements.read_bytes() + python.encode() + platform.machine().encode()
+    content = requirements.read_bytes() + f"{sys.version_info[:2]} {platform.machine()}".encode()
     folder = cache_folder() / "environments" / f"{name}-{hashlib.sha256(content).hexdigest()[:12]}"
     if not (folder / _COMPLETE).is_file():
-        _install(requirements, folder, command)
+        _install(requirements, folder)
     return folder / "bin" / "python"
 
 
-def _install(requirements: Path, folder: Path, python: str) -> None:
+def _install(requirements: Path, folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
-    subprocess.run([python, "-m", "venv", folder], check=True)
+    # Not from this environment: its packages aren't the peer's.
+    base = Path(sys.base_prefix) / "bin" / "python3"
+    subprocess.run([base, "-m", "venv", folder], check=True)
     pip = [str(folder / "bin" / "python"), "-m", "pip", "--disable-pip-version-check"]
     wheels = [f"--find-links={_WHEELS}"] if _WHEELS.is_dir() else []
     command = [*pip, "install", "--quiet", *wheels, f"--requirement={requirements}"]
