@@ -1,6 +1,7 @@
 """Measures this worker and its peers side by side over HTTP, interleaved; `make bench`.
 
-Writes build/reports/bench.json and the figures of docs/performance.md. Run it as a module: python -m bench
+Writes build/reports/bench.json, .md and .svg; a run that leaves nothing out writes the table and the plot of
+docs/performance.md too. Run it as a module: python -m bench
 """
 
 import argparse
@@ -11,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 
@@ -20,13 +22,18 @@ from bench.accuracy import Deviation, deviation, reference_logits
 from bench.environments import NotInstalled, interpreter
 from bench.limit import Dimensions, GemmPeak, limit_fraction
 from bench.load import Round, ask
+from bench.machine import machine
 from bench.models import default_model
-from bench.report import Record, write
+from bench.report import Record, publish, write
 from bench.servers import NotServing, Server, free_port, serving
 from bench.systems import MISSING, SYSTEMS, Start, System, own_python
 from bench.workloads import WORKLOADS, Question, Workload, questions, token_lengths
+from reranker_worker.device import resolve_dtype
 
 _REPORTS = Path("build/reports")
+_SYSTEMS = [system.name for system in SYSTEMS]
+_WORKLOADS = [workload.name for workload in WORKLOADS]
+_DOCUMENTS = 100
 _JUDGED = 4
 """Requests whose scores are compared with the reference's."""
 
@@ -44,7 +51,10 @@ def main() -> None:
     """Measure, and write what came out."""
     options = _options()
     model = (options.model or default_model()).resolve()
-    workloads = [replace(workload, documents=options.documents) for workload in WORKLOADS]
+    workloads = [
+        replace(workload, documents=options.documents) for workload in WORKLOADS if workload.name in options.workloads
+    ]
+    conditions = _conditions(options, model)
     peak = GemmPeak(Dimensions.of(model), getattr(torch, options.dtype))
     missing = dict(MISSING)
     with ExitStack() as stack:
@@ -60,7 +70,9 @@ def main() -> None:
             for workload in workloads
             if each.rounds.get(workload.name)
         ]
-    write(records, missing, _REPORTS)
+    write(records, missing, conditions, _REPORTS)
+    if _leaves_nothing_out(options):
+        publish(records, missing, conditions)
     for record in records:
         print(json.dumps(asdict(record)))
     for name, reason in missing.items():
@@ -70,13 +82,25 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, help="a folder; by default the trained MiniLM of examples/finetune")
-    parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
+    fastest = str(resolve_dtype("auto", torch.device("cpu"))).removeprefix("torch.")
+    parser.add_argument(
+        "--dtype", default=fastest, choices=["float32", "bfloat16"], help=f"here {fastest} unless given"
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--requests", type=int, default=2, help="of each client in a round")
-    parser.add_argument("--documents", type=int, default=100, help="in each request")
-    names = [system.name for system in SYSTEMS]
-    parser.add_argument("--systems", nargs="+", default=names, choices=names)
+    parser.add_argument("--documents", type=int, default=_DOCUMENTS, help="in each request")
+    for flag, names in (("--systems", _SYSTEMS), ("--workloads", _WORKLOADS)):
+        parser.add_argument(flag, nargs="+", default=names, choices=names)
     return parser.parse_args()
+
+
+def _leaves_nothing_out(options: argparse.Namespace) -> bool:
+    return (options.systems, options.workloads, options.documents) == (_SYSTEMS, _WORKLOADS, _DOCUMENTS)
+
+
+def _conditions(options: argparse.Namespace, model: Path) -> str:
+    rounds = f"{options.rounds} rounds of {options.requests} requests a client, {options.documents} documents each"
+    return f"{machine()}. Model {model.name}, {options.dtype}, {rounds}, {datetime.now(UTC).date().isoformat()}"
 
 
 def _started(stack: ExitStack, options: argparse.Namespace, model: Path, missing: dict[str, str]) -> list[Measured]:

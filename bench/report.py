@@ -12,7 +12,9 @@ _COLUMNS = (
     *("system", "workload", "pairs/s", "ours / its", "p50 / p95 ms", "start s", "peak MB", "of the limit"),
     *("largest difference", "Kendall's tau"),
 )
-_PLOT = Path("docs/performance.svg")
+_PLOT = Path("docs/images/performance.svg")
+_PAGE = Path("docs/performance.md")
+_BEGIN, _END = "<!-- make bench writes from here -->", "<!-- to here -->"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,18 +35,36 @@ class Record:
     kendall_tau: float
 
 
-def write(records: Sequence[Record], missing: Mapping[str, str], folder: Path) -> None:
-    """Write bench.json and bench.md under the folder, and the plot of the docs."""
+def write(records: Sequence[Record], missing: Mapping[str, str], conditions: str, folder: Path) -> None:
+    """Write bench.json, bench.md and bench.svg under the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "bench.json").write_text(json.dumps([asdict(record) for record in records], indent=1) + "\n")
-    (folder / "bench.md").write_text(table(records, missing))
+    (folder / "bench.md").write_text(table(records, missing, conditions))
+    (folder / "bench.svg").write_text(plot(records))
+
+
+def publish(records: Sequence[Record], missing: Mapping[str, str], conditions: str) -> None:
+    """Put the table and the plot into the docs."""
+    shown = f"{table(records, missing, conditions)}\n![pairs a second]({_PLOT.relative_to(_PAGE.parent)})"
+    _PAGE.write_text(with_table(_PAGE.read_text(), shown))
     _PLOT.write_text(plot(records))
 
 
-def table(records: Sequence[Record], missing: Mapping[str, str]) -> str:
-    """Return the table of docs/performance.md."""
+def with_table(page: str, new: str) -> str:
+    """Return a page with another table between its two marks; raises ValueError where they are missing."""
+    before, begin, rest = page.partition(f"{_BEGIN}\n")
+    _, end, after = rest.partition(_END)
+    if not begin or not end:
+        raise ValueError(f"the page has no place for the table: {_BEGIN} and {_END} are expected")
+    return f"{before}{begin}\n{new}\n{end}{after}"
+
+
+def table(records: Sequence[Record], missing: Mapping[str, str], conditions: str) -> str:
+    """Return what docs/performance.md shows: under which conditions, the figures, and what is missing."""
     ours = {record.workload: record.pairs_per_s for record in records if record.system == OURS}
     lines = [
+        f"{conditions}.",
+        "",
         f"| {' | '.join(_COLUMNS)} |",
         "|---" * len(_COLUMNS) + "|",
     ]
@@ -55,7 +75,8 @@ def table(records: Sequence[Record], missing: Mapping[str, str]) -> str:
             f"{record.p50_ms:g} / {record.p95_ms:g} | {record.start_s:g} | {record.peak_mb:g} | "
             f"{record.limit_fraction:.0%} | {record.max_abs_diff:g} | {record.kendall_tau:g} |"
         )
-    lines += ["", *(f"Not measured: {name}: {reason}." for name, reason in missing.items())]
+    if missing:
+        lines += ["", "Not measured:", "", *(f"- {name}: {reason}." for name, reason in missing.items())]
     return "\n".join(lines) + "\n"
 
 

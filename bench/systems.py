@@ -87,7 +87,8 @@ SYSTEMS = (
 )
 MISSING = {
     "text-embeddings-inference": "a Rust server that is published as container images only, in no package registry",
-    "SIE": "sie-server needs Python 3.12 and its own model catalogue; a local folder can't be served",
+    "SIE": "its server's package wants Python 3.12, and this command makes environments of the Python that runs it",
+    "OpenVINO and ONNX Runtime": "libraries without a server; sentence-transformers is measured with torch alone",
 }
 """Peers that this command can't measure, and why."""
 

@@ -3,12 +3,15 @@
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 from itertools import islice
+from pathlib import Path
 from statistics import fmean
 
 import pytest
 
+from bench.engine import Window
 from bench.limit import Dimensions
-from bench.report import Record, plot, table
+from bench.machine import described
+from bench.report import Record, plot, table, with_table
 from bench.systems import SYSTEMS
 from bench.workloads import WORKLOADS, Workload, questions
 
@@ -38,6 +41,14 @@ def test_a_pair_of_minilm_needs_two_billion_operations() -> None:
     assert MINILM.pair_flop(92) == pytest.approx(2.04e9, rel=0.01)
 
 
+@pytest.mark.parametrize(
+    ("busy_s", "idle"), [(9.7, 0.03), (10.0, 0.0), (10.1, 0.0)], ids=["some", "none", "a batch that began before"]
+)
+def test_the_idle_share_is_what_no_batch_took(busy_s: float, idle: float) -> None:
+    window = Window(seconds=10.0, busy_s=busy_s, pairs=100, tokens=9000, latencies_s=(1.0,))
+    assert window.idle_share == pytest.approx(idle)
+
+
 def test_scores_come_back_as_logits_in_the_order_of_the_documents() -> None:
     answer = {"results": [{"index": 1, "relevance_score": 0.5}, {"index": 0, "relevance_score": 0.88079708}]}
     by_name = {system.name: system for system in SYSTEMS}
@@ -47,10 +58,33 @@ def test_scores_come_back_as_logits_in_the_order_of_the_documents() -> None:
 
 def test_the_table_tells_how_many_times_a_peer_is_outdone_and_who_is_missing() -> None:
     peer = replace(RECORD, system="peer", pairs_per_s=20.0)
-    lines = table([peer, RECORD], {"another": "it has no wheel"}).splitlines()
-    assert lines[2].startswith("| reranker-worker | W1 | 80 | 1.00 |")
-    assert lines[3].startswith("| peer | W1 | 20 | 4.00 |")
-    assert lines[-1] == "Not measured: another: it has no wheel."
+    lines = table([peer, RECORD], {"another": "it has no wheel"}, "A CPU, idle before").splitlines()
+    assert lines[0] == "A CPU, idle before."
+    assert lines[4].startswith("| reranker-worker | W1 | 80 | 1.00 |")
+    assert lines[5].startswith("| peer | W1 | 20 | 4.00 |")
+    assert lines[-1] == "- another: it has no wheel."
+
+
+def test_the_page_keeps_all_but_its_table() -> None:
+    page = Path("docs/performance.md").read_text()
+    once = with_table(page, table([RECORD], {}, "A CPU"))
+    assert "| reranker-worker | W1 | 80 |" in once
+    assert with_table(once, "none") == with_table(page, "none")
+    with pytest.raises(ValueError, match="no place for the table"):
+        with_table("# A page without marks\n", "none")
+
+
+@pytest.mark.parametrize(
+    ("flags", "load", "said"),
+    [
+        ("avx2 fma", 0.1, "A CPU, 2 CPUs, AVX2, no bf16 units; idle before"),
+        ("avx2 avx512f avx512_bf16", 0.1, "A CPU, 2 CPUs, AVX-512, with bf16 units; idle before"),
+        ("sse2", 3.25, "A CPU, 2 CPUs, no AVX2, no bf16 units; not idle before: load 3.2"),
+    ],
+    ids=["AVX2", "bf16 units", "busy"],
+)
+def test_a_machine_says_what_its_figures_can_be_compared_with(flags: str, load: float, said: str) -> None:
+    assert described("A CPU", 2, frozenset(flags.split()), load) == said
 
 
 def test_the_plot_has_a_bar_for_each_record_as_long_as_it_is_fast() -> None:
