@@ -24,7 +24,7 @@ def test_long_requests_are_finished_by_the_revision_that_began_them(fleet: Fleet
     model = fleet.model(f"long-{strategy.lower()}", "slow-1", rollout={"strategy": strategy})
     model.wait_ready()
     old = model.rerank().revision
-    with load(fleet, model, rate=0.5, documents=LONG_DOCUMENTS, warm_up=2) as history:
+    with load(fleet, model, rate=0.35, documents=LONG_DOCUMENTS, warm_up=2) as history:
         model.patch({"source": {"uri": "pvc://models/slow-2"}})
         model.wait_ready()
         new = model.rerank().revision
