@@ -59,6 +59,10 @@ async def test_it_is_told_by_the_members_that_only_it_has(
     assert key in (await client.post("/v1/rerank", json=BODY | members)).json()
 
 
+async def test_a_path_of_its_own_needs_no_telling(client: httpx.AsyncClient) -> None:
+    assert (await client.post("/voyage/v1/rerank", json=BODY)).json()["data"] == RANKING
+
+
 @pytest.mark.parametrize(
     ("change", "status", "said"),
     [

@@ -103,6 +103,20 @@ ENDPOINTS = (
         errors=_REFUSALS,
     ),
     Endpoint(
+        ("/voyage/v1/rerank",),
+        "Rank documents for those of Voyage's clients that send neither top_k nor truncation.",
+        "post",
+        (VoyageBody,),
+        (
+            Exchange(
+                "Voyage AI",
+                {"model": _SERVED, "query": _QUERY, "documents": _DOCUMENTS},
+                {"object": "list", "data": _RESULTS, "model": _SERVED, "usage": {"total_tokens": 24}},
+            ),
+        ),
+        errors=_REFUSALS,
+    ),
+    Endpoint(
         ("/score", "/v1/score"),
         "Score one text against others, in their order, for vLLM's clients.",
         "post",

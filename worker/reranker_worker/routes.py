@@ -25,6 +25,7 @@ from reranker_worker.dialects.calls import (
 from reranker_worker.dialects.rerank import RERANK
 from reranker_worker.dialects.sie import SIE
 from reranker_worker.dialects.vllm_score import VLLM_SCORE
+from reranker_worker.dialects.voyage import VOYAGE
 from reranker_worker.disconnects import unless_client_gone
 from reranker_worker.errors import NotFound, NotReady, RequestError
 from reranker_worker.openapi import openapi_document
@@ -52,6 +53,7 @@ class ClientRoutes:
         router = APIRouter()
         for path in ("/rerank", "/v1/rerank", "/v2/rerank"):
             router.add_api_route(path, self.rerank, methods=["POST"])
+        router.add_api_route("/voyage/v1/rerank", self.voyage_rerank, methods=["POST"])
         for path in ("/score", "/v1/score"):
             router.add_api_route(path, self.score_texts, methods=["POST"])
         router.add_api_route(SCORE_PATH + "{model:path}", self.score, methods=["POST"])
@@ -72,6 +74,10 @@ class ClientRoutes:
     async def rerank(self, request: Request) -> Response:
         """Rank documents for the clients of Cohere, Jina, vLLM, Voyage, TEI and Weaviate: the body tells which."""
         return await self._answer(rerank_dialect, request)
+
+    async def voyage_rerank(self, request: Request) -> Response:
+        """Rank documents for those of Voyage's clients whose bodies can't be told from Cohere's."""
+        return await self._answer(lambda _: VOYAGE, request)
 
     async def score_texts(self, request: Request) -> Response:
         """Score texts for vLLM's clients."""
