@@ -11,7 +11,8 @@ from tests.fixtures.manifests import adapter, document, model
 from tests.fixtures.worker_process import WorkerProcess, worker_process
 
 
-@pytest.fixture(scope="session")
+# Not for the whole run: while it lives, its event loop runs in this thread, and tests on loops of their own couldn't.
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     with browser() as chromium:
         yield chromium

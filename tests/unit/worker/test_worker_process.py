@@ -74,6 +74,20 @@ def test_the_file_with_the_higher_generation_wins(pod: WorkerProcess, edit: Edit
     pod.wait(lambda state: phases(state, "adapters") == {"legal-1": "Loaded"}, within_s=10)
 
 
+def test_the_playground_comes_and_goes_without_a_restart(pod: WorkerProcess, edit: Edit) -> None:
+    def page() -> int:
+        return httpx.get(f"{pod.url}/playground", timeout=5).status_code
+
+    adapters = [adapter("legal", "legal-1")]
+    boot, off = pod.state()["bootId"], page()
+    generation = edit(adapters=adapters, playground=True)
+    pod.wait(lambda state: state["observedGeneration"] == generation, within_s=5)
+    on = page()
+    generation = edit(adapters=adapters)
+    pod.wait(lambda state: state["observedGeneration"] == generation, within_s=5)
+    assert (off, on, page(), pod.state()["bootId"]) == (404, 200, 404, boot)
+
+
 def test_an_adapter_scores_as_itself_and_the_model_as_before(pod: WorkerProcess, edit: Edit) -> None:
     base, tuned = pod.rerank(), pod.rerank(model="acme/ranker:legal")
     assert tuned.headers["x-reranker-adapter"] == "legal-1"
