@@ -18,6 +18,8 @@ KEDA = "keda.sh/v1alpha1"
 CUSTOM_METRICS = "custom.metrics.k8s.io"
 #: What workers say of their load: pairs asked of one in a second, by those that it can score in a second.
 LOAD = "reranker_load_ratio"
+#: How often KEDA asks whether a model that sleeps is to wake; a third of its own default, since a client waits.
+POLLING_S = 10
 
 
 def children(world: World, flip: Flip) -> dict[Kind, Document]:
@@ -107,6 +109,8 @@ def _scaled_object(model: Model, wanted: Autoscaling) -> Document:
             "scaleTargetRef": _target(model),
             "minReplicaCount": wanted.min_replicas,
             "maxReplicaCount": wanted.max_replicas,
+            "cooldownPeriod": wanted.idle_seconds,
+            "pollingInterval": POLLING_S,
             "triggers": [_load_trigger(model, wanted), *map(_trigger, wanted.triggers)],
         },
     }
@@ -119,7 +123,8 @@ def _load_trigger(model: Model, wanted: Autoscaling) -> Document:
         "type": "metrics-api",
         "metricType": "AverageValue",
         "metadata": {
-            "url": f"http://{service}.{model.key.namespace}:{names.INTERNAL_PORT}/metrics",
+            # KEDA takes what stands between the first two dots for the namespace: without .svc the port would be in it.
+            "url": f"http://{service}.{model.key.namespace}.svc:{names.INTERNAL_PORT}/metrics",
             "format": "prometheus",
             "valueLocation": LOAD,
             "aggregateFromKubeServiceEndpoints": "true",

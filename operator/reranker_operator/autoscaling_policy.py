@@ -56,6 +56,14 @@ class Autoscaling(Schema):
             "(reranker_load_ratio); more pods come above it.",
         ),
     ] = 70
+    idle_seconds: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=86400,
+            description="Time without an active trigger and without load after which KEDA takes the last pods.",
+        ),
+    ] = 300
     triggers: Annotated[
         list[Trigger],
         Field(

@@ -180,7 +180,7 @@ async def test_keda_s_object_asks_the_workers_themselves(
     assert service is not None
     assert [trigger["type"] for trigger in live["spec"]["triggers"]] == ["metrics-api", "cron"]
     url = httpx.URL(live["spec"]["triggers"][0]["metadata"]["url"])
-    assert url.host == f"{service['metadata']['name']}.{kube.namespace}"
+    assert url.host == f"{service['metadata']['name']}.{kube.namespace}.svc"
     assert url.port == service["spec"]["ports"][0]["port"] == 8081
     assert service["spec"]["clusterIP"] == "None"
     await edit(kube, autoscaling=None)

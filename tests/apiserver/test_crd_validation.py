@@ -300,6 +300,10 @@ INVALID: dict[str, tuple[Json, str]] = {
         autoscaling(maxReplicas=8, targetLoadPercent=150),
         "less than or equal to 100",
     ),
+    "a model that sleeps at once": (
+        autoscaling(minReplicas=0, maxReplicas=8, idleSeconds=0, triggers=[CRON]),
+        "greater than or equal to 1",
+    ),
     "a trigger that wants credentials": (
         autoscaling(maxReplicas=8, triggers=[{"type": "aws-sqs-queue", "metadata": {"queueURL": "q"}}]),
         'supported values: "prometheus", "metrics-api", "external-push", "cron"',

@@ -92,7 +92,7 @@ def test_an_autoscaler_writes_the_model_s_scale_and_never_a_deployment() -> None
     target = {"apiVersion": "reranker.dev/v1alpha1", "kind": "RerankerModel", "name": "bge"}
     assert horizontal["scaleTargetRef"] == scaled["scaleTargetRef"] == target
     assert (horizontal["minReplicas"], horizontal["maxReplicas"]) == (2, 8)
-    assert (scaled["minReplicaCount"], scaled["maxReplicaCount"]) == (2, 8)
+    assert (scaled["minReplicaCount"], scaled["maxReplicaCount"], scaled["cooldownPeriod"]) == (2, 8, 300)
 
 
 @pytest.mark.parametrize(("percent", "amount", "number"), [(70, "700m", "0.7"), (100, "1000m", "1")])
@@ -104,7 +104,7 @@ def test_the_target_is_a_share_of_what_a_worker_can_score(percent: int, amount: 
     assert metric["pods"]["target"] == {"type": "AverageValue", "averageValue": amount}
     [trigger] = goal(world_of(spec, {KEDA})).children[Kind.SCALED_OBJECT]["spec"]["triggers"]
     assert trigger["metadata"]["targetValue"] == number
-    assert trigger["metadata"]["url"] == "http://bge-internal.search:8081/metrics"
+    assert trigger["metadata"]["url"] == "http://bge-internal.search.svc:8081/metrics"
 
 
 def test_triggers_of_the_spec_stand_beside_the_load() -> None:
