@@ -11,7 +11,7 @@ CLUSTER ?= local
 SEED ?= 1
 export CLUSTER
 
-.PHONY: help demo demo-down test accuracy clients e2e swap-proof check generate docs format bench bench-engine cluster cluster-down images clean
+.PHONY: help demo demo-down test keda accuracy clients e2e swap-proof check generate docs format bench bench-engine cluster cluster-down images clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ test: .venv/.installed ## unit, contract, chart and GitOps tests, and those agai
 
 accuracy: .venv/.installed ## the trained model: exact scores in fp32, ranking quality in bf16 (minutes)
 	$(PY) -m pytest tests/accuracy
+
+keda: .venv/.installed ## autoscaling by the real KEDA (built the first time: a quarter of an hour of CPU time)
+	$(PY) -m pytest tests/keda
 
 clients: .venv/.installed ## real client libraries, each in its own environment, against a served model
 	@$(PY) -m hack.clients
