@@ -68,6 +68,7 @@ MODEL = Definition(
         ("REPLICAS", "integer", ".status.readyReplicas", 0),
         ("ADAPTERS", "string", ".status.adaptersReady", 0),
         ("AGE", "date", ".metadata.creationTimestamp", 0),
+        ("PHASE", "string", ".status.revisions.candidate.phase", 1),
         ("REASON", "string", '.status.conditions[?(@.type=="Ready")].reason', 1),
         ("ENDPOINT", "string", ".status.endpoint", 1),
     ),

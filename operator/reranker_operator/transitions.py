@@ -34,7 +34,7 @@ def _revision_events(before: Document, after: Document) -> Iterator[Event]:
     old, new = _revision(before, "candidate"), _revision(after, "candidate")
     name, phase = new.get("name"), new.get("phase")
     if name and name != old.get("name"):
-        yield Event(NORMAL, "RolloutStarted", f"{name} is on its way to the pods")
+        yield Event(NORMAL, "RolloutStarted", f"{name} is on its way to the pods{_beside(new, after)}")
     if phase != old.get("phase") or name != old.get("name"):
         if phase == "Admitted":
             yield Event(NORMAL, "RevisionAdmitted", f"{name} is loaded and may answer clients{_measured(new)}")
@@ -43,13 +43,17 @@ def _revision_events(before: Document, after: Document) -> Iterator[Event]:
     if name == old.get("name") and old.get("strategy", "InPlace") != "InPlace" == new.get("strategy"):
         yield Event(WARNING, "NoRoomForPod", f"no node has room for another pod: {name} is swapped in place")
     for rejected in _new_rejections(before, after):
-        figures = _measured(rejected)
-        yield Event(
-            WARNING, "RevisionRejected", f"{rejected['name']}: {rejected['reason']}: {rejected['message']}{figures}"
-        )
+        why = f"{rejected['name']}: {rejected['reason']}: {rejected['message']}{_measured(rejected)}"
+        answers = _revision(after, "serving").get("name")
+        yield Event(WARNING, "RevisionRejected", f"{why}; {answers} goes on answering" if answers else why)
     serving = _revision(after, "serving").get("name")
     if serving and serving != _revision(before, "serving").get("name"):
         yield Event(NORMAL, "RolloutFinished", f"{serving} answers clients on every ready pod")
+
+
+def _beside(candidate: Document, after: Document) -> str:
+    answers, strategy = _revision(after, "serving").get("name"), candidate.get("strategy")
+    return f", by {strategy}; {answers} answers meanwhile" if answers and strategy else ""
 
 
 def _fleet_events(before: Document, after: Document) -> Iterator[Event]:

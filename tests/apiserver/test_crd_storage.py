@@ -245,14 +245,15 @@ def test_kubectl_prints_what_answers_and_what_is_on_its_way(models: Models) -> N
         "CANDIDATE": "bge-91b0d3c7",
         "REPLICAS": 2,
         "ADAPTERS": "1/1",
+        "PHASE": "Loading",
         "REASON": "RollingOut",
         "ENDPOINT": "http://bge.default.svc:8080",
     }
 
 
-def test_only_reason_and_endpoint_are_left_to_the_wide_output(models: Models) -> None:
+def test_how_far_why_and_where_are_left_to_the_wide_output(models: Models) -> None:
     models.create()
     table: Any = models.api.get_namespaced_custom_object(**models.place, name=models.name, _headers={"Accept": TABLE})
     wide = [column["name"] for column in table["columnDefinitions"] if column["priority"]]
-    assert wide == ["REASON", "ENDPOINT"]
+    assert wide == ["PHASE", "REASON", "ENDPOINT"]
     assert len(table["columnDefinitions"]) == len(MODEL.columns) + 1

@@ -2,18 +2,14 @@
 
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
-import yaml
 from prometheus_client import generate_latest
 
-from hack.promql.prometheus import Series, reads
+from hack.promql.prometheus import reads
 from reranker_operator import conditions
 from reranker_operator.metrics import Metrics
 from reranker_operator.rejection import MAY_PASS
@@ -24,21 +20,20 @@ from reranker_worker.manifest import Source
 from tests.fixtures import expositions
 from tests.fixtures.checkpoints import bert_checkpoint, lora_adapter
 from tests.fixtures.manifests import adapter, document
+from tests.fixtures.monitoring import (
+    ALERTS,
+    ATTACHED,
+    CHART,
+    DASHBOARD,
+    PANELS,
+    RECORDED,
+    ROOT,
+    alert_series,
+    missing,
+    panel_series,
+)
 from tests.fixtures.worker_process import WorkerProcess, worker_process
 from tests.unit.operator import worlds
-
-ROOT = Path(__file__).parents[2]
-CHART = ROOT / "charts/reranker-operator"
-RULES = yaml.safe_load((CHART / "files/rules.yaml").read_text())
-ALERTS = [rule for group in RULES["groups"] for rule in group["rules"]]
-DASHBOARD = json.loads((CHART / "files/dashboard.json").read_text())
-PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
-
-#: Recorded beside the alerts by the chart, from its own value.
-RECORDED = "reranker:latency_objective_seconds"
-
-#: What the Prometheus operator puts on every series that it scrapes by a PodMonitor or ServiceMonitor.
-ATTACHED = {"namespace", "pod", "container", "endpoint", "instance", "job"}
 
 
 def attached_to_workers() -> set[str]:
@@ -122,30 +117,6 @@ def test_the_docs_list_the_operators_metrics(operator: str) -> None:
     assert documented("Of the operator") == rows(operator)
 
 
-def queries(panel: Any) -> list[str]:
-    """A panel's expressions, with a time in the place of Grafana's."""
-    return [target["expr"].replace("$__rate_interval", "5m") for target in panel["targets"]]
-
-
-def panel_series() -> Iterator[tuple[str, Series]]:
-    asked = [(panel["title"], query) for panel in PANELS for query in queries(panel)]
-    for (title, _), found in zip(asked, reads([query for _, query in asked]), strict=True):
-        yield from ((title, each) for each in found)
-
-
-def alert_series() -> Iterator[tuple[str, Series]]:
-    for alert, found in zip(ALERTS, reads([alert["expr"] for alert in ALERTS]), strict=True):
-        yield from ((alert["alert"], each) for each in found)
-
-
-def missing(asked: Iterator[tuple[str, Series]], emitted: dict[str, frozenset[str]]) -> list[str]:
-    return [
-        f"{where}: {each.metric}{sorted(each.labels)}"
-        for where, each in asked
-        if not each.labels <= emitted.get(each.metric, frozenset()) or each.metric not in emitted
-    ]
-
-
 def test_every_panel_reads_series_and_labels_that_are_emitted(emitted: dict[str, frozenset[str]]) -> None:
     assert missing(panel_series(), emitted) == []
 
@@ -157,7 +128,7 @@ def test_every_alert_reads_series_and_labels_that_are_emitted(emitted: dict[str,
 def test_a_series_or_label_that_nobody_emits_is_found(emitted: dict[str, frozenset[str]]) -> None:
     wrong = ["sum(reranker_request_total)", "sum by (version) (reranker_requests_total)", 'reranker_ready{pods="a"}']
     found = [("here", each) for asked in reads(wrong) for each in asked]
-    assert len(missing(iter(found), emitted)) == 3
+    assert len(missing(found, emitted)) == 3
 
 
 def test_no_label_of_ours_is_one_that_a_scrape_attaches(worker: str, operator: str) -> None:
