@@ -145,6 +145,8 @@ def test_defaults_are_stored_whole(models: Models) -> None:
         "rollout": ROLLOUT,
         "revisionHistoryLimit": 10,
         "cache": {"type": "EmptyDir", "size": "20Gi", "prefetch": False},
+        "playground": False,
+        "service": {"headless": False},
     }
 
 
@@ -245,7 +247,7 @@ def test_kubectl_prints_what_answers_and_what_is_on_its_way(models: Models) -> N
         "CANDIDATE": "bge-91b0d3c7",
         "REPLICAS": 2,
         "ADAPTERS": "1/1",
-        "PHASE": "Loading",
+        "PHASE": "Gating",
         "REASON": "RollingOut",
         "ENDPOINT": "http://bge.default.svc:8080",
     }

@@ -63,19 +63,35 @@ class Process:
 
 @pytest.fixture
 async def operator(kube: Kube, kubeconfig: Path) -> AsyncIterator[Process]:
-    port = free_port()
-    flags = [
-        f"--namespaces={kube.namespace}",
-        "--health-address=127.0.0.1",
-        f"--health-port={port}",
-        "--log-level=warning",
-    ]
-    child = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, str(INTERNAL_PORT), *flags], env={**os.environ, "KUBECONFIG": str(kubeconfig)}
-    )
-    found = Process(port, child)
+    found = _started(kube.namespace, kubeconfig)
     yield found
     await found.close()
+
+
+def _started(namespace: str, kubeconfig: Path) -> Process:
+    port = free_port()
+    address = ["--health-address=127.0.0.1", f"--health-port={port}"]
+    child = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            PROGRAM,
+            str(INTERNAL_PORT),
+            f"--namespaces={namespace}",
+            "--log-level=warning",
+            *address,
+        ],
+        env={**os.environ, **_memory_settings(), "KUBECONFIG": str(kubeconfig)},
+    )
+    return Process(port, child)
+
+
+def _memory_settings() -> dict[str, str]:
+    """What the image tells the C library's allocator."""
+    dockerfile = (Path(__file__).parents[2] / "Dockerfile.operator").read_text()
+    found = dict(re.findall(r"\b(MALLOC_\w+)=(\w+)", dockerfile))
+    assert found
+    return found
 
 
 def named(number: int) -> Json:

@@ -27,9 +27,10 @@ class Kubectl:
         self._flags = [f"--kubeconfig={kubeconfig}", f"--namespace={namespace}"]
 
     async def __call__(self, *arguments: str) -> str:
-        command = [golang.build(golang.KUBECTL), *self._flags, *arguments]
-        done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=True)
-        return done.stdout
+        command: list[str | Path] = [golang.build(golang.KUBECTL), *self._flags, *arguments]
+        return await asyncio.to_thread(
+            lambda: subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        )
 
     async def row(self) -> dict[str, str]:
         """The model as `kubectl get -o wide` has it, by column."""
