@@ -52,3 +52,12 @@ async def manifest(kube: Kube) -> Json:
 async def events(kube: Kube) -> set[str]:
     """The reasons of the Events about the model."""
     return {e["reason"] for e in await kube.items("events") if e["regarding"].get("kind") == "RerankerModel"}
+
+
+async def until_event(kube: Kube, reason: str) -> None:
+    """Wait for an Event about the model; it follows the status that it tells of."""
+
+    async def told() -> bool:
+        return reason in await events(kube)
+
+    await eventually(told, what=f"an Event {reason}")

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import time
+import uuid
 import warnings
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -15,7 +16,7 @@ from reranker_operator.api import Api
 from reranker_operator.metrics import Metrics
 from reranker_operator.operate import Operator
 from reranker_operator.settings import Settings
-from tests.apiserver.kube import Json
+from tests.apiserver.kube import Json, Kube, eventually
 
 #: A run of kopf that is stopped while it begins leaves its sessions to the garbage collector, whenever that comes.
 MARKS = [pytest.mark.apiserver, pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")]
@@ -40,6 +41,24 @@ class Running:
 
     def writes(self) -> float:
         return sum(self.requests(*WRITES).values())
+
+
+async def rested(kube: Kube, running: Running) -> float:
+    """Have the operator look at a model that needs nothing; returns the writes until then.
+
+    A label is news to it and changes nothing that it writes. One model's reconciles follow each other, so one without a
+    change comes after all writes that were under way.
+    """
+    unchanged = running.metrics.reconciles.labels("unchanged")
+    before = unchanged._value.get()
+    await kube.patch("rerankermodels", "bge", {"metadata": {"labels": {"touched": uuid.uuid4().hex}}})
+
+    async def looked() -> bool:
+        found: bool = unchanged._value.get() > before
+        return found
+
+    await eventually(looked, what="a reconcile that changes nothing")
+    return running.writes()
 
 
 class DyingApi(Api):

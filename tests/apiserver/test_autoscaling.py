@@ -8,8 +8,8 @@ from kubernetes.client import ApiClient
 
 from tests.apiserver.fleet import Fleet
 from tests.apiserver.kube import Json, Kube, eventually
-from tests.apiserver.models import condition, edit, events, model, until_ready
-from tests.apiserver.operators import MARKS, Running, operator
+from tests.apiserver.models import condition, edit, model, until_event, until_ready
+from tests.apiserver.operators import MARKS, Running, operator, rested
 from tests.apiserver.published import KEDA, KEDA_VERSION, crds, served
 
 pytestmark = MARKS
@@ -89,18 +89,8 @@ async def test_a_model_that_rests_costs_no_write_under_an_autoscaler(
     await kube.create("rerankermodels", model(autoscaling={**BOUNDS, "triggers": [CRON]}))
     await until_reason(kube, "ScaledObject")
     await until_ready(kube)
-    before = running.writes()
-    # A label is news to the operator, and changes nothing that it writes.
-    await kube.patch("rerankermodels", "bge", {"metadata": {"labels": {"touched": "yes"}}})
-    seen = running.metrics.reconciles.labels("unchanged")
-    count = seen._value.get()
-
-    async def looked_again() -> bool:
-        found: bool = seen._value.get() > count
-        return found
-
-    await eventually(looked_again, what="a reconcile")
-    assert running.writes() == before
+    before = await rested(kube, running)
+    assert await rested(kube, running) == before
 
 
 async def test_without_metrics_the_status_and_an_event_say_what_is_missing(
@@ -115,7 +105,7 @@ async def test_without_metrics_the_status_and_an_event_say_what_is_missing(
     [metric] = live["spec"]["metrics"]
     assert metric["pods"]["target"]["averageValue"] == "700m"
     await until_ready(kube)
-    assert "MetricsMissing" in await events(kube)
+    await until_event(kube, "MetricsMissing")
 
 
 async def test_a_person_s_number_of_pods_stays_and_the_bounds_hold(kube: Kube, fleet: Fleet, running: Running) -> None:

@@ -7,8 +7,8 @@ from kubernetes.client import ApiClient
 
 from tests.apiserver.fleet import Fleet
 from tests.apiserver.kube import Json, Kube, eventually
-from tests.apiserver.models import condition, edit, events, model, until_ready
-from tests.apiserver.operators import MARKS, Running
+from tests.apiserver.models import condition, edit, model, until_event, until_ready
+from tests.apiserver.operators import MARKS, Running, rested
 from tests.apiserver.published import GATEWAY_API, GATEWAY_API_VERSION, crds, served
 
 pytestmark = MARKS
@@ -76,17 +76,8 @@ async def test_a_route_is_made_followed_changed_and_removed(
     await edit(kube, revisionHistoryLimit=5)
     await until_reason(kube, "HTTPRoute")
     await until_ready(kube)
-    before = running.writes()
-    await kube.patch("rerankermodels", "bge", {"metadata": {"labels": {"touched": "yes"}}})
-    unchanged = running.metrics.reconciles.labels("unchanged")
-    count = unchanged._value.get()
-
-    async def looked_again() -> bool:
-        found: bool = unchanged._value.get() > count
-        return found
-
-    await eventually(looked_again, what="a reconcile")
-    assert running.writes() == before
+    before = await rested(kube, running)
+    assert await rested(kube, running) == before
     await edit(kube, route=None)
 
     async def gone() -> bool:
@@ -103,7 +94,7 @@ async def test_a_route_that_the_api_server_refuses_holds_up_nothing(
     found = await until_reason(kube, "Refused")
     assert "must not contain '//'" in found["message"]
     await until_ready(kube)
-    assert "Refused" in await events(kube)
+    await until_event(kube, "Refused")
     await edit(kube, servedName="acme/bge")
     await until_reason(kube, "WaitingForGateway")
 
@@ -114,7 +105,7 @@ async def test_without_the_gateway_api_the_model_serves_and_says_what_is_missing
     await kube.create("rerankermodels", model(route=HOST))
     live = await until_ready(kube)
     assert condition(live, "Routed")["reason"] == "GatewayApiMissing"
-    assert "GatewayApiMissing" in await events(kube)
+    await until_event(kube, "GatewayApiMissing")
 
 
 async def test_a_service_of_addresses_comes_and_goes(kube: Kube, fleet: Fleet, running: Running) -> None:
