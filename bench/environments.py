@@ -21,15 +21,16 @@ class NotInstalled(Exception):
 
 def interpreter(name: str) -> Path:
     """Return the Python that has a peer's requirements, installing them where that hasn't been done yet."""
-    requirements = _REQUIREMENTS / f"{name}.txt"
-    content = requirements.read_bytes() + f"{sys.version_info[:2]} {platform.machine()}".encode()
+    requirements, unwanted = _REQUIREMENTS / f"{name}.txt", _REQUIREMENTS / f"{name}-without.txt"
+    content = b"".join(file.read_bytes() for file in (requirements, unwanted) if file.is_file())
+    content += f"{sys.version_info[:2]} {platform.machine()}".encode()
     folder = cache_folder() / "environments" / f"{name}-{hashlib.sha256(content).hexdigest()[:12]}"
     if not (folder / _COMPLETE).is_file():
-        _install(requirements, folder)
+        _install(requirements, unwanted, folder)
     return folder / "bin" / "python"
 
 
-def _install(requirements: Path, folder: Path) -> None:
+def _install(requirements: Path, unwanted: Path, folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     # Not from this environment: its packages aren't the peer's.
     base = Path(sys.base_prefix) / "bin" / "python3"
@@ -41,4 +42,6 @@ def _install(requirements: Path, folder: Path) -> None:
     if result.returncode != 0:
         last = next((line for line in reversed(result.stderr.splitlines()) if line.strip()), "pip failed")
         raise NotInstalled(f"pip can't install {requirements}: {last.strip()}")
+    if unwanted.is_file():
+        subprocess.run([*pip, "uninstall", "--quiet", "--yes", f"--requirement={unwanted}"], check=True)
     (folder / _COMPLETE).touch()
