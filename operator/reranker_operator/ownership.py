@@ -75,9 +75,12 @@ def _whose(owner: Document | None) -> str:
 
 
 def stale(world: World) -> Kind | None:
-    """A child that was written for a newer generation of the model than was read, if any."""
-    from_newer = (k for k, live in world.children.items() if applied_generation(live) > world.model.generation)
-    return next(from_newer, None)
+    """A child that was written for a newer generation of the model than was read, if any.
+
+    Generations are counted anew for each model: a former one's of this name say nothing of this one's.
+    """
+    ours = ((kind, live) for kind, live in world.children.items() if conflict(world, kind) is None)
+    return next((kind for kind, live in ours if applied_generation(live) > world.model.generation), None)
 
 
 def applied_generation(live: Document) -> int:

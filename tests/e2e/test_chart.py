@@ -1,6 +1,7 @@
 """A release's life beside models that serve: upgraded, rolled back, uninstalled, installed again, by Helm 3 and 4."""
 
 import subprocess
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,8 +51,14 @@ def release(
 
 @pytest.fixture
 def model(fleet: Fleet, release: Release) -> Model:
-    """A model that serves, with an adapter."""
-    found = fleet.model("kept", "bert-1", adapters=[{"name": "legal", "source": {"uri": "pvc://models/lora-1"}}])
+    """A model that serves, with an adapter.
+
+    Its name is its own: the release before changed the CRD, which ends the garbage collector's watch, and where a model
+    is replaced by one of its name meanwhile, that takes the two for one and leaves the former one's children there.
+    """
+    found = fleet.model(
+        f"kept-{uuid.uuid4().hex[:6]}", "bert-1", adapters=[{"name": "legal", "source": {"uri": "pvc://models/lora-1"}}]
+    )
     found.wait_ready()
     return found
 

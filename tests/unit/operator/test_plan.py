@@ -1,11 +1,14 @@
 """Which writes a world calls for; above all, when none."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from reranker_operator import conditions, ownership
 from reranker_operator.actions import Action, Announce, Apply, Record
+from reranker_operator.facts import condition
 from reranker_operator.plan import plan
 from reranker_operator.state import Kind, World
 from tests.unit.operator.worlds import (
@@ -110,6 +113,17 @@ def test_an_annotation_that_someone_edited_is_written_again() -> None:
     forged = replace(world.manifest, admitted=("evil-00000000",))
     edited_pods = tuple(replace(pod, manifest=forged if pod.name == "a" else None) for pod in world.pods)
     assert told(replace(world, pods=edited_pods)) == ["a"]
+
+
+def test_children_of_a_later_generation_are_news_unless_a_former_model_of_the_name_left_them() -> None:
+    written = applied(edited(serving_world(), model(TWO)))
+    read = replace(written, model=replace(written.model, generation=1))
+    assert ownership.stale(read) is not None
+    again = replace(read, model=replace(read.model, uid="uid-2"))
+    assert ownership.stale(again) is None
+    assert actions(again) == ()
+    ready = condition(conditions.status(again, goal(again), datetime.now(UTC)), "Ready")
+    assert (ready["status"], ready["reason"]) == ("False", "WaitingForDeletion")
 
 
 @pytest.mark.parametrize("owner", [None, {"kind": "Deployment", "name": "other", "uid": "u", "controller": True}])
