@@ -57,10 +57,12 @@ async def test_the_chart_s_rights_are_enough_for_a_model_s_life(kube: Kube, flee
         await until_ready(kube)
         await edit(kube, adapters=[{"name": "legal", "source": {"uri": "pvc://models/legal"}}])
         await until_ready(kube)
-        await edit(kube, source={"uri": "pvc://models/two"})
+        await edit(kube, source={"uri": "pvc://models/two"}, autoscaling={"maxReplicas": 3}, service={"headless": True})
+        await until_ready(kube)
+        await edit(kube, autoscaling=None, service=None)
         await until_ready(kube)
     asked = {what.rpartition(" ")[::2] for what in running.requests()}
     granted = {what for what, code in asked if code in {"200", "201"}}
     # In namespaces that are being deleted, such as those of other tests, nobody may make anything.
     assert {what for what, code in asked if code == "403"} <= granted
-    assert {"POST leases", "PATCH leases", "POST events", "DELETE controllerrevisions"} <= granted
+    assert {"POST leases", "PATCH leases", "POST events", "DELETE controllerrevisions", "DELETE services"} <= granted
