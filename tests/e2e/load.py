@@ -67,17 +67,18 @@ def load(
     )
     fleet.kube("exec", POD, "-c", POD, "--", "sh", "-c", f'rm -f /load/done; nohup sh -c "{start}" > /dev/null 2>&1 &')
     history = History()
-    _wait_in_pod(fleet, f"test $(wc -l < /load/history) -ge {warm_up}")
+    wait_in_pod(fleet, f"test $(wc -l < /load/history) -ge {warm_up}")
     try:
         yield history
     finally:
         fleet.kube("exec", POD, "-c", POD, "--", "touch", "/load/end")
-        _wait_in_pod(fleet, "test -e /load/done")
+        wait_in_pod(fleet, "test -e /load/done")
     lines = fleet.kube("exec", POD, "-c", POD, "--", "cat", "/load/history").splitlines()
     history.rows = [json.loads(line) for line in lines]
     assert len(history.rows) >= warm_up, fleet.kube("exec", POD, "-c", POD, "--", "cat", "/load/errors")
 
 
-def _wait_in_pod(fleet: Fleet, check: str) -> None:
+def wait_in_pod(fleet: Fleet, check: str) -> None:
+    """Wait in the client pod until a shell command succeeds; /load/history has a line for each answer that came."""
     waiting = f"for i in $(seq 600); do {check} && exit 0; sleep 0.1; done; cat /load/errors; exit 1"
     fleet.kube("exec", POD, "-c", POD, "--", "sh", "-c", waiting)

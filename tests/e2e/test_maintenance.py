@@ -6,7 +6,7 @@ import pytest
 
 from tests.e2e.fleet import Fleet
 from tests.e2e.kube import CommandFailed, eventually
-from tests.e2e.load import load
+from tests.e2e.load import load, wait_in_pod
 from tests.fixtures.known_models import DOCUMENTS
 
 pytestmark = pytest.mark.e2e
@@ -28,6 +28,7 @@ def test_long_requests_are_finished_by_the_revision_that_began_them(fleet: Fleet
         model.patch({"source": {"uri": "pvc://models/slow-2"}})
         model.wait_ready()
         new = model.rerank().revision
+        wait_in_pod(fleet, f"grep -q {new} /load/history")
         eventually(lambda: len(model.kube.items("pod", f"reranker.dev/model={model.name}")) == 1, what="one pod")
     known = {
         (revision, ""): fleet.artifacts.scores(folder, documents=LONG_DOCUMENTS[: len(DOCUMENTS)]) * 75
