@@ -47,14 +47,12 @@ def load(
     *,
     rate: float = 20,
     adapter: str = "",
-    documents: Sequence[str] = DOCUMENTS,
-    warm_up: int = WARM_UP_REQUESTS,
 ) -> Iterator[History]:
     """Send requests for the length of the block, on kept and new connections; the history is complete after it.
 
     The load runs in the client pod and writes there, so it goes on while the API server doesn't.
     """
-    body = json.dumps({"query": QUERY, "documents": list(documents)})
+    body = json.dumps({"query": QUERY, "documents": list(DOCUMENTS)})
     fleet.kube("exec", "-i", POD, "-c", POD, "--", "sh", "-c", "cat > /load/load.py", stdin=SCRIPT.read_text())
     fleet.kube("exec", "-i", POD, "-c", POD, "--", "sh", "-c", "cat > /load/bodies.jsonl", stdin=body)
     url = f"http://{model.name}:8080/v1/rerank"
@@ -67,18 +65,17 @@ def load(
     )
     fleet.kube("exec", POD, "-c", POD, "--", "sh", "-c", f'rm -f /load/done; nohup sh -c "{start}" > /dev/null 2>&1 &')
     history = History()
-    wait_in_pod(fleet, f"test $(wc -l < /load/history) -ge {warm_up}")
+    _wait_in_pod(fleet, f"test $(wc -l < /load/history) -ge {WARM_UP_REQUESTS}")
     try:
         yield history
     finally:
         fleet.kube("exec", POD, "-c", POD, "--", "touch", "/load/end")
-        wait_in_pod(fleet, "test -e /load/done")
+        _wait_in_pod(fleet, "test -e /load/done")
     lines = fleet.kube("exec", POD, "-c", POD, "--", "cat", "/load/history").splitlines()
     history.rows = [json.loads(line) for line in lines]
-    assert len(history.rows) >= warm_up, fleet.kube("exec", POD, "-c", POD, "--", "cat", "/load/errors")
+    assert len(history.rows) >= WARM_UP_REQUESTS, fleet.kube("exec", POD, "-c", POD, "--", "cat", "/load/errors")
 
 
-def wait_in_pod(fleet: Fleet, check: str) -> None:
-    """Wait in the client pod until a shell command succeeds; /load/history has a line for each answer that came."""
+def _wait_in_pod(fleet: Fleet, check: str) -> None:
     waiting = f"for i in $(seq 600); do {check} && exit 0; sleep 0.1; done; cat /load/errors; exit 1"
     fleet.kube("exec", POD, "-c", POD, "--", "sh", "-c", waiting)

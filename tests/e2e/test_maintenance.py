@@ -1,22 +1,57 @@
 """Long requests are finished, a drain takes what the budget allows, and a swap outlives its operator."""
 
-from typing import Any
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 import pytest
 
-from tests.e2e.fleet import Fleet
+from tests.e2e.client import Reply
+from tests.e2e.fleet import Fleet, Model
 from tests.e2e.kube import CommandFailed, eventually
-from tests.e2e.load import load, wait_in_pod
+from tests.e2e.load import load
 from tests.fixtures.known_models import DOCUMENTS
 
 pytestmark = pytest.mark.e2e
 
-#: With the slow models, a request of these takes some three seconds of one core.
-LONG_DOCUMENTS = [" ".join([document] * 12) for document in DOCUMENTS] * 75
+#: With the slow models, a request of the first number of documents takes some three seconds of one core. The other is
+#: shorter, since two that are scored together would end together.
+LONG = (300, 180)
+LONG_DOCUMENTS = [" ".join([document] * 12) for document in DOCUMENTS]
 
 
-def done(row: dict[str, Any]) -> float:
-    return float(row["time"] + row["latency_s"])
+@dataclass(frozen=True)
+class Exchange:
+    """A long request and its answer; seconds since the epoch."""
+
+    began: float
+    ended: float
+    reply: Reply
+
+
+@contextmanager
+def long_requests(model: Model) -> Iterator[list[Exchange]]:
+    """For the length of the block have clients that ask again as soon as they are answered, so one always waits."""
+    exchanges: list[Exchange] = []
+    over = threading.Event()
+
+    def client(documents: list[str]) -> None:
+        while not over.is_set():
+            began = time.time()
+            reply = model.rerank(documents=documents)
+            exchanges.append(Exchange(began, time.time(), reply))
+
+    with ThreadPoolExecutor(len(LONG)) as pool:
+        clients = [pool.submit(client, LONG_DOCUMENTS * (count // len(LONG_DOCUMENTS))) for count in LONG]
+        try:
+            yield exchanges
+        finally:
+            over.set()
+        for each in clients:
+            each.result()
 
 
 @pytest.mark.parametrize("strategy", ["RollingUpdate", "InPlace"])
@@ -24,20 +59,23 @@ def test_long_requests_are_finished_by_the_revision_that_began_them(fleet: Fleet
     model = fleet.model(f"long-{strategy.lower()}", "slow-1", rollout={"strategy": strategy})
     model.wait_ready()
     old = model.rerank().revision
-    with load(fleet, model, rate=0.35, documents=LONG_DOCUMENTS, warm_up=2) as history:
+    with load(fleet, model, rate=5) as history, long_requests(model) as exchanges:
+        eventually(lambda: exchanges, what="a long request is answered")
         model.patch({"source": {"uri": "pvc://models/slow-2"}})
         model.wait_ready()
         new = model.rerank().revision
-        wait_in_pod(fleet, f"grep -q {new} /load/history")
+        eventually(lambda: exchanges[-1].reply.revision == new, what="the new model answers a long request")
         eventually(lambda: len(model.kube.items("pod", f"reranker.dev/model={model.name}")) == 1, what="one pod")
-    known = {
-        (revision, ""): fleet.artifacts.scores(folder, documents=LONG_DOCUMENTS[: len(DOCUMENTS)]) * 75
-        for revision, folder in ((old, "slow-1"), (new, "slow-2"))
-    }
-    history.check(known)
-    last_old = max(done(row) for row in history.rows if row["revision"] == old)
-    first_new = min(row["time"] for row in history.rows if row["revision"] == new)
-    assert last_old > first_new, "no request of the old revision was under way when the new one began to answer"
+    folders = {old: "slow-1", new: "slow-2"}
+    history.check({(revision, ""): fleet.artifacts.scores(folder) for revision, folder in folders.items()})
+    known = {r: fleet.artifacts.scores(folder, documents=LONG_DOCUMENTS) for r, folder in folders.items()}
+    for each in exchanges:
+        repeated = len(each.reply.scores) // len(LONG_DOCUMENTS)
+        assert repeated in [count // len(LONG_DOCUMENTS) for count in LONG]
+        assert each.reply.scores == pytest.approx(known[each.reply.revision] * repeated, abs=1e-3)
+    flipped = min(row["time"] + row["latency_s"] for row in history.rows if row["revision"] == new)
+    across = [each for each in exchanges if each.reply.revision == old and each.began < flipped < each.ended]
+    assert across, "no request of the old revision was under way when the new one first answered"
 
 
 def test_a_drain_takes_no_more_pods_than_the_budget_allows(fleet: Fleet) -> None:
