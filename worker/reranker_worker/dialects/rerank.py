@@ -69,7 +69,7 @@ def render(call: ScoreCall, scored: Scored) -> Reply:
         "object": "rerank",
         "created": int(time.time()),
         "model": scored.model,
-        "results": [_item(call, place) for place in scored.ranking],
+        "results": [item(call, place) for place in scored.ranking],
         "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
         "meta": {"api_version": {"version": "2"}},
     }
@@ -101,12 +101,13 @@ def _text(document: str | DocumentObject, rank_fields: Sequence[str] | None, ind
     return "\n".join(map(str, texts))
 
 
-def _item(call: ScoreCall, place: Ranked) -> dict[str, object]:
-    item: dict[str, object] = {"index": place.index, "relevance_score": place.score}
+def item(call: ScoreCall, place: Ranked) -> dict[str, object]:
+    """Return one place of a ranking, with its document where the call wants it."""
+    found: dict[str, object] = {"index": place.index, "relevance_score": place.score}
     if call.return_documents:
         text = call.documents[place.index]
-        item["document"] = text if call.plain_documents else {"text": text}
-    return item
+        found["document"] = text if call.plain_documents else {"text": text}
+    return found
 
 
 RERANK = Dialect("rerank", parse, render, render_error)

@@ -5,7 +5,6 @@ from reranker_worker.dialects.calls import (
     Bounds,
     Dialect,
     Incoming,
-    Ranked,
     Reply,
     ScoreCall,
     Scored,
@@ -28,6 +27,7 @@ def parse(incoming: Incoming, bounds: Bounds) -> ScoreCall:
         adapter=body.adapter,
         top_n=body.top_k,
         return_documents=body.return_documents,
+        plain_documents=True,
         raw_scores=body.raw_scores,
         instruction=body.instruction,
         truncation=Truncation(refused=body.truncation is False),
@@ -35,21 +35,14 @@ def parse(incoming: Incoming, bounds: Bounds) -> ScoreCall:
 
 
 def render(call: ScoreCall, scored: Scored) -> Reply:
-    """Return the list that Voyage's clients read; a document comes back as the text that it was."""
+    """Return the list that Voyage's clients read."""
     content = {
         "object": "list",
-        "data": [_item(call, place) for place in scored.ranking],
+        "data": [rerank.item(call, place) for place in scored.ranking],
         "model": scored.model,
         "usage": {"total_tokens": scored.result.tokens},
     }
     return json_reply(200, content, revision_headers(scored.result))
-
-
-def _item(call: ScoreCall, place: Ranked) -> dict[str, object]:
-    item: dict[str, object] = {"index": place.index, "relevance_score": place.score}
-    if call.return_documents:
-        item["document"] = call.documents[place.index]
-    return item
 
 
 # Its clients read `detail`, which is among the names of that error.
