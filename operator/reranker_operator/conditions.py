@@ -22,8 +22,8 @@ from reranker_operator.v1alpha1 import (
     RevisionStatus,
 )
 
-#: Conditions of what a model serves without.
-ACCESSORIES = (autoscaling.CONDITION, routing.CONDITION)
+#: Of what a model serves without.
+ACCESSORY_CONDITIONS = (autoscaling.CONDITION, routing.CONDITION)
 PREFETCHING = "Prefetching"
 PHASES = ("Pending", "Downloading", "Loading", LOADED)
 
@@ -55,7 +55,7 @@ def invalid(model_status: Document, generation: int, problem: Problem, now: date
     """The status of a model whose spec can't be read; what serves is left alone and stays in it."""
     before = RerankerModelStatus.model_validate(model_status)
     stated = [Fact("Ready", False, problem.reason, problem.message), *_pace(problem)]
-    kept = [c for c in before.conditions if c.type in ("Available", "AdaptersReady", *ACCESSORIES)]
+    kept = [c for c in before.conditions if c.type in ("Available", "AdaptersReady", *ACCESSORY_CONDITIONS)]
     conditions = [*facts.conditions(stated, generation, before.conditions, timestamp(now)), *kept]
     whole = before.model_copy(update={"observed_generation": generation, "conditions": conditions})
     return whole.model_dump(by_alias=True, exclude_none=True)

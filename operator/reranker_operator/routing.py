@@ -20,10 +20,12 @@ NAMING = ("/v1/score", "/v1/models")
 
 def children(world: World, flip: Flip) -> dict[Kind, Document]:
     """What the spec asks for and the cluster can have."""
-    spec = world.model.spec
-    headless = {Kind.HEADLESS_SERVICE: _headless_service(world.model, flip)} if spec.service.headless else {}
-    routed = spec.route is not None and GATEWAY in world.apis
-    return {**headless, **({Kind.HTTP_ROUTE: _http_route(world.model, spec.route)} if routed and spec.route else {})}
+    model, found = world.model, dict[Kind, Document]()
+    if model.spec.service.headless:
+        found[Kind.HEADLESS_SERVICE] = _headless_service(model, flip)
+    if model.spec.route is not None and GATEWAY in world.apis:
+        found[Kind.HTTP_ROUTE] = _http_route(model, model.spec.route)
+    return found
 
 
 def fact(world: World) -> Fact | None:
