@@ -41,6 +41,18 @@ async def until_ready(kube: Kube, within_s: float = 30) -> Json:
     return live
 
 
+async def until_reason(kube: Kube, name: str, reason: str) -> Json:
+    """The model's condition of that type, once that is its reason."""
+
+    async def said() -> Json | None:
+        found = condition(await kube.get("rerankermodels", NAME), name)
+        return found if found.get("reason") == reason else None
+
+    found = await eventually(said, what=f"{name} with the reason {reason}")
+    assert found is not None
+    return found
+
+
 async def manifest(kube: Kube) -> Json:
     """The serving manifest in the ConfigMap."""
     config = await kube.get("configmaps", f"{NAME}-serving")

@@ -8,7 +8,7 @@ from kubernetes.client import ApiClient
 
 from tests.apiserver.fleet import Fleet
 from tests.apiserver.kube import Json, Kube, eventually
-from tests.apiserver.models import condition, edit, model, until_event, until_ready
+from tests.apiserver.models import condition, edit, model, until_event, until_ready, until_reason
 from tests.apiserver.operators import MARKS, Running, operator, rested
 from tests.apiserver.published import KEDA, KEDA_VERSION, crds, served
 
@@ -34,18 +34,6 @@ async def pods(kube: Kube) -> int:
     deployment = await kube.get("deployments", "bge")
     assert deployment is not None
     found: int = deployment["spec"]["replicas"]
-    return found
-
-
-async def until_reason(kube: Kube, reason: str) -> Json:
-    """The condition Autoscaling, once that is its reason."""
-
-    async def said() -> Json | None:
-        found = condition(await kube.get("rerankermodels", "bge"), "Autoscaling")
-        return found if found.get("reason") == reason else None
-
-    found = await eventually(said, what=f"Autoscaling with the reason {reason}")
-    assert found is not None
     return found
 
 
@@ -87,7 +75,7 @@ async def test_a_model_that_rests_costs_no_write_under_an_autoscaler(
     kube: Kube, fleet: Fleet, running: Running, keda: None
 ) -> None:
     await kube.create("rerankermodels", model(autoscaling={**BOUNDS, "triggers": [CRON]}))
-    await until_reason(kube, "ScaledObject")
+    await until_reason(kube, "Autoscaling", "ScaledObject")
     await until_ready(kube)
     before = await rested(kube, running)
     assert await rested(kube, running) == before
@@ -97,7 +85,7 @@ async def test_without_metrics_the_status_and_an_event_say_what_is_missing(
     kube: Kube, fleet: Fleet, running: Running
 ) -> None:
     await kube.create("rerankermodels", model(autoscaling=BOUNDS))
-    found = await until_reason(kube, "MetricsMissing")
+    found = await until_reason(kube, "Autoscaling", "MetricsMissing")
     assert found["status"] == "False"
     assert "install KEDA or an adapter for Prometheus" in found["message"]
     live = await kube.get("horizontalpodautoscalers", "bge")
@@ -156,7 +144,7 @@ async def test_a_user_s_own_autoscaler_sets_the_number_through_the_model(
     assert live is not None
     assert "ownerReferences" not in live["metadata"]
     await edit(kube, autoscaling=BOUNDS)
-    assert "belongs to" not in (found := await until_reason(kube, "NameConflict"))["message"]
+    assert "belongs to" not in (found := await until_reason(kube, "Autoscaling", "NameConflict"))["message"]
     assert "HorizontalPodAutoscaler bge exists and has no owner" in found["message"]
 
 
@@ -164,7 +152,7 @@ async def test_keda_s_object_asks_the_workers_themselves(
     kube: Kube, fleet: Fleet, running: Running, keda: None
 ) -> None:
     await kube.create("rerankermodels", model(autoscaling={"minReplicas": 0, "maxReplicas": 4, "triggers": [CRON]}))
-    await until_reason(kube, "ScaledObject")
+    await until_reason(kube, "Autoscaling", "ScaledObject")
     live, service = await kube.get("scaledobjects", "bge"), await kube.get("services", "bge-internal")
     assert live is not None
     assert service is not None
@@ -181,12 +169,12 @@ async def test_keda_s_object_asks_the_workers_themselves(
 async def test_keda_installed_later_takes_over(kube: Kube, fleet: Fleet, in_cluster: None, api: ApiClient) -> None:
     await kube.create("rerankermodels", model(autoscaling=BOUNDS))
     async with operator(kube.namespace):
-        await until_reason(kube, "MetricsMissing")
+        await until_reason(kube, "Autoscaling", "MetricsMissing")
     with served(api, crds(KEDA, KEDA_VERSION, "config/crd/bases/keda.sh_scaledobjects.yaml")):
         async with operator(kube.namespace):
-            await until_reason(kube, "ScaledObject")
+            await until_reason(kube, "Autoscaling", "ScaledObject")
             await gone(kube, "horizontalpodautoscalers")
             assert await kube.get("scaledobjects", "bge") is not None
     async with operator(kube.namespace):
-        await until_reason(kube, "MetricsMissing")
+        await until_reason(kube, "Autoscaling", "MetricsMissing")
         await gone(kube, "services", "bge-internal")

@@ -6,8 +6,8 @@ import pytest
 from kubernetes.client import ApiClient
 
 from tests.apiserver.fleet import Fleet
-from tests.apiserver.kube import Json, Kube, eventually
-from tests.apiserver.models import condition, edit, model, until_event, until_ready
+from tests.apiserver.kube import Kube, eventually
+from tests.apiserver.models import condition, edit, model, until_event, until_ready, until_reason
 from tests.apiserver.operators import MARKS, Running, rested
 from tests.apiserver.published import GATEWAY_API, GATEWAY_API_VERSION, crds, served
 
@@ -22,18 +22,6 @@ def gateway_api(api: ApiClient) -> Iterator[None]:
     """Kinds of the Gateway API, without a Gateway."""
     with served(api, crds(GATEWAY_API, GATEWAY_API_VERSION, "config/crd/standard/*_httproutes.yaml")):
         yield
-
-
-async def until_reason(kube: Kube, reason: str) -> Json:
-    """The condition Routed, once that is its reason."""
-
-    async def said() -> Json | None:
-        found = condition(await kube.get("rerankermodels", "bge"), "Routed")
-        return found if found.get("reason") == reason else None
-
-    found = await eventually(said, what=f"Routed with the reason {reason}")
-    assert found is not None
-    return found
 
 
 async def accept(kube: Kube, status: str, reason: str) -> None:
@@ -55,14 +43,14 @@ async def test_a_route_is_made_followed_changed_and_removed(
     kube: Kube, fleet: Fleet, running: Running, gateway_api: None
 ) -> None:
     created = await kube.create("rerankermodels", model(route=HOST))
-    await until_reason(kube, "WaitingForGateway")
+    await until_reason(kube, "Routed", "WaitingForGateway")
     live = await kube.get("httproutes", "bge")
     assert live is not None
     assert [owner["uid"] for owner in live["metadata"]["ownerReferences"]] == [created["metadata"]["uid"]]
     assert live["spec"]["hostnames"] == ["bge.example.com"]
     await accept(kube, "False", "NoMatchingListenerHostname")
     await edit(kube, route={**PUBLIC, "hostnames": None}, servedName="BAAI/bge")
-    found = await until_reason(kube, "NoMatchingListenerHostname")
+    found = await until_reason(kube, "Routed", "NoMatchingListenerHostname")
     assert found["message"] == "the listener's host name is *.example.org"
 
     async def by_path() -> bool:
@@ -74,7 +62,7 @@ async def test_a_route_is_made_followed_changed_and_removed(
     await eventually(by_path, what="a route by path")
     await accept(kube, "True", "Accepted")
     await edit(kube, revisionHistoryLimit=5)
-    await until_reason(kube, "HTTPRoute")
+    await until_reason(kube, "Routed", "HTTPRoute")
     await until_ready(kube)
     before = await rested(kube, running)
     assert await rested(kube, running) == before
@@ -91,12 +79,12 @@ async def test_a_route_that_the_api_server_refuses_holds_up_nothing(
     kube: Kube, fleet: Fleet, running: Running, gateway_api: None
 ) -> None:
     await kube.create("rerankermodels", model(route=PUBLIC, servedName="acme//bge"))
-    found = await until_reason(kube, "Refused")
+    found = await until_reason(kube, "Routed", "Refused")
     assert "must not contain '//'" in found["message"]
     await until_ready(kube)
     await until_event(kube, "Refused")
     await edit(kube, servedName="acme/bge")
-    await until_reason(kube, "WaitingForGateway")
+    await until_reason(kube, "Routed", "WaitingForGateway")
 
 
 async def test_without_the_gateway_api_the_model_serves_and_says_what_is_missing(
