@@ -97,7 +97,10 @@ def _load_metric(wanted: Autoscaling) -> Document:
 
 def _cpu_metric(wanted: Autoscaling) -> Document:
     target = {"type": "Utilization", "averageUtilization": wanted.target_load_percent}
-    return {"type": "ContainerResource", "containerResource": {"container": "server", "name": "cpu", "target": target}}
+    return {
+        "type": "ContainerResource",
+        "containerResource": {"container": names.SERVER, "name": "cpu", "target": target},
+    }
 
 
 def _scaled_object(model: Model, wanted: Autoscaling) -> Document:

@@ -16,7 +16,7 @@ UID = 65532
 #: Beyond the longest drain: the last batch, closing the device, ending the sidecar.
 DRAIN_MARGIN_S = 30
 #: Where a cloud's webhook gives a pod an identity, only the container that downloads gets it.
-SKIP_IDENTITY = {"eks.amazonaws.com/skip-containers": "server"}
+SKIP_IDENTITY = {"eks.amazonaws.com/skip-containers": names.SERVER}
 CACHE, RUN, TMP = "/cache", "/run/reranker", "/tmp"  # noqa: S108  (the container's own)
 SERVING, PODINFO, PVC = "/etc/reranker/serving", "/etc/reranker/podinfo", "/pvc"
 
@@ -86,7 +86,7 @@ def _server(spec: RerankerModelSpec, key: str, settings: Settings) -> Document:
     own = {variable["name"] for variable in env}
     env += [{"name": name, "value": value} for name, value in settings.server_env.items() if name not in own]
     return {
-        **_container("server", "serve", key, settings),
+        **_container(names.SERVER, "serve", key, settings),
         "env": env,
         "ports": [
             {"name": "http", "containerPort": names.CLIENT_PORT, "protocol": "TCP"},

@@ -37,7 +37,7 @@ def worker_pod(live: Document, model: str) -> Pod | None:
         name=metadata["name"],
         template=labels.get(names.TEMPLATE_LABEL, ""),
         fleet=Colour.GREEN if labels.get(names.FLEET_LABEL) == Colour.GREEN else Colour.BLUE,
-        ip=status.get("podIP", ""),
+        ip=_address(status),
         ready=condition(status, "Ready").get("status") == "True",
         terminating="deletionTimestamp" in metadata,
         manifest=serving.manifest((metadata.get("annotations") or {}).get(names.MANIFEST_ANNOTATION)),
@@ -45,6 +45,13 @@ def worker_pod(live: Document, model: str) -> Pod | None:
         claims=claims_of(live.get("spec") or {}),
         unschedulable_since=_unschedulable_since(status),
     )
+
+
+def _address(status: Document) -> str:
+    """Where the worker listens; a server that has ended leaves an address that would be asked until a timeout."""
+    servers = (c for c in status.get("containerStatuses") or () if c["name"] == names.SERVER)
+    ended = any("terminated" in (server.get("state") or {}) for server in servers)
+    return "" if ended else status.get("podIP", "")
 
 
 def _made_by(metadata: Document, model: str) -> bool:

@@ -123,7 +123,7 @@ def _pod_waits(world: World, pod: Pod, target: Target) -> Iterator[Problem]:
     """The way of one pod from its start to serving; each step only when the one before is done."""
     report, generation = world.report(pod), target.manifest.generation
     if not pod.ip:
-        yield _waiting("StartingPods", f"pod {pod.name} hasn't started")
+        yield _waiting("StartingPods", f"no worker runs in pod {pod.name} yet")
     elif report is None:
         yield _waiting("StartingPods", f"pod {pod.name} doesn't answer on http://{pod.ip}:{INTERNAL_PORT}/state yet")
     elif report.observed_generation < generation and not _was_ready(world):

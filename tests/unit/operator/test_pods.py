@@ -39,6 +39,23 @@ def test_a_running_pod_is_read() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("server", "address"),
+    [
+        ({}, "10.0.0.1"),
+        ({"running": {"startedAt": "now"}}, "10.0.0.1"),
+        ({"waiting": {"reason": "ContainerCreating"}}, "10.0.0.1"),
+        ({"terminated": {"exitCode": 0}}, ""),
+    ],
+    ids=["nothing is known of its server", "it runs", "it is made", "it ended"],
+)
+def test_a_pod_is_asked_at_its_address_when(server: dict[str, Any], address: str) -> None:
+    containers = [{"name": "sidecar", "state": {"terminated": {}}}, {"name": "server", "state": server}]
+    found = worker_pod(pod({"podIP": "10.0.0.1", "containerStatuses": containers}), "bge")
+    assert found is not None
+    assert found.ip == address
+
+
 OTHERS = {
     "it ended": pod({"phase": "Failed"}),
     "it completed": pod({"phase": "Succeeded"}),
