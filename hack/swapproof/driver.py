@@ -29,7 +29,7 @@ from hack.swapproof.watching import Watch
 CALM, CALM_S = "calm", 15.0  # before the first move
 QUIET_S = 20.0
 REST_S = 1.5  # between two moves
-SETTLED_S = 3.0  # without a write after the last move
+SETTLED_S = 3.0  # without a write after the last pod that was left over has gone
 WITHIN_S = 240.0
 METRICS = f"/api/v1/namespaces/{OPERATOR_NAMESPACE}/services/{RELEASE}:http/proxy/metrics"
 
@@ -96,13 +96,15 @@ class Driver:
         """Leave the fleet alone, under load, once the operator has nothing more to write."""
         self._kubectl("rollout", "status", f"deployment/{RELEASE}", f"--namespace={OPERATOR_NAMESPACE}")
         self._sent.order(f"phase {CALM}")
-        before, settled = -1, self._writes()
-        while settled != before or self._pods() != REPLICAS:  # a fleet may be kept for the way back, or drain
+        settled = whole = False
+        while not (settled and whole):
+            whole = self._pods() == REPLICAS  # a fleet may be kept for the way back, or drain
+            before = self._writes()
             self._let_pass(SETTLED_S)
-            before, settled = settled, self._writes()
+            settled = self._writes() == before
         began = time.time()
         self._let_pass(QUIET_S)
-        return Quiet(began, time.time(), settled, self._writes())
+        return Quiet(began, time.time(), before, self._writes())
 
     def _ask_for(self, adapters: Sequence[str]) -> None:
         self._sent.order(f"adapters {' '.join(adapters)}")
