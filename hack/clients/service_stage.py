@@ -123,7 +123,12 @@ class ServiceStage:
         spec: dict[str, Any] = {
             "source": self._source(stage.REVISIONS[revision]),
             "servedName": stage.SERVED_NAME,
-            "engine": {"dtype": "float32", "maxLength": 256, "maxQueueTokens": stage.QUEUE_TOKENS},
+            "engine": {
+                "dtype": "float32",
+                "maxLength": 256,
+                "maxBatchTokens": stage.BATCH_TOKENS,
+                "maxQueueTokens": stage.QUEUE_TOKENS,
+            },
             "adapters": [{"name": stage.ADAPTER_NAME, "source": self._source(stage.ADAPTER)}],
             "replicas": 1,
             "rollout": {"strategy": "InPlace"},

@@ -20,7 +20,7 @@ REVISIONS = ("debian-search-1", "debian-search-2")
 ADAPTER, ADAPTER_NAME = "lora-science", "science"
 KEY = "clients-key"
 # Small, so that one request of the stage fills it; an empty queue takes a client's whatever its size.
-QUEUE_TOKENS = 8192
+BATCH_TOKENS, QUEUE_TOKENS = 2048, 8192
 _CLAIM = "models"
 OVERLOADED = 'reranker_refusals_total{reason="Overloaded"}'
 NOT_READY = 'reranker_refusals_total{reason="NotReady"}'
@@ -171,7 +171,7 @@ def manifest(serving: int, *, admitted: bool = True) -> dict[str, Any]:
         "admitted": list(REVISIONS) if admitted else [],
         "adapters": [{"name": ADAPTER_NAME, "revision": ADAPTER, "source": _source(ADAPTER), "required": True}],
         "adapterPolicy": {"maxLoaded": 4, "maxRank": 64},
-        "limits": {"maxBatchTokens": 2048, "maxQueueTokens": QUEUE_TOKENS},
+        "limits": {"maxBatchTokens": BATCH_TOKENS, "maxQueueTokens": QUEUE_TOKENS},
         "drainSeconds": 5,
     }
 
