@@ -124,10 +124,13 @@ def _started(stack: ExitStack, options: argparse.Namespace, model: Path, missing
 
 @contextmanager
 def _server(system: System, dtype: str, model: Path, question: Question) -> Iterator[Server]:
-    python = own_python() if system.requirements is None else interpreter(system.requirements)
-    log = _REPORTS / f"{system.name}.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with serving(system, Start(python, model, free_port(), dtype), question, log) as server:
+    python = own_python() if system.requirements is None else interpreter(system.requirements, system.python)
+    folder = _REPORTS / system.name
+    folder.mkdir(parents=True, exist_ok=True)
+    start = Start(python, model, free_port(), dtype, folder.resolve())
+    for name, text in system.files(start).items():
+        (folder / name).write_text(text)
+    with serving(system, start, question, folder / "log") as server:
         yield server
 
 

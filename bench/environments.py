@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from bench.models import cache_folder
+from hack.clients.environments import find_python
 
 _REQUIREMENTS = Path("bench/peers")
 # Where a folder with the CPU build of torch lies beside the clone, it saves the download of the CUDA build.
@@ -19,21 +20,31 @@ class NotInstalled(Exception):
     """A peer can't be installed on this machine; the message says why."""
 
 
-def interpreter(name: str) -> Path:
-    """Return the Python that has a peer's requirements, installing them where that hasn't been done yet."""
+def interpreter(name: str, version: str | None = None) -> Path:
+    """Return the Python that has a peer's requirements, installing them where that hasn't been done yet.
+
+    `version` is the one of Python that the peer wants; without it the one that runs this is taken.
+    """
     requirements, unwanted = _REQUIREMENTS / f"{name}.txt", _REQUIREMENTS / f"{name}-without.txt"
     content = b"".join(file.read_bytes() for file in (requirements, unwanted) if file.is_file())
-    content += f"{sys.version_info[:2]} {platform.machine()}".encode()
+    content += f"{version or sys.version_info[:2]} {platform.machine()}".encode()
     folder = cache_folder() / "environments" / f"{name}-{hashlib.sha256(content).hexdigest()[:12]}"
     if not (folder / _COMPLETE).is_file():
-        _install(requirements, unwanted, folder)
+        _install(_base(version), requirements, unwanted, folder)
     return folder / "bin" / "python"
 
 
-def _install(requirements: Path, unwanted: Path, folder: Path) -> None:
+def _base(version: str | None) -> Path:
+    if version is None:
+        return Path(sys.base_prefix) / "bin" / "python3"  # not this environment's: its packages aren't the peer's
+    found = find_python(version)
+    if found is None:
+        raise NotInstalled(f"it wants Python {version}, which is neither on PATH nor one that pyenv keeps")
+    return found
+
+
+def _install(base: Path, requirements: Path, unwanted: Path, folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
-    # Not from this environment: its packages aren't the peer's.
-    base = Path(sys.base_prefix) / "bin" / "python3"
     subprocess.run([base, "-m", "venv", folder], check=True)
     pip = [str(folder / "bin" / "python"), "-m", "pip", "--disable-pip-version-check"]
     wheels = [f"--find-links={_WHEELS}"] if _WHEELS.is_dir() else []

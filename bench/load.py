@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import httpx
 
 from bench.servers import NotServing, Server
-from bench.systems import body
 from bench.workloads import Question, Workload, questions
 
 _LONGEST_ANSWER_S = 1800.0
@@ -45,9 +44,9 @@ async def _client(
     for _ in range(requests):
         question = next(asked)
         started = time.perf_counter()
-        answer = await client.post(server.url, json=body(question))
+        answer = await client.post(server.url, json=server.system.dialect.body(question))
         latencies.append(1000 * (time.perf_counter() - started))
         if answer.status_code != 200:
             raise NotServing(f"it answers {answer.status_code}: {answer.text[:100]}")
-        if len(answer.json()["results"]) != len(question.documents):
+        if len(server.system.dialect.scores(answer.json())) != len(question.documents):
             raise NotServing("it leaves documents out")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 
-from bench.systems import Start, System, body
+from bench.systems import Start, System
 from bench.workloads import Question
 
 _LONGEST_START_S = 600.0
@@ -59,7 +59,7 @@ def serving(system: System, start: Start, question: Question, log: Path) -> Iter
             env=environment,
             start_new_session=True,
         )
-    server = Server(system, f"http://127.0.0.1:{start.port}{system.path}", process)
+    server = Server(system, f"http://127.0.0.1:{start.port}{system.dialect.path}", process)
     try:
         _await_first_score(server, question, log, began + _LONGEST_START_S)
         server.start_s = time.perf_counter() - began
@@ -83,7 +83,7 @@ def _await_first_score(server: Server, question: Question, log: Path, deadline_s
         if server.process.poll() is not None:
             raise NotServing(f"it ended with code {server.process.returncode}: {_last_line(log)}")
         try:
-            status = httpx.post(server.url, json=body(question), timeout=60).status_code
+            status = httpx.post(server.url, json=server.system.dialect.body(question), timeout=60).status_code
         except httpx.TransportError:
             time.sleep(0.02)
             continue

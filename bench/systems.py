@@ -3,6 +3,7 @@
 Each at its best documented settings for this kind of machine; all in the same precision.
 """
 
+import json
 import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +25,40 @@ class Start:
     model: Path
     port: int
     dtype: str
+    folder: Path
+    """Where its `files` lie."""
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How a system is asked, and which score of its answer belongs to which document."""
+
+    path: str
+    body: Callable[[Question], dict[str, object]]
+    scores: Callable[[Mapping[str, Any]], dict[int, float]]
+
+
+def _rerank_body(question: Question) -> dict[str, object]:
+    return {"model": _NAME, "query": question.query, "documents": list(question.documents)}
+
+
+def _rerank_scores(answer: Mapping[str, Any]) -> dict[int, float]:
+    return {result["index"]: result["relevance_score"] for result in answer["results"]}
+
+
+def _sie_body(question: Question) -> dict[str, object]:
+    items = [{"id": str(i), "text": text} for i, text in enumerate(question.documents)]
+    return {"query": {"text": question.query}, "items": items}
+
+
+def _sie_scores(answer: Mapping[str, Any]) -> dict[int, float]:
+    return {int(entry["item_id"]): entry["score"] for entry in answer["scores"]}
+
+
+RERANK = Dialect("/rerank", _rerank_body, _rerank_scores)
+"""What Jina's and Cohere's clients say."""
+SIE_SCORE = Dialect(f"/v1/score/{_NAME}", _sie_body, _sie_scores)
+"""What the SIE SDK says, as JSON."""
 
 
 @dataclass(frozen=True)
@@ -32,23 +67,22 @@ class System:
 
     name: str
     command: Callable[[Start], Sequence[object]]
-    path: str = "/rerank"
     requirements: str | None = None
     """The file of its requirements under bench/peers, for all but ours."""
+    python: str | None = None
+    """The version of Python that it wants, where any will not do."""
+    dialect: Dialect = RERANK
     logistic: bool = True
     """Whether its scores are a sigmoid of the model's logits."""
     environment: Mapping[str, str] = field(default_factory=dict)
+    files: Callable[[Start], Mapping[str, str]] = lambda _: {}
+    """Text by name of what must lie in `Start.folder`."""
 
     def logits(self, answer: Mapping[str, Any]) -> list[float]:
         """Return the logits in the order of the documents."""
-        scores = {result["index"]: result["relevance_score"] for result in answer["results"]}
+        scores = self.dialect.scores(answer)
         ordered = [scores[i] for i in range(len(scores))]
         return [_logit(score) for score in ordered] if self.logistic else ordered
-
-
-def body(question: Question) -> dict[str, object]:
-    """Return what every system is asked: the body that Jina's and Cohere's clients send."""
-    return {"model": _NAME, "query": question.query, "documents": list(question.documents)}
 
 
 def _worker(start: Start) -> Sequence[object]:
@@ -74,6 +108,29 @@ def _vllm(start: Start) -> Sequence[object]:
     return [start.python.parent / "vllm", "serve", start.model, "--runner=pooling", *_flags(flags)]
 
 
+def _sie(start: Start) -> Sequence[object]:
+    flags = {"models-dir": start.folder, "device": "cpu", "port": start.port, "host": "127.0.0.1"}
+    return [start.python.parent / "sie-server", "serve", *_flags(flags | {"preload": _NAME, "log-level": "warning"})]
+
+
+def _sie_files(start: Start) -> Mapping[str, str]:
+    """Return its model's configuration: that of its own MiniLM cross-encoder, for this checkpoint."""
+    profile = {
+        "max_batch_tokens": 8192,
+        "compute_precision": start.dtype,
+        "adapter_path": "sie_server.adapters.cross_encoder:CrossEncoderAdapter",
+    }
+    model = {
+        "sie_id": _NAME,
+        "weights_path": str(start.model),
+        "inputs": {"text": True},
+        "tasks": {"score": {}},
+        "max_sequence_length": 512,
+        "profiles": {"default": profile},
+    }
+    return {f"{_NAME}.yaml": json.dumps(model)}
+
+
 SYSTEMS = (
     System(OURS, _worker, logistic=False),
     System("sentence-transformers", _sentence_transformers, requirements="sentence-transformers", logistic=False),
@@ -89,10 +146,19 @@ SYSTEMS = (
             "VLLM_NO_USAGE_STATS": "1",
         },
     ),
+    System(
+        "sie",
+        _sie,
+        requirements="sie",
+        python="3.12",
+        dialect=SIE_SCORE,
+        files=_sie_files,
+        # By default it refuses what goes beyond a thousand waiting documents, which sixteen clients send at once.
+        environment={"SIE_MAX_CONCURRENT_REQUESTS": "100000", "SIE_TELEMETRY_DISABLED": "1"},
+    ),
 )
 MISSING = {
     "text-embeddings-inference": "a Rust server that is published as container images only, in no package registry",
-    "SIE": "its server's package wants Python 3.12, and this command makes environments of the Python that runs it",
     "OpenVINO and ONNX Runtime": "libraries without a server; sentence-transformers is measured with torch alone",
 }
 """Peers that this command can't measure, and why."""

@@ -11,6 +11,8 @@ import pytest
 from bench.engine import Window
 from bench.limit import Dimensions
 from bench.machine import described
+from bench.pod_start import phases
+from bench.pod_start import table as pod_start_table
 from bench.report import Record, plot, table, with_table
 from bench.systems import SYSTEMS
 from bench.workloads import WORKLOADS, Workload, questions
@@ -54,6 +56,8 @@ def test_scores_come_back_as_logits_in_the_order_of_the_documents() -> None:
     by_name = {system.name: system for system in SYSTEMS}
     assert by_name["infinity"].logits(answer) == pytest.approx([2.0, 0.0])
     assert by_name["reranker-worker"].logits(answer) == [0.88079708, 0.5]
+    sie = {"scores": [{"item_id": "1", "score": 0.5, "rank": 0}, {"item_id": "0", "score": 0.88079708, "rank": 1}]}
+    assert by_name["sie"].logits(sie) == pytest.approx([2.0, 0.0])
 
 
 def test_the_table_tells_how_many_times_a_peer_is_outdone_and_who_is_missing() -> None:
@@ -92,3 +96,14 @@ def test_the_plot_has_a_bar_for_each_record_as_long_as_it_is_fast() -> None:
     bars = ET.fromstring(plot([peer, RECORD])).findall("{http://www.w3.org/2000/svg}rect")[1:]
     widths = [float(bar.attrib["width"]) for bar in bars]
     assert widths[0] == 4 * widths[1]
+
+
+def test_a_pod_s_start_is_told_by_phase_as_far_as_its_log_tells_it() -> None:
+    log = "\n".join(
+        f'2026-11-25T10:00:{second:09.6f}000Z {{"event": "{event}"}}'
+        for second, event in ((2.5, "listening"), (2.6, "model load starts"), (3.5, "model loaded"), (3.6, "serving"))
+    )
+    log += '\n2026-11-25T10:00:09.000000000Z {"event": "serving"}'  # a later swap
+    start = phases(log, 1795600801.0, 1795600805.0)
+    assert list(start.values()) == pytest.approx([1.5, 1.6, 2.5, 2.6, 4.0])
+    assert pod_start_table([start])[3] == "| the manifest is read | 1.60 s | 0.10 s |"
