@@ -23,7 +23,7 @@ from bench.environments import NotInstalled, interpreter
 from bench.limit import Dimensions, GemmPeak, limit_fraction
 from bench.load import Round, ask
 from bench.machine import machine
-from bench.models import default_model
+from bench.models import default_model, in_precision
 from bench.report import Record, publish, write
 from bench.servers import NotServing, Server, free_port, serving
 from bench.systems import MISSING, SYSTEMS, Start, System, own_python
@@ -55,10 +55,11 @@ def main() -> None:
         replace(workload, documents=options.documents) for workload in WORKLOADS if workload.name in options.workloads
     ]
     conditions = _conditions(options, model)
+    served = in_precision(model, options.dtype, _REPORTS.resolve() / "model")
     peak = GemmPeak(Dimensions.of(model), getattr(torch, options.dtype))
     missing = dict(MISSING)
     with ExitStack() as stack:
-        measured = _started(stack, options, model, missing)
+        measured = _started(stack, options, served, model, missing)
         for turn in range(options.rounds):
             for workload in workloads:
                 for each in list(measured):
@@ -103,8 +104,10 @@ def _conditions(options: argparse.Namespace, model: Path) -> str:
     return f"{machine()}. Model {model.name}, {options.dtype}, {rounds}, {datetime.now(UTC).date().isoformat()}"
 
 
-def _started(stack: ExitStack, options: argparse.Namespace, model: Path, missing: dict[str, str]) -> list[Measured]:
-    """Start each system alone, compare its scores, and pause it."""
+def _started(
+    stack: ExitStack, options: argparse.Namespace, served: Path, model: Path, missing: dict[str, str]
+) -> list[Measured]:
+    """Start each system alone with the files served, compare its scores with the model's own, and pause it."""
     judged = list(islice(questions(replace(WORKLOADS[0], documents=20)), _JUDGED))
     expected = reference_logits(model, judged)
     measured: list[Measured] = []
@@ -113,7 +116,7 @@ def _started(stack: ExitStack, options: argparse.Namespace, model: Path, missing
             missing[system.name] = "left out by --systems"
             continue
         try:
-            server = stack.enter_context(_server(system, options.dtype, model, judged[0]))
+            server = stack.enter_context(_server(system, options.dtype, served, judged[0]))
             measured.append(Measured(server, deviation(server, judged, expected)))
             server.pause()
         except (NotInstalled, NotServing) as error:

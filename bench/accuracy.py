@@ -11,6 +11,7 @@ from scipy.stats import kendalltau
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from bench.servers import Server
+from bench.systems import HEADERS
 from bench.workloads import Question
 
 
@@ -41,7 +42,7 @@ def deviation(server: Server, asked: Sequence[Question], expected: Sequence[Sequ
     """Ask a server the same questions, and compare."""
     largest, correlations = 0.0, []
     for question, logits in zip(asked, expected, strict=True):
-        answer = httpx.post(server.url, json=server.system.dialect.body(question), timeout=600)
+        answer = httpx.post(server.url, json=server.system.dialect.body(question), headers=HEADERS, timeout=600)
         answer.raise_for_status()
         scored = server.system.logits(answer.json())
         largest = max(largest, *(abs(one - other) for one, other in zip(scored, logits, strict=True)))

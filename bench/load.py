@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import httpx
 
 from bench.servers import NotServing, Server
+from bench.systems import HEADERS
 from bench.workloads import Question, Workload, questions
 
 _LONGEST_ANSWER_S = 1800.0
@@ -29,7 +30,7 @@ async def ask(server: Server, workload: Workload, requests: int, turn: int) -> R
         next(asked)
     latencies: list[float] = []
     limits = httpx.Limits(max_connections=workload.clients)
-    async with httpx.AsyncClient(timeout=_LONGEST_ANSWER_S, limits=limits) as client:
+    async with httpx.AsyncClient(timeout=_LONGEST_ANSWER_S, limits=limits, headers=HEADERS) as client:
         started = time.perf_counter()
         await asyncio.gather(
             *(_client(client, server, asked, requests, latencies) for _ in range(workload.clients)),

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 
-from bench.systems import Start, System
+from bench.systems import HEADERS, Start, System
 from bench.workloads import Question
 
 _LONGEST_START_S = 600.0
@@ -83,7 +83,9 @@ def _await_first_score(server: Server, question: Question, log: Path, deadline_s
         if server.process.poll() is not None:
             raise NotServing(f"it ended with code {server.process.returncode}: {_last_line(log)}")
         try:
-            status = httpx.post(server.url, json=server.system.dialect.body(question), timeout=60).status_code
+            status = httpx.post(
+                server.url, json=server.system.dialect.body(question), headers=HEADERS, timeout=60
+            ).status_code
         except httpx.TransportError:
             time.sleep(0.02)
             continue

@@ -55,6 +55,8 @@ def _sie_scores(answer: Mapping[str, Any]) -> dict[int, float]:
     return {int(entry["item_id"]): entry["score"] for entry in answer["scores"]}
 
 
+HEADERS = {"accept": "application/json"}
+"""Sent to every system; SIE's would answer in msgpack otherwise."""
 RERANK = Dialect("/rerank", _rerank_body, _rerank_scores)
 """What Jina's and Cohere's clients say."""
 SIE_SCORE = Dialect(f"/v1/score/{_NAME}", _sie_body, _sie_scores)
@@ -118,7 +120,7 @@ def _sie_files(start: Start) -> Mapping[str, str]:
     profile = {
         "max_batch_tokens": 8192,
         "compute_precision": start.dtype,
-        "adapter_path": "sie_server.adapters.cross_encoder:CrossEncoderAdapter",
+        "adapter_path": "sie_server.adapters.bert_flash_cross_encoder:BertFlashCrossEncoderAdapter",
     }
     model = {
         "sie_id": _NAME,

@@ -3,6 +3,7 @@
 The node is this machine, so a Service's address and a pod's are reached from here.
 """
 
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -17,22 +18,20 @@ from hack.demo import models
 from hack.images.delivery import load
 from hack.stage import cluster, objects
 from hack.stage.claims import Artifact, fill_claim
-from hack.stage.cluster import OPERATOR_NAMESPACE, RELEASE
 from hack.stage.kubectl import Kubectl
 from hack.stage.objects import Object
 from hack.stage.preparation import prepare
 from hack.stage.serving import install_operator, wait_ready
 
 NAMESPACE = "reranker-clients"
-MODEL, COLD = "clients", "cold"
-OPERATOR = f"deployment/{RELEASE}"
+MODEL, COLD, GOLDEN = "clients", "cold", "golden"
 _PATIENCE_S = 180
 _POLL_S = 0.2
 
 
 @dataclass
 class ServiceStage:
-    """The stage as custom resources; what is cold stays so while the operator, which would admit it, is away."""
+    """The stage as custom resources; what is cold stays so until there is the golden set that its gate asks for."""
 
     kubectl: Kubectl
     artifacts: Mapping[str, Artifact]
@@ -52,7 +51,6 @@ class ServiceStage:
 
     def swap(self) -> None:
         """Edit the source, and wait until the operator has flipped every pod."""
-        self._operator(1)
         self.serving = 1 - self.serving
         self.kubectl.patch(f"rerankermodel/{MODEL}", {"spec": {"source": self._source(stage.REVISIONS[self.serving])}})
         wait_ready(self.kubectl, f"rerankermodel/{MODEL}")
@@ -72,38 +70,29 @@ class ServiceStage:
         self.relieve()
 
     def cool(self) -> None:
-        """Start a model's pods and take the operator away before it can admit them."""
+        """Start a model's pod, which nothing admits before its gate has a golden set."""
         if self._cold:
             return
-        self._operator(1)
-        self.kubectl.remove(f"rerankermodel/{COLD}")
+        self.kubectl.remove(f"rerankermodel/{COLD}", f"configmap/{GOLDEN}")
         _wait_for("the former cold pod is gone", lambda: not self.kubectl.pods(COLD))
-        self.kubectl.apply(self._resource(COLD, 0))
-        _wait_for("there is a cold pod", lambda: bool(self.kubectl.pods(COLD)))
-        self._operator(0)
-        _wait_for("its model is loaded", self._loaded)
+        gated = self._resource(COLD, 0)
+        gated["spec"]["rollout"]["gate"] = {"goldenSet": {"configMapRef": {"name": GOLDEN}}}
+        self.kubectl.apply(gated)
+        _wait_for("the cold pod has loaded its model", self._loaded)
         self._cold = True
 
     def warm_after_refusal(self) -> None:
-        """Bring the operator back once the cold pod has refused somebody."""
-        _wait_for("a client was refused", lambda: self._refusals(COLD, stage.NOT_READY) > 0)
-        self._operator(1)
+        """Create the golden set once the cold pod has refused one client more."""
+        before = self._refusals(COLD, stage.NOT_READY)
+        _wait_for("a client was refused", lambda: self._refusals(COLD, stage.NOT_READY) > before)
+        self._cold = False
+        self.kubectl.apply(_golden_set())
         wait_ready(self.kubectl, f"rerankermodel/{COLD}")
 
-    def _operator(self, replicas: int) -> None:
-        where = f"--namespace={OPERATOR_NAMESPACE}"
-        self.kubectl("scale", OPERATOR, where, f"--replicas={replicas}")
-        if replicas:
-            self.kubectl("rollout", "status", OPERATOR, where)
-            self._cold = False
-        else:
-            selector = f"--selector=app.kubernetes.io/instance={RELEASE}"
-            self.kubectl("wait", "pod", selector, where, "--for=delete", f"--timeout={_PATIENCE_S}s")
-
     def _loaded(self) -> bool:
+        if not any(pod.address for pod in self.kubectl.pods(COLD)):
+            return False
         state = state_at(self._internal(COLD))
-        if state.get("ready"):
-            raise StepError(f"{COLD} was admitted before the operator was gone")
         return [model["phase"] for model in state.get("models", [])] == ["Loaded"]
 
     def _refusals(self, model: str, line: str) -> float:
@@ -160,6 +149,12 @@ def service_stage() -> Iterator[ServiceStage]:
             served.relieve()
     finally:
         cluster.disconnect("local", NAMESPACE)
+
+
+def _golden_set() -> Object:
+    question = {"query": "text editor", "documents": ["an editor of texts", "a game"], "relevance": [1, 0]}
+    data = {"golden.jsonl": json.dumps(question)}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": GOLDEN}, "data": data}
 
 
 def _unready_service() -> Object:

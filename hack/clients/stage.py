@@ -117,8 +117,9 @@ class LocalStage:
             self._warm = False
 
     def warm_after_refusal(self) -> None:
-        """Admit the cold worker's model once a client was told to wait for it."""
-        _wait_for(lambda: self.cold.metric(NOT_READY) > 0, "a refusal")
+        """Admit the cold worker's model once one more client was told to wait for it."""
+        before = self.cold.metric(NOT_READY)
+        _wait_for(lambda: self.cold.metric(NOT_READY) > before, "a refusal")
         self.cold.tell(manifest(0))
         self.cold.wait("it answers", lambda state: _answers(state, REVISIONS[0]))
         self._warm = True
