@@ -66,7 +66,7 @@ class Cluster:
         model = _model(key, live)
         apis = await self._discovery.apis()
         listed, found, history, adapters = await asyncio.gather(
-            self._pods(key),
+            self._pods(key, live["metadata"]["creationTimestamp"]),
             asyncio.gather(*(self._child(key, kind, apis) for kind in Kind)),
             self._history(model),
             self.adapters.naming(key),
@@ -94,10 +94,10 @@ class Cluster:
                 return None
             raise
 
-    async def _pods(self, key: Key) -> tuple[Pod, ...]:
+    async def _pods(self, key: Key, since: str) -> tuple[Pod, ...]:
         path = f"/api/v1/namespaces/{key.namespace}/pods"
         listed = await self._api.get("pods", path, _selector(key))
-        found = (pods.worker_pod(live, key.name) for live in listed["items"])
+        found = (pods.worker_pod(live, key.name, since) for live in listed["items"])
         return tuple(pod for pod in found if pod is not None)
 
     async def _history(self, model: Model) -> tuple[Past, ...]:

@@ -27,10 +27,14 @@ STUCK = frozenset(
 PASSING = frozenset({"ErrImagePull"})
 
 
-def worker_pod(live: Document, model: str) -> Pod | None:
-    """A living worker pod of a model's Deployment; None for a pod that ended or that something else made."""
+def worker_pod(live: Document, model: str, since: str) -> Pod | None:
+    """A living worker pod of a model's Deployment; None for a pod that ended or that something else made.
+
+    since: when the model was created. A pod that is older drains for a former model of this name; what that one
+    admitted says nothing of what this one's gate would.
+    """
     metadata, status = live["metadata"], live.get("status") or {}
-    if status.get("phase") in ENDED or not _made_by(metadata, model):
+    if status.get("phase") in ENDED or metadata["creationTimestamp"] < since or not _made_by(metadata, model):
         return None
     labels = metadata.get("labels") or {}
     return Pod(

@@ -11,11 +11,17 @@ from reranker_operator.names import Key
 from reranker_operator.pods import worker_pod
 from tests.unit.operator.worlds import reread, serving_world
 
+BORN = "2026-03-01T10:00:00Z"
 OWNER = {"kind": "ReplicaSet", "name": "bge-6c9f", "uid": "u", "controller": True}
 
 
 def pod(status: dict[str, Any] | None = None, **metadata: Any) -> dict[str, Any]:
-    base = {"name": "bge-6c9f-x", "labels": {"reranker.dev/template": "t-1"}, "ownerReferences": [OWNER]}
+    base = {
+        "name": "bge-6c9f-x",
+        "creationTimestamp": BORN,
+        "labels": {"reranker.dev/template": "t-1"},
+        "ownerReferences": [OWNER],
+    }
     return {"metadata": {**base, **metadata}, "status": {"phase": "Running", **(status or {})}}
 
 
@@ -28,7 +34,7 @@ def waiting(reason: str, message: str = "", ended: dict[str, Any] | None = None)
 
 def test_a_running_pod_is_read() -> None:
     conditions = [{"type": "Ready", "status": "True"}]
-    found = worker_pod(pod({"podIP": "10.0.0.1", "conditions": conditions}, deletionTimestamp="now"), "bge")
+    found = worker_pod(pod({"podIP": "10.0.0.1", "conditions": conditions}, deletionTimestamp="now"), "bge", BORN)
     assert found is not None
     assert (found.name, found.template, found.ip, found.ready, found.terminating) == (
         "bge-6c9f-x",
@@ -51,7 +57,7 @@ def test_a_running_pod_is_read() -> None:
 )
 def test_a_pod_is_asked_at_its_address_when(server: dict[str, Any], address: str) -> None:
     containers = [{"name": "sidecar", "state": {"terminated": {}}}, {"name": "server", "state": server}]
-    found = worker_pod(pod({"podIP": "10.0.0.1", "containerStatuses": containers}), "bge")
+    found = worker_pod(pod({"podIP": "10.0.0.1", "containerStatuses": containers}), "bge", BORN)
     assert found is not None
     assert found.ip == address
 
@@ -59,6 +65,7 @@ def test_a_pod_is_asked_at_its_address_when(server: dict[str, Any], address: str
 OTHERS = {
     "it ended": pod({"phase": "Failed"}),
     "it completed": pod({"phase": "Succeeded"}),
+    "a former model of this name had it": pod(creationTimestamp="2026-03-01T09:59:59Z"),
     "nobody made it": pod(ownerReferences=[]),
     "a job made it": pod(ownerReferences=[{**OWNER, "kind": "Job"}]),
     "another model's Deployment made it": pod(ownerReferences=[{**OWNER, "name": "other-6c9f"}]),
@@ -67,17 +74,17 @@ OTHERS = {
 
 @pytest.mark.parametrize("live", OTHERS.values(), ids=OTHERS.keys())
 def test_a_pod_is_no_worker_when(live: dict[str, Any]) -> None:
-    assert worker_pod(live, "bge") is None
+    assert worker_pod(live, "bge", BORN) is None
 
 
 def test_the_manifest_that_a_pod_was_told_is_read_and_rubbish_is_as_none() -> None:
     manifest = serving_world().manifest
     assert manifest is not None
-    told = worker_pod(pod(annotations={"reranker.dev/serving-manifest": serving.text(manifest)}), "bge")
+    told = worker_pod(pod(annotations={"reranker.dev/serving-manifest": serving.text(manifest)}), "bge", BORN)
     assert told is not None
     assert told.manifest == manifest == reread(manifest)
     for rubbish in ("", "{}", "[]", "null", "{", '{"generation": []}'):
-        found = worker_pod(pod(annotations={"reranker.dev/serving-manifest": rubbish}), "bge")
+        found = worker_pod(pod(annotations={"reranker.dev/serving-manifest": rubbish}), "bge", BORN)
         assert found is not None
         assert found.manifest is None
 
@@ -117,7 +124,7 @@ PROBLEMS: dict[str, tuple[dict[str, Any], Problem | None]] = {
 
 @pytest.mark.parametrize(("status", "problem"), PROBLEMS.values(), ids=PROBLEMS.keys())
 def test_problems_are_named(status: dict[str, Any], problem: Problem | None) -> None:
-    found = worker_pod(pod(status), "bge")
+    found = worker_pod(pod(status), "bge", BORN)
     assert found is not None
     assert found.problem == problem
 
