@@ -33,7 +33,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m hack.clients", description=__doc__)
     parser.add_argument("--only", choices=[e.name for e in ENVIRONMENTS], help="run one environment")
     parser.add_argument("--select", default="", metavar="EXPRESSION", help="pytest's -k; with it, the page stays")
-    parser.add_argument("--through", choices=THROUGH, default="processes", help="what serves (processes)")
+    parser.add_argument("--through", choices=THROUGH, default="service", help="what serves (service)")
     args = parser.parse_args()
     chosen = [environment for environment in ENVIRONMENTS if args.only in (None, environment.name)]
     try:
@@ -42,7 +42,7 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(f"\n{table(checks)}\n")
-    if args.through == "processes" and not args.select:
+    if args.through == "service" and not args.select:
         page = PAGE.read_text()
         known = table_of(page) if args.only or skips else ""  # of clients that weren't run now
         PAGE.write_text(with_table(page, table(checks, known)))
