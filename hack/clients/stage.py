@@ -77,6 +77,7 @@ class LocalStage:
     serving: int = 0
     _overload: ExitStack = field(default_factory=ExitStack)
     _refused: float = 0
+    _told_to_wait: float = 0
     _warm: bool = False
 
     @property
@@ -115,11 +116,11 @@ class LocalStage:
         if self._warm:
             self.cold = self.restart_cold()
             self._warm = False
+        self._told_to_wait = self.cold.metric(NOT_READY)
 
     def warm_after_refusal(self) -> None:
-        """Admit the cold worker's model once one more client was told to wait for it."""
-        before = self.cold.metric(NOT_READY)
-        _wait_for(lambda: self.cold.metric(NOT_READY) > before, "a refusal")
+        """Admit the cold worker's model once a client was told to wait for it since `cool`."""
+        _wait_for(lambda: self.cold.metric(NOT_READY) > self._told_to_wait, "a refusal")
         self.cold.tell(manifest(0))
         self.cold.wait("it answers", lambda state: _answers(state, REVISIONS[0]))
         self._warm = True
