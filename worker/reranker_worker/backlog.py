@@ -2,12 +2,14 @@
 
 import threading
 import time
+from bisect import insort
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from reranker_worker.batching import take_batch
 from reranker_worker.errors import DeadlineExceeded, WorkerError
+from reranker_worker.fair_share import FairShare
 from reranker_worker.serving import EncodedPair, LoadedAdapter, LoadedModel, ScoringPair
 from reranker_worker.tracing import Step
 
@@ -23,6 +25,7 @@ class PendingScore:
     lengths: list[int] = field(init=False)
     shared: int = field(init=False)
     model_key: int = field(init=False)
+    turn: float = 0.0
     taken: int = 0
     scored: int = 0
     logits: list[float] = field(init=False)
@@ -86,11 +89,16 @@ class BatchItem:
 
 
 class Backlog:
-    """Holds at most so many tokens; a request's tokens count from its admission until it has ended."""
+    """Holds at most so many tokens; a request's tokens count from its admission until it has ended.
+
+    Requests are served in the order in which they would end if all shared the device equally: those of one size in the
+    order in which they came, and a short one before what is left of a long one.
+    """
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
         self._requests: list[PendingScore] = []
+        self._share = FairShare()
         self._tokens = 0
         self._pairs = 0
         self._closed = False
@@ -125,7 +133,8 @@ class Backlog:
         with self._condition:
             if self._closed:
                 return False
-            self._requests.append(request)
+            request.turn = self._share.admit(request.tokens)
+            insort(self._requests, request, key=lambda waiting: waiting.turn)
             self._condition.notify()
             return True
 
@@ -134,6 +143,7 @@ class Backlog:
         with self._condition:
             if request in self._requests:
                 self._requests.remove(request)
+                self._share.withdraw(request.turn)
 
     def take(self, max_tokens: Callable[[], int], wait_s: float) -> list[BatchItem]:
         """Return the next batch, or nothing when none came in `wait_s`; `max_tokens` is asked after the wait."""
@@ -164,22 +174,19 @@ class Backlog:
         for request in self._requests:
             if request.deadline_s is not None and request.deadline_s <= now:
                 request.fail(DeadlineExceeded("the request's deadline passed while it waited"))
-        self._requests = [request for request in self._requests if not request.done.done()]
+        for request in [request for request in self._requests if request.done.done()]:
+            self._requests.remove(request)
+            self._share.withdraw(request.turn)
 
     def _take(self, counts: list[int]) -> list[BatchItem]:
         now = time.monotonic()
         items: list[BatchItem] = []
-        untouched: list[PendingScore] = []
-        served: list[PendingScore] = []
         for request, count in zip(self._requests, counts, strict=True):
-            if not count:
-                untouched.append(request)
-                continue
-            request.first_taken_at = request.first_taken_at or now
-            items.extend(BatchItem(request, request.taken + i) for i in range(count))
-            request.taken += count
-            if request.taken < len(request.pairs):
-                served.append(request)
-        # Who got nothing goes first next time.
-        self._requests = [*untouched, *served]
+            if count:
+                request.first_taken_at = request.first_taken_at or now
+                taken = range(request.taken, request.taken + count)
+                items.extend(BatchItem(request, position) for position in taken)
+                self._share.advance(request.shared + sum(request.lengths[position] for position in taken))
+                request.taken += count
+        self._requests = [request for request in self._requests if request.taken < len(request.pairs)]
         return items

@@ -1,6 +1,7 @@
 """Which waiting pairs make the next batch. No I/O, no clock, no torch."""
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import Protocol
 
 
@@ -27,25 +28,18 @@ class Waiting(Protocol):
 def take_batch(requests: Sequence[Waiting], max_tokens: int) -> list[int]:
     """Return how many further pairs the next batch takes from each request.
 
-    The first request's model decides; requests of other models wait for a batch of their own. Pairs are dealt one a
-    turn, so a request of 1,000 documents can't starve one of five. A pair longer than `max_tokens` goes by itself.
+    Requests come in the order in which they are to be served. The first one's model decides; requests of other models
+    wait for a batch of their own. A pair longer than `max_tokens` goes by itself.
     """
     counts = [0] * len(requests)
-    if not requests:
-        return counts
-    turns = [i for i, request in enumerate(requests) if request.model_key == requests[0].model_key]
     free = max_tokens
-    while turns:
-        next_turns = []
-        for i in turns:
-            request, position = requests[i], requests[i].taken + counts[i]
-            if position == len(request.lengths):
-                continue
-            length = request.lengths[position] + (0 if counts[i] else request.shared)
-            if length > free and free < max_tokens:
+    for i, request in enumerate(requests):
+        if request.model_key != requests[0].model_key:
+            continue
+        for length in islice(request.lengths, request.taken, None):
+            needed = length + (0 if counts[i] else request.shared)
+            if needed > free and free < max_tokens:
                 return counts
             counts[i] += 1
-            free -= length
-            next_turns.append(i)
-        turns = next_turns
+            free -= needed
     return counts
