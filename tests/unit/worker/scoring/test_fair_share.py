@@ -71,7 +71,8 @@ def ends_by_sharing(wanted: list[Job]) -> list[float]:
 
 def ends_in_its_order(wanted: list[Job]) -> list[float]:
     """Serve token by token whoever is first in the order of fair sharing."""
-    share, left, turns, ends = FairShare(), [job.tokens for job in wanted], {}, [0.0] * len(wanted)
+    share, left, ends = FairShare(), [job.tokens for job in wanted], [0.0] * len(wanted)
+    turns: dict[int, float] = {}
     now = 0
     while any(left):
         turns |= {i: share.admit(job.tokens) for i, job in enumerate(wanted) if job.arrival == now}
