@@ -75,7 +75,7 @@ class ServiceStage:
         if not self._cold:
             self.kubectl.remove(f"rerankermodel/{COLD}", f"configmap/{GOLDEN}")
             # One that drains still answers at the cold address.
-            _wait_for("the former cold pod is gone", lambda: not self._living(COLD))
+            _wait_for("the former cold pod is gone", lambda: not self.kubectl.pods(COLD, draining=True))
             gated = self._resource(COLD, 0)
             gated["spec"]["rollout"]["gate"] = {"goldenSet": {"configMapRef": {"name": GOLDEN}}}
             self.kubectl.apply(gated)
@@ -95,9 +95,6 @@ class ServiceStage:
             return False
         state = state_at(self._internal(COLD))
         return [model["phase"] for model in state.get("models", [])] == ["Loaded"]
-
-    def _living(self, model: str) -> list[Object]:
-        return list(self.kubectl.get("pods", f"--selector=reranker.dev/model={model}")["items"])
 
     def _refusals(self, model: str, line: str) -> float:
         return sample(self._internal(model), line)

@@ -62,13 +62,13 @@ class Kubectl:
         """Delete objects and wait until they are gone; ones that aren't there are fine."""
         self("delete", "--ignore-not-found", "--wait", *resources)
 
-    def pods(self, model: str) -> list[Pod]:
-        """Return a model's worker pods that aren't being deleted."""
+    def pods(self, model: str, *, draining: bool = False) -> list[Pod]:
+        """Return a model's worker pods, with `draining` those that are being deleted, too."""
         found = self.get("pods", f"--selector=reranker.dev/model={model}")["items"]
         return [
             Pod(item["metadata"]["name"], item["metadata"]["uid"], item["status"].get("podIP", ""))
             for item in found
-            if "deletionTimestamp" not in item["metadata"]
+            if draining or "deletionTimestamp" not in item["metadata"]
         ]
 
     @contextlib.contextmanager

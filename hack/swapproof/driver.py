@@ -98,7 +98,8 @@ class Driver:
         self._sent.order(f"phase {CALM}")
         settled = whole = False
         while not (settled and whole):
-            whole = self._pods() == REPLICAS  # a fleet may be kept for the way back, or drain
+            # A fleet may be kept for the way back, or drain.
+            whole = len(self._kubectl.pods(MODEL, draining=True)) == REPLICAS
             before = self._writes()
             self._let_pass(SETTLED_S)
             settled = self._writes() == before
@@ -146,9 +147,6 @@ class Driver:
     def _ready_adapters(self, owned: Generations) -> bool:
         seen = {one.name: one for one in self._watch.seen if isinstance(one, AdapterSeen)}
         return all(name in seen and seen[name].ready_generation >= least for name, least in owned.items())
-
-    def _pods(self) -> int:
-        return len(self._kubectl.get("pods", f"--selector=reranker.dev/model={MODEL}")["items"])
 
     def _writes(self) -> int:
         return writes(self._kubectl("get", f"--raw={METRICS}"))
