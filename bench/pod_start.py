@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+from hack.cluster.progress import StepError
 from hack.demo import models
 from hack.images.delivery import load
 from hack.stage import cluster, objects
@@ -85,6 +86,7 @@ def _replaced(kubectl: Kubectl) -> dict[str, float]:
     (old,) = kubectl.pods(MODEL)
     form = f'{{.metadata.name}} {_READY} {_STARTED}{{"\\n"}}'
     watch = ("get", "pods", f"--selector=reranker.dev/model={MODEL}", "--watch", f"--output=jsonpath={form}")
+    LOGS.mkdir(parents=True, exist_ok=True)
     with kubectl.running(*watch, log=LOGS / "pod-start.log") as watched:
         kubectl("delete", f"pod/{old.name}", "--wait=false")
         assert watched.stdout is not None
@@ -93,6 +95,8 @@ def _replaced(kubectl: Kubectl) -> dict[str, float]:
             if name != old.name and ready == "True":
                 seen_s = time.time()
                 break
+        else:
+            raise StepError(f"kubectl's watch ended before a pod of {MODEL} was Ready: {LOGS / 'pod-start.log'}")
     kubectl("wait", "--for=delete", f"pod/{old.name}", "--timeout=60s")
     log = kubectl("logs", name, f"--container={CONTAINER}", "--timestamps")
     return phases(log, _epoch_s(started[0].strip()), seen_s)
