@@ -26,6 +26,7 @@ class PendingScore:
     shared: int = field(init=False)
     model_key: int = field(init=False)
     turn: float = 0.0
+    """Its place in the order: the turn of fair sharing in which it would end."""
     taken: int = 0
     scored: int = 0
     logits: list[float] = field(init=False)
