@@ -11,16 +11,24 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from . import gomod
 from .paths import build_log, cache_home, locked
 from .progress import StepError, output_of, run_logged, step
 
 KUBERNETES_VERSION = "1.34.4"
 KUBERNETES_MODULE = "k8s.io/kubernetes"
+# No program keeps debug information, so none is made: a seventh less to compile. Another seventh is the compiler's
+# garbage collection, which starts when a process has this much.
+COMPILER_FLAGS = "all=-dwarf=false"
+COMPILER_MEMORY = {"GOGC": "off", "GOMEMLIMIT": "2GiB"}
 
 
 @dataclass(frozen=True)
 class GoProgram:
-    """A main package of a published Go module, or one of ours; `variables` are set by the linker."""
+    """A main package of a published Go module, or one of ours; `variables` are set by the linker.
+
+    What is built with Kubernetes has its versions of the modules that they share, which are compiled once for all.
+    """
 
     name: str
     module: str
@@ -30,10 +38,13 @@ class GoProgram:
     main: Path | None = None  # our own main package, built against the module
     requires: Mapping[str, str] = field(default_factory=dict)  # versions of other modules that it is built against
     tags: tuple[str, ...] = ()
+    with_kubernetes: bool = False
 
     @property
     def build_key(self) -> tuple[str, str, str, tuple[str, ...]]:
         """Return what programs have in common that one command can build: a module's version, linker flags, tags."""
+        if self.with_kubernetes:
+            return KUBERNETES_MODULE, KUBERNETES_VERSION, "", ()
         return self.module, self.version, linker_flags(self), self.tags
 
 
@@ -51,6 +62,7 @@ def kubernetes_program(name: str) -> GoProgram:
             f"{version}.gitMajor": major,
             f"{version}.gitMinor": minor,
         },
+        with_kubernetes=True,
     )
 
 
@@ -61,24 +73,33 @@ KUBE_PROXY = kubernetes_program("kube-proxy")
 KUBELET = kubernetes_program("kubelet")
 KUBECTL = kubernetes_program("kubectl")
 
-# With the plugins that the cluster uses alone: the others bring the clouds' SDKs, which take minutes to compile.
+# With the plugins that the cluster uses alone: the others bring the clouds' SDKs, which take minutes to compile. Its
+# version and Helm's are the last ones made for KUBERNETES_VERSION.
 COREDNS = GoProgram(
-    "coredns", "github.com/coredns/coredns", "1.15.0", ".", main=Path(__file__).with_name("coredns") / "main.go"
+    name="coredns",
+    module="github.com/coredns/coredns",
+    version="1.14.1",
+    package="./coredns",
+    main=Path(__file__).with_name("coredns") / "main.go",
+    with_kubernetes=True,
 )
 HELM = GoProgram(
     name="helm",
     module="helm.sh/helm/v3",
-    version="3.22.0",
-    package="./cmd/helm",
+    version="3.19.5",
+    package="helm.sh/helm/v3/cmd/helm",
     variables={
-        "helm.sh/helm/v3/internal/version.version": "v3.22.0",
+        "helm.sh/helm/v3/internal/version.version": "v3.19.5",
         # What `helm template` and `helm lint` take for the cluster's version when they see no cluster.
         "helm.sh/helm/v3/pkg/chartutil.k8sVersionMajor": "1",
         "helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor": "34",
         "helm.sh/helm/v3/pkg/lint/rules.k8sVersionMajor": "1",
         "helm.sh/helm/v3/pkg/lint/rules.k8sVersionMinor": "34",
     },
+    with_kubernetes=True,
 )
+# All that one module requires, whichever of them are built: another set could choose other versions of what they share.
+WITH_KUBERNETES = {program.module: program.version for program in (KUBE_APISERVER, COREDNS, HELM)}
 HELM_4 = GoProgram(
     "helm", "helm.sh/helm/v4", "4.3.1", "./cmd/helm", {"helm.sh/helm/v4/internal/version.version": "v4.3.1"}
 )
@@ -105,15 +126,15 @@ def build(program: GoProgram) -> Path:
 def build_all(programs: Iterable[GoProgram]) -> dict[str, Path]:
     """Return the programs' binaries by name, built now unless the cache has them.
 
-    Those of one module are built by one command, which compiles what they share once.
+    Those of one module, or with Kubernetes, are built by one command, which compiles what they share once.
     """
     wanted = {program.name: program for program in programs}
     in_order = sorted(wanted.values(), key=lambda program: program.build_key)
-    for _, group in groupby(in_order, key=lambda program: program.build_key):
+    for key, group in groupby(in_order, key=lambda program: program.build_key):
         members = list(group)
         if all(program_path(program).exists() for program in members):
             continue
-        with locked(cache_home() / "locks" / f"go-{members[0].module.replace('/', '-')}"):
+        with locked(cache_home() / "locks" / f"go-{key[0].replace('/', '-')}"):
             _build_missing([program for program in members if not program_path(program).exists()])
     return {name: program_path(program) for name, program in wanted.items()}
 
@@ -128,10 +149,11 @@ def _build_missing(programs: Sequence[GoProgram]) -> None:
     if not programs:
         return
     names = ", ".join(program.name for program in programs)
+    versions = ", ".join(f"{program.name} {program.version}" for program in programs)
     if shutil.which("go") is None:
         raise StepError(f"{names}: built from source, which needs Go 1.26 or later (https://go.dev/dl)")
     with (
-        step(f"{names} built", doing=f"building {names} {programs[0].version}: minutes, the first time"),
+        step(f"{names} built", doing=f"building {versions}: minutes, the first time"),
         tempfile.TemporaryDirectory(dir=cache_home(), prefix=".go-") as name,
     ):
         _compile(programs, Path(name))
@@ -143,37 +165,38 @@ def _build_missing(programs: Sequence[GoProgram]) -> None:
 
 def _compile(programs: Sequence[GoProgram], folder: Path) -> None:
     first = programs[0]
-    source = module_folder(first.module, first.version)
-    module, mode = folder / "module", "-mod=mod"
-    if first.module == KUBERNETES_MODULE:
-        # Its own go.mod replaces the staging modules by folders that the published module does not carry.
-        module.mkdir()
-        (module / "go.mod").write_text(_kubernetes_go_mod(source))
-    elif first.main:
-        module.mkdir()
-        shutil.copy(first.main, module)
-        (module / "go.mod").write_text(own_go_mod(first, _described(source)))
-    else:
-        module, mode = source, "-mod=readonly"
-    argv = [
-        "go",
-        "build",
-        mode,
-        "-buildvcs=false",
-        "-trimpath",
-        "-ldflags",
-        linker_flags(first),
-        "-tags",
-        ",".join(first.tags),
-    ]
-    target = folder / first.name if first.main else folder  # a command in a folder of its own is called after it
+    module, mode = _module(programs, folder / "module")
+    # A command in a module's own folder is called after that.
+    target = folder / first.name if first.main and not first.with_kubernetes else folder
+    argv = ["go", "build", mode, "-buildvcs=false", "-trimpath", "-gcflags", COMPILER_FLAGS]
+    argv += ["-ldflags", linker_flags(*programs), "-tags", ",".join(first.tags)]
     run_logged(
-        f"building {first.module}",
+        f"building {first.build_key[0]}",
         [*argv, "-o", target, *(program.package for program in programs)],
-        log=build_log(f"go-{first.module.replace('/', '-')}-{first.version}"),
-        env={**os.environ, "CGO_ENABLED": "0", "GOWORK": "off"},
+        log=build_log(f"go-{'-'.join(first.build_key[:2]).replace('/', '-')}"),
+        env={**COMPILER_MEMORY, **os.environ, "CGO_ENABLED": "0", "GOWORK": "off"},
         cwd=module,
     )
+
+
+def _module(programs: Sequence[GoProgram], own: Path) -> tuple[Path, str]:
+    """Return the folder of the module that these are built from, a folder of our own if need be, and Go's -mod."""
+    first = programs[0]
+    source = module_folder(first.module, first.version)
+    if not (first.with_kubernetes or first.main):
+        return source, "-mod=readonly"
+    own.mkdir()
+    if first.with_kubernetes:
+        (own / "go.mod").write_text(_kubernetes_go_mod())
+        for program in programs:
+            if program.main:
+                (own / program.name).mkdir()
+                shutil.copy(program.main, own / program.name)
+    elif first.main:
+        shutil.copy(first.main, own)
+        required = {first.module: first.version, **first.requires}
+        (own / "go.mod").write_text(gomod.beside(first.name, required, _described(source)))
+    return own, "-mod=mod"
 
 
 def module_folder(module: str, version: str) -> Path:
@@ -189,35 +212,13 @@ def _described(source: Path) -> dict[str, Any]:
     return described
 
 
-def _kubernetes_go_mod(source: Path) -> str:
-    described = _described(source)
+def _kubernetes_go_mod() -> str:
+    described = _described(module_folder(KUBERNETES_MODULE, KUBERNETES_VERSION))
     staging = [r["Old"]["Path"] for r in described["Replace"] if r["New"]["Path"].startswith("./staging/")]
-    return kubernetes_go_mod(KUBERNETES_VERSION, described["Go"], staging)
+    return gomod.beside_kubernetes(WITH_KUBERNETES, described["Go"], staging)
 
 
-def kubernetes_go_mod(version: str, go: str, staging: list[str]) -> str:
-    """Return a go.mod from which Kubernetes' commands build: staging modules are published as v0.MINOR.PATCH."""
-    staged = "v0." + version.split(".", 1)[1]
-    replaced = "".join(f"\t{module} => {module} {staged}\n" for module in sorted(staging))
-    return (
-        f"module {KUBERNETES_MODULE}-build\n\ngo {go}\n\nrequire {KUBERNETES_MODULE} v{version}\n\n"
-        f"replace (\n{replaced})\n"
-    )
-
-
-def own_go_mod(program: GoProgram, described: Mapping[str, Any]) -> str:
-    """Return a go.mod from which a main package of ours builds against the program's module as that builds itself.
-
-    described: the module's own go.mod. Only a main module's replacements count, so they are repeated; but for those by
-    folders, which a published module doesn't carry.
-    """
-    required = {program.module: program.version, **program.requires}
-    replaced = [(each["Old"]["Path"], each["New"]) for each in described["Replace"] or () if each["New"].get("Version")]
-    lines = [f"require {module} v{version}" for module, version in required.items()]
-    lines += [f"replace {old} => {new['Path']} {new['Version']}" for old, new in replaced]
-    return f"module {program.name}-build\n\ngo {described['Go']}\n\n" + "\n".join(lines) + "\n"
-
-
-def linker_flags(program: GoProgram) -> str:
-    """Return -ldflags: no debug information, and the program's variables."""
-    return " ".join(["-s -w", *(f"-X {name}={value}" for name, value in program.variables.items())])
+def linker_flags(*programs: GoProgram) -> str:
+    """Return -ldflags: no debug information, and the programs' variables; who lacks one of them ignores it."""
+    variables = {name: value for program in programs for name, value in program.variables.items()}
+    return " ".join(["-s -w", *(f"-X {name}={value}" for name, value in variables.items())])

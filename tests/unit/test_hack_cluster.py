@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from hack.cluster import certificates, configs, containers, golang, machine, smallimages
+from hack.cluster import certificates, configs, containers, golang, gomod, machine, smallimages
 from hack.cluster.__main__ import main
 from hack.cluster.certificates import Party
 from hack.cluster.cluster import Cluster, Record, ensure_record, existing, free_ports, orphans
@@ -72,8 +72,9 @@ def test_pods_need_no_service_account_where_no_controller_makes_one(controllers:
 
 
 def test_kubernetes_builds_from_its_published_staging_modules() -> None:
-    text = golang.kubernetes_go_mod("1.34.4", "1.24.0", ["k8s.io/client-go", "k8s.io/api"])
-    assert "require k8s.io/kubernetes v1.34.4\n" in text
+    required = {"k8s.io/kubernetes": "1.34.4", "example.com/also": "2.0.0"}
+    text = gomod.beside_kubernetes(required, "1.24.0", ["k8s.io/client-go", "k8s.io/api"])
+    assert "require (\n\tk8s.io/kubernetes v1.34.4\n\texample.com/also v2.0.0\n)\n" in text
     assert "\tk8s.io/api => k8s.io/api v0.34.4\n\tk8s.io/client-go => k8s.io/client-go v0.34.4\n" in text
 
 
@@ -219,7 +220,7 @@ def test_the_command_line_says_what_is_not_up(state: Path, capsys: pytest.Captur
 
 
 def test_a_program_of_ours_is_built_with_the_replacements_of_the_module_that_it_is_built_against() -> None:
-    program = replace(golang.COREDNS, requires={"example.com/also": "2.0.0"})
+    required = {"example.com/against": "1.0.0", "example.com/also": "2.0.0"}
     described = {
         "Go": "1.25.5",
         "Replace": [
@@ -227,8 +228,8 @@ def test_a_program_of_ours_is_built_with_the_replacements_of_the_module_that_it_
             {"Old": {"Path": "example.com/part"}, "New": {"Path": "./part"}},  # which no published module carries
         ],
     }
-    lines = golang.own_go_mod(program, described).splitlines()
-    assert f"require {program.module} v{program.version}" in lines
+    lines = gomod.beside("program", required, described).splitlines()
+    assert "require example.com/against v1.0.0" in lines
     assert "require example.com/also v2.0.0" in lines
     assert [line for line in lines if line.startswith("replace")] == ["replace k8s.io/api => k8s.io/api v0.34.0"]
 
@@ -242,7 +243,7 @@ def test_a_program_of_ours_is_built_again_when_its_source_changes(state: Path, t
     assert len(set(paths)) == 2
 
 
-def test_programs_of_one_module_share_a_build(monkeypatch: pytest.MonkeyPatch, state: Path) -> None:
+def test_programs_of_one_module_or_with_kubernetes_share_a_build(monkeypatch: pytest.MonkeyPatch, state: Path) -> None:
     built: list[list[str]] = []
 
     def compile_nothing(programs: Sequence[GoProgram], folder: Path) -> None:
@@ -251,8 +252,8 @@ def test_programs_of_one_module_share_a_build(monkeypatch: pytest.MonkeyPatch, s
             (folder / program.name).write_text("a binary")
 
     monkeypatch.setattr(golang, "_compile", compile_nothing)
-    wanted = [golang.KUBELET, golang.HELM, golang.KUBECTL]
+    wanted = [golang.KUBELET, golang.HELM_DOCS, golang.HELM, golang.KUBECTL]
     for _ in range(2):
         paths = golang.build_all(wanted)
-    assert built == [["helm"], ["kubelet", "kubectl"]]
+    assert built == [["helm-docs"], ["kubelet", "helm", "kubectl"]]
     assert all(path.read_text() == "a binary" for path in paths.values())
