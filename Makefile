@@ -28,7 +28,7 @@ test: .venv/.installed ## unit, contract, chart and GitOps tests, and those agai
 accuracy: .venv/.installed ## the trained model: exact scores in fp32, ranking quality in bf16 (minutes)
 	$(PY) -m pytest tests/accuracy
 
-keda: .venv/.installed ## autoscaling by the real KEDA (built the first time: a quarter of an hour of CPU time)
+keda: .venv/.installed ## autoscaling by the real KEDA on the real node (built the first time: half an hour of CPU time)
 	$(PY) -m pytest tests/keda
 
 clients: .venv/.installed ## real client libraries, each in its own environment, against a served model

@@ -41,13 +41,6 @@ LIVE_DOCUMENTS = 4
 
 
 @dataclass
-class Load:
-    """What every worker says that it is asked for, by what it can do."""
-
-    ratio: float = 0.0
-
-
-@dataclass
 class Worker:
     """One pod's processes."""
 
@@ -58,7 +51,6 @@ class Worker:
     load_s: float
     fails: dict[str, tuple[str, str]]
     scores: dict[str, list[float]]
-    load: "Load"
     manifest: Json = field(default_factory=lambda: {"generation": 0, "models": [], "adapters": [], "serve": {}})
     loading_since: dict[str, float] = field(default_factory=dict)
     served: str | None = None
@@ -70,7 +62,6 @@ class Worker:
         app.router.add_get("/state", self._state)
         app.router.add_post("/score", self._score)
         app.router.add_get("/samples", self._samples)
-        app.router.add_get("/metrics", self._metrics)
         self.runner = web.AppRunner(app, access_log=None)
         await self.runner.setup()
         await web.TCPSite(self.runner, self.ip, INTERNAL_PORT).start()
@@ -157,9 +148,6 @@ class Worker:
     async def _state(self, _: web.Request) -> web.Response:
         return web.json_response(self.state())
 
-    async def _metrics(self, _: web.Request) -> web.Response:
-        return web.Response(text=f"# TYPE reranker_load_ratio gauge\nreranker_load_ratio {self.load.ratio}\n")
-
     async def _samples(self, _: web.Request) -> web.Response:
         """What clients asked while the manifest wants it: always the same, of documents that stand in good order."""
         documents = [f"document {number}" for number in range(LIVE_DOCUMENTS)]
@@ -196,7 +184,6 @@ class Fleet:
         self.load_s, self.drain_s = load_s, drain_s
         self.fails: dict[str, tuple[str, str]] = {}
         self.scores: dict[str, list[float]] = {}
-        self.load = Load()
         self.room: int | None = None
         self.workers: dict[str, Worker] = {}
         self.selector: dict[str, str] = {}
@@ -300,7 +287,6 @@ class Fleet:
             self.load_s,
             self.fails,
             self.scores,
-            self.load,
         )
         await worker.start()
         worker.read(config["data"]["manifest.json"])

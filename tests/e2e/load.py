@@ -47,12 +47,13 @@ def load(
     *,
     rate: float = 20,
     adapter: str = "",
+    documents: Sequence[str] = DOCUMENTS,
 ) -> Iterator[History]:
     """Send requests for the length of the block, on kept and new connections; the history is complete after it.
 
     The load runs in the client pod and writes there, so it goes on while the API server doesn't.
     """
-    body = json.dumps({"query": QUERY, "documents": list(DOCUMENTS)})
+    body = json.dumps({"query": QUERY, "documents": list(documents)})
     fleet.kube("exec", "-i", POD, "-c", POD, "--", "sh", "-c", "cat > /load/load.py", stdin=SCRIPT.read_text())
     fleet.kube("exec", "-i", POD, "-c", POD, "--", "sh", "-c", "cat > /load/bodies.jsonl", stdin=body)
     url = f"http://{model.name}:8080/v1/rerank"
