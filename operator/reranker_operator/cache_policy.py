@@ -23,6 +23,10 @@ class Cache(Schema):
                 "prefetch needs a cache that pods share, of type PersistentVolumeClaim: what is fetched ahead into one "
                 "pod's EmptyDir helps no other pod",
             ),
+            rule(
+                "!self.readOnly || (self.type == 'PersistentVolumeClaim' && !self.prefetch)",
+                "readOnly belongs to type PersistentVolumeClaim, without prefetch: nothing is fetched into such a one",
+            ),
         )
     )
 
@@ -30,7 +34,8 @@ class Cache(Schema):
         Literal["EmptyDir", "PersistentVolumeClaim"],
         Field(
             description="EmptyDir: each pod downloads for itself. PersistentVolumeClaim: pods share a claim of the "
-            "namespace (ReadWriteMany, or ReadWriteOnce on one node), and a pod that starts later downloads nothing."
+            "namespace (ReadWriteMany, or ReadWriteOnce on one node; ReadOnlyMany with readOnly), and a pod that "
+            "starts later downloads nothing."
         ),
     ] = "EmptyDir"
     claim_name: Annotated[
@@ -58,6 +63,14 @@ class Cache(Schema):
         Field(
             description="Whether running pods fetch the next revision before pods are made for it, so that a roll "
             "holds no download."
+        ),
+    ] = False
+
+    read_only: Annotated[
+        bool,
+        Field(
+            description="Whether pods only read the claim (ReadOnlyMany): other models, whose pods write it, bring "
+            "what this one serves."
         ),
     ] = False
 

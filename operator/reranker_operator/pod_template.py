@@ -54,18 +54,18 @@ def pod_template(model: Model, key: str, claims: Sequence[str], settings: Settin
 
 
 def _fetcher(spec: RerankerModelSpec, key: str, claims: Sequence[str], settings: Settings) -> Document:
-    """The sidecar that downloads: the only container with the network's credentials and a writable cache."""
+    """The sidecar that downloads: the only container with the network's credentials and, mostly, a writable cache."""
     given = {**({"HF_ENDPOINT": settings.hf_endpoint} if settings.hf_endpoint else {}), **settings.fetcher_env}
     env = [{"name": name, "value": value} for name, value in given.items()] + variables(spec.source, given)
     container = _container("fetcher", "fetch", key, settings)
     return {
         **container,
-        "args": [*container["args"], f"--cache-bytes={spec.cache.bytes}"],
+        "args": [*container["args"], *_cache_flags(spec.cache)],
         "restartPolicy": "Always",
         **({"env": env} if env else {}),
         "resources": {"requests": {"cpu": "10m", "memory": "64Mi"}},
         "volumeMounts": [
-            _mount("cache", CACHE),
+            _mount("cache", CACHE, read_only=spec.cache.read_only),
             _mount("run", RUN),
             _mount("tmp", TMP),
             _mount("serving", SERVING, read_only=True),
@@ -151,9 +151,14 @@ def _volumes(model: Model, claims: Sequence[str]) -> list[Document]:
     ]
 
 
+def _cache_flags(cache: Cache) -> list[str]:
+    return [f"--cache-bytes={cache.bytes}", *(["--cache-read-only=true"] if cache.read_only else [])]
+
+
 def _cache(cache: Cache) -> Document:
     if cache.type == "PersistentVolumeClaim":
-        return {"persistentVolumeClaim": {"claimName": cache.claim_name}}
+        read_only = {"readOnly": True} if cache.read_only else {}
+        return {"persistentVolumeClaim": {"claimName": cache.claim_name, **read_only}}
     return {"emptyDir": {"sizeLimit": cache.size}}
 
 

@@ -33,7 +33,9 @@ from reranker_operator.v1alpha1 import RejectedRevision, RerankerModelSpec, Rera
 MOST = 10
 
 #: Reasons of a failed load that the fetcher goes on with; every other one stays as long as the files do.
-MAY_PASS = frozenset({"SourceNotFound", "SourceUnauthorized", "SourceUnreachable", "DiskFull", "DigestMismatch"})
+MAY_PASS = frozenset(
+    {"SourceNotFound", "SourceUnauthorized", "SourceUnreachable", "DiskFull", "DigestMismatch", "NotInCache"}
+)
 DEADLINE = "ProgressDeadlineExceeded"
 
 

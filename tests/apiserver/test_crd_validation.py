@@ -143,6 +143,9 @@ VALID: dict[str, Json] = {
     "files fetched ahead into a shared cache": {
         "spec.cache": {"type": "PersistentVolumeClaim", "claimName": "models-cache", "prefetch": True}
     },
+    "a cache that others fill": {
+        "spec.cache": {"type": "PersistentVolumeClaim", "claimName": "models-disk", "readOnly": True}
+    },
     "a GPU as a string": resources({"nvidia.com/gpu": "1"}),
     "a GPU as a number": resources({"nvidia.com/gpu": 1}),
     "a GPU repeated under requests": resources({"nvidia.com/gpu": 1}, {"nvidia.com/gpu": "1"}),
@@ -333,6 +336,17 @@ INVALID: dict[str, tuple[Json, str]] = {
     "files fetched ahead into a pod's own cache": (
         {"spec.cache": {"prefetch": True}},
         "prefetch needs a cache that pods share",
+    ),
+    "files fetched ahead into a cache that others fill": (
+        {
+            "spec.cache": {
+                "type": "PersistentVolumeClaim",
+                "claimName": "models-disk",
+                "readOnly": True,
+                "prefetch": True,
+            }
+        },
+        "readOnly belongs to type PersistentVolumeClaim, without prefetch",
     ),
     "a cache of an unknown type": ({"spec.cache.type": "HostPath"}, 'supported values: "EmptyDir"'),
     "a cache without a unit": ({"spec.cache.size": "10"}, "with the unit Mi, Gi, Ti, M, G or T, such as 10Gi"),

@@ -152,10 +152,18 @@ def test_the_worker_takes_the_flags_of_the_pod_that_the_operator_makes(container
     assert (fetch, serve) == ("fetch", "serve")
     fetcher = FetchSettings(_cli_parse_args=fetch_flags)
     assert (fetcher.template, fetcher.cache_bytes) == (TEMPLATE, (20 << 30) * 99 // 100)
+    assert not fetcher.cache_read_only
     settings = ServeSettings(_cli_parse_args=serve_flags)
     assert settings.template == TEMPLATE
     ports = {port["name"]: port["containerPort"] for port in containers["server"]["ports"]}
     assert ports == {"http": settings.port, "internal": settings.internal_port}
+
+
+def test_the_fetcher_is_told_that_others_fill_its_cache() -> None:
+    cache = {"type": "PersistentVolumeClaim", "claimName": "models-disk", "readOnly": True}
+    spec = pod_template(model(cache=cache), TEMPLATE, [], Settings(worker_image="worker:1"))["spec"]
+    _, *flags = spec["initContainers"][0]["args"]
+    assert FetchSettings(_cli_parse_args=flags).cache_read_only
 
 
 @pytest.mark.parametrize("container", ["fetcher", "server"])

@@ -40,7 +40,7 @@ def test_a_bucket_whose_files_are_others_than_the_digest_says_is_told_with_both_
     assert artifact_digest(served_files(fleet.artifacts["bert-1"])) in stalled["message"]
 
 
-def test_replicas_share_what_one_of_them_fetched_from_a_bucket_and_start_again_without_it(
+def test_pods_share_what_one_of_them_fetched_from_a_bucket_and_start_again_without_it(
     fleet: Fleet, bucket: str
 ) -> None:
     digest = artifact_digest(served_files(fleet.artifacts["bert-1"]))
@@ -59,6 +59,14 @@ def test_replicas_share_what_one_of_them_fetched_from_a_bucket_and_start_again_w
     model.wait_ready()
     for address in model.pod_addresses():
         assert fleet.client.rerank(address).scores == expected
+
+    reader = fleet.model("reading", "", source=source, cache={**cache, "readOnly": True})
+    reader.wait_ready()
+    assert reader.rerank().scores == expected
+    reader.patch({"source": {"uri": "pvc://models/bert-2", "digest": None, "secretRef": None}})
+    stalled = eventually(lambda: stated(reader.resource(), "Stalled"), what="Stalled")
+    assert stalled["reason"] == "NotInCache"
+    assert reader.rerank().scores == expected
 
 
 def stated(resource: Object, kind: str) -> Object | None:

@@ -78,12 +78,12 @@ def _fetch(settings: FetchSettings) -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    cache = ArtifactCache(settings.cache, settings.run)
+    cache = ArtifactCache(settings.cache, settings.run, read_only=settings.cache_read_only)
     Fetcher(
         manifests=ManifestFiles(settings.manifest_paths, settings.template),
         template=settings.template,
         cache=cache,
-        room=Room(cache, settings.cache_bytes, user=socket.gethostname()),
+        room=None if cache.read_only else Room(cache, settings.cache_bytes, user=socket.gethostname()),
         origins=Origins(
             settings.claims,
             Hub(settings.hub_endpoint, settings.hub_token),

@@ -34,10 +34,14 @@ _KEY = re.compile(r"[0-9a-f]{32}")
 
 @dataclass(frozen=True)
 class ArtifactCache:
-    """Where artifacts live (`root`) and where the fetcher tells its progress (`run`)."""
+    """Where artifacts live (`root`) and where the fetcher tells its progress (`run`).
+
+    What is read only is filled by others; only the progress is written then.
+    """
 
     root: Path
     run: Path
+    read_only: bool = False
 
     @property
     def artifacts(self) -> Path:

@@ -80,6 +80,9 @@ class FetchSettings(_ManifestPaths):
     cache_bytes: Annotated[int, Field(ge=1)] = Field(
         default=20 << 30, description="Most that artifacts may take; what is unused goes when a download needs room."
     )
+    cache_read_only: bool = Field(
+        default=False, description="Whether others fill the cache: nothing is written to it, and nothing fetched."
+    )
 
 
 class HttpLimits(BaseSettings):

@@ -191,6 +191,14 @@ def test_a_cache_on_a_claim_is_mounted_in_the_place_of_the_emptydir_and_is_no_so
     assert mounts(containers(spec)["server"])["/cache"] is True
 
 
+def test_a_cache_that_others_fill_is_written_by_no_container() -> None:
+    spec = template(cache={"type": "PersistentVolumeClaim", "claimName": "disk", "readOnly": True})
+    volumes = {volume["name"]: volume for volume in spec["volumes"]}
+    assert volumes["cache"] == {"name": "cache", "persistentVolumeClaim": {"claimName": "disk", "readOnly": True}}
+    assert [mounts(containers(spec)[name])["/cache"] for name in ("fetcher", "server")] == [True, True]
+    assert "--cache-read-only=true" in containers(spec)["fetcher"]["args"]
+
+
 @pytest.mark.parametrize("name", ["fetcher", "server"])
 def test_containers_meet_restricted_pod_security_with_a_read_only_root(name: str) -> None:
     assert containers(template())[name]["securityContext"] == {

@@ -3,6 +3,7 @@
 import errno
 import json
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -169,3 +170,17 @@ def test_a_full_disk_is_told_as_one(
     artifact_folder(origins.claims / "models" / "legal")
     monkeypatch.setattr("reranker_worker.fetching.folders._copy_file", full)
     assert refusal(Source("pvc://models/legal"), cache, origins).reason == reason
+
+
+def test_a_cache_that_others_fill_is_only_read(cache: ArtifactCache, origins: Origins) -> None:
+    artifact_folder(origins.claims / "models" / "legal")
+    source = Source("pvc://models/legal")
+    read_only = replace(cache, read_only=True)
+    refused = refusal(source, read_only, origins)
+    assert refused.reason == "NotInCache"
+    assert "pvc://models/legal: isn't in the cache" in refused.message
+    assert not cache.root.exists()
+    completion = fetch_artifact(source, cache, origins, Transfer())
+    written = {path: path.stat().st_mtime_ns for path in cache.root.rglob("*")}
+    assert fetch_artifact(source, read_only, origins, Transfer()) == completion
+    assert {path: path.stat().st_mtime_ns for path in cache.root.rglob("*")} == written

@@ -15,6 +15,8 @@ from reranker_worker.manifest import Source
 
 def fetch_artifact(source: Source, cache: ArtifactCache, origins: Origins, transfer: Transfer) -> Completion:
     """Bring one artifact into the cache; raises SourceError or Cancelled, and leaves nothing published then."""
+    if cache.read_only:
+        return _found(source, cache)
     partial = cache.partial(source)
     with disk_errors(source.uri), held_in_turn(cache.lock(artifact_key(source)), transfer):
         if (completion := cache.completion(source)) is not None:
@@ -30,6 +32,17 @@ def fetch_artifact(source: Source, cache: ArtifactCache, origins: Origins, trans
             cache.discard_partial(source)  # resuming on top of wrong bytes would never come right
             raise
         cache.publish(source, completion)
+    return completion
+
+
+def _found(source: Source, cache: ArtifactCache) -> Completion:
+    completion = cache.completion(source)
+    if completion is None:
+        message = (
+            f"{source.uri}: isn't in the cache, which is read only (cache.readOnly); a model with the same source "
+            "whose cache can be written brings it there"
+        )
+        raise SourceError("NotInCache", message)
     return completion
 
 

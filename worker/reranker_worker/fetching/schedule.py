@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from reranker_worker.errors import SourceError
 from reranker_worker.manifest import Manifest, Source
 
-RETRIED = frozenset({"SourceUnreachable", "SourceNotFound", "SourceUnauthorized", "DiskFull", "DigestMismatch"})
+RETRIED = frozenset(
+    {"SourceUnreachable", "SourceNotFound", "SourceUnauthorized", "DiskFull", "DigestMismatch", "NotInCache"}
+)
 _FIRST_RETRY_S = 1.0
 _LONGEST_RETRY_S = 60.0
 
