@@ -144,7 +144,7 @@ def test_defaults_are_stored_whole(models: Models) -> None:
         "replicas": 1,
         "rollout": ROLLOUT,
         "revisionHistoryLimit": 10,
-        "cache": {"type": "EmptyDir", "size": "20Gi", "prefetch": False},
+        "cache": {"type": "EmptyDir", "size": "20Gi", "prefetch": False, "readOnly": False},
         "playground": False,
         "service": {"headless": False},
     }
