@@ -16,7 +16,7 @@ from .paths import build_log, cache_home, locked
 from .progress import StepError, output_of, run_logged, step
 
 KUBERNETES_VERSION = "1.34.4"
-KUBERNETES_MODULE = "k8s.io/kubernetes"
+KUBERNETES_MODULE = gomod.KUBERNETES
 # No program keeps debug information, so none is made: a seventh less to compile. Another seventh is the compiler's
 # garbage collection, which starts when a process has this much.
 COMPILER_FLAGS = "all=-dwarf=false"
@@ -35,7 +35,7 @@ class GoProgram:
     version: str
     package: str
     variables: Mapping[str, str] = field(default_factory=dict)
-    main: Path | None = None  # our own main package, built against the module
+    main: Path | None = None  # our own main package, ./NAME, built against the module
     requires: Mapping[str, str] = field(default_factory=dict)  # versions of other modules that it is built against
     tags: tuple[str, ...] = ()
     with_kubernetes: bool = False
@@ -166,13 +166,11 @@ def _build_missing(programs: Sequence[GoProgram]) -> None:
 def _compile(programs: Sequence[GoProgram], folder: Path) -> None:
     first = programs[0]
     module, mode = _module(programs, folder / "module")
-    # A command in a module's own folder is called after that.
-    target = folder / first.name if first.main and not first.with_kubernetes else folder
     argv = ["go", "build", mode, "-buildvcs=false", "-trimpath", "-gcflags", COMPILER_FLAGS]
     argv += ["-ldflags", linker_flags(*programs), "-tags", ",".join(first.tags)]
     run_logged(
         f"building {first.build_key[0]}",
-        [*argv, "-o", target, *(program.package for program in programs)],
+        [*argv, "-o", folder, *(program.package for program in programs)],
         log=build_log(f"go-{'-'.join(first.build_key[:2]).replace('/', '-')}"),
         env={**COMPILER_MEMORY, **os.environ, "CGO_ENABLED": "0", "GOWORK": "off"},
         cwd=module,
@@ -182,20 +180,19 @@ def _compile(programs: Sequence[GoProgram], folder: Path) -> None:
 def _module(programs: Sequence[GoProgram], own: Path) -> tuple[Path, str]:
     """Return the folder of the module that these are built from, a folder of our own if need be, and Go's -mod."""
     first = programs[0]
-    source = module_folder(first.module, first.version)
-    if not (first.with_kubernetes or first.main):
-        return source, "-mod=readonly"
-    own.mkdir()
     if first.with_kubernetes:
-        (own / "go.mod").write_text(_kubernetes_go_mod())
-        for program in programs:
-            if program.main:
-                (own / program.name).mkdir()
-                shutil.copy(program.main, own / program.name)
+        go_mod = _kubernetes_go_mod()
     elif first.main:
-        shutil.copy(first.main, own)
         required = {first.module: first.version, **first.requires}
-        (own / "go.mod").write_text(gomod.beside(first.name, required, _described(source)))
+        go_mod = gomod.beside(first.name, required, _described(module_folder(first.module, first.version)))
+    else:
+        return module_folder(first.module, first.version), "-mod=readonly"
+    own.mkdir()
+    (own / "go.mod").write_text(go_mod)
+    for program in programs:
+        if program.main:
+            (own / program.name).mkdir()
+            shutil.copy(program.main, own / program.name)
     return own, "-mod=mod"
 
 

@@ -17,7 +17,7 @@ PROGRAM = golang.GoProgram(
     name="gitops-verdict",
     module=ARGO_CD,
     version=ARGO_CD_VERSION,
-    package=".",
+    package="./gitops-verdict",
     main=Path(__file__).with_name("verdict") / "main.go",
     requires={"sigs.k8s.io/cli-utils": "0.37.2"},
 )

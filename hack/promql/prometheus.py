@@ -13,7 +13,9 @@ VERSION = "0.316.0"  # Prometheus 3.16
 
 #: Without the plugins that find targets in clouds: they bring the clouds' SDKs, and rules have no targets.
 PROMTOOL = golang.GoProgram("promtool", MODULE, VERSION, "./cmd/promtool", tags=("remove_all_sd",))
-READS = golang.GoProgram("promql-reads", MODULE, VERSION, ".", main=Path(__file__).with_name("reads") / "main.go")
+READS = golang.GoProgram(
+    "promql-reads", MODULE, VERSION, "./promql-reads", main=Path(__file__).with_name("reads") / "main.go"
+)
 
 
 @dataclass(frozen=True)
