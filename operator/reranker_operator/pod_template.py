@@ -152,7 +152,7 @@ def _volumes(model: Model, claims: Sequence[str]) -> list[Document]:
 
 
 def _cache_flags(cache: Cache) -> list[str]:
-    return [f"--cache-bytes={cache.bytes}", *(["--cache-read-only=true"] if cache.read_only else [])]
+    return ["--cache-read-only=true"] if cache.read_only else [f"--cache-bytes={cache.bytes}"]
 
 
 def _cache(cache: Cache) -> Document:
