@@ -66,7 +66,8 @@ def delete(kube: Kube, objects: Iterable[Object]) -> None:
     """Take all of it away again: what is of its kinds first, while its controller is there to let go of it."""
     kinds, others = _parted(objects)
     definitions = [each for each in kinds if each["kind"] == CRD]
-    for members in (definitions, *_by_namespace(others).values(), [each for each in kinds if each["kind"] != CRD]):
+    namespaces = [each for each in kinds if each["kind"] != CRD]
+    for members in (definitions, *_by_namespace(others).values(), namespaces):
         if members:
             namespace = members[0]["metadata"].get("namespace", kube.namespace)
             manifest = yaml.safe_dump_all(members)
@@ -77,9 +78,10 @@ def delete(kube: Kube, objects: Iterable[Object]) -> None:
 
 def _parted(objects: Iterable[Object]) -> tuple[list[Object], list[Object]]:
     """Part what other objects need to be there from these."""
-    listed = list(objects)
-    kinds = [each for each in listed if each["kind"] in ("Namespace", CRD)]
-    return kinds, [each for each in listed if each not in kinds]
+    kinds, others = list[Object](), list[Object]()
+    for each in objects:
+        (kinds if each["kind"] in ("Namespace", CRD) else others).append(each)
+    return kinds, others
 
 
 def _by_namespace(objects: Iterable[Object]) -> dict[str, list[Object]]:

@@ -19,19 +19,6 @@ PORT = 8001
 REPEATS = 12
 
 
-@contextmanager
-def demand(fleet: Fleet) -> Iterator["Demand"]:
-    """Something outside that knows of clients while no worker runs, such as a gateway: here a file behind a server."""
-    serve = f"nohup python -m http.server {PORT} --directory /load > /dev/null 2>&1 & echo $!"
-    found = Demand(fleet)
-    found.say(0)
-    server = fleet.kube("exec", POD, "-c", POD, "--", "sh", "-c", serve).strip()
-    try:
-        yield found
-    finally:
-        fleet.kube("exec", POD, "-c", POD, "--", "sh", "-c", f"kill {server}")
-
-
 class Demand:
     """How many clients wait for the model, as KEDA's trigger reads it."""
 
@@ -42,6 +29,19 @@ class Demand:
     def say(self, waiting: int) -> None:
         write = "cat > /load/next && mv /load/next /load/demand.json"
         self._kube("exec", "-i", POD, "-c", POD, "--", "sh", "-c", write, stdin=json.dumps({"waiting": waiting}))
+
+
+@contextmanager
+def demand(fleet: Fleet) -> Iterator[Demand]:
+    """Something outside that knows of clients while no worker runs, such as a gateway: here a file behind a server."""
+    serve = f"nohup python -m http.server {PORT} --directory /load > /dev/null 2>&1 & echo $!"
+    found = Demand(fleet)
+    found.say(0)
+    server = fleet.kube("exec", POD, "-c", POD, "--", "sh", "-c", serve).strip()
+    try:
+        yield found
+    finally:
+        fleet.kube("exec", POD, "-c", POD, "--", "sh", "-c", f"kill {server}")
 
 
 def until_pods(model: Model, wanted: int) -> None:
