@@ -9,7 +9,7 @@ from reranker_operator import progress
 from tests.apiserver.fleet import Fleet
 from tests.apiserver.kube import Json, Kube, eventually
 from tests.apiserver.models import condition, edit, events, manifest, model, until_ready
-from tests.apiserver.operators import MARKS, DyingApi, Running, operator
+from tests.apiserver.operators import MARKS, DyingApi, Running, operator, rested
 
 pytestmark = MARKS
 
@@ -76,7 +76,7 @@ async def test_a_revision_takes_over_by_one_flip_and_back_without_a_new_pod(
 async def test_the_old_fleet_goes_when_its_time_is_over_and_nothing_is_written_after(
     kube: Kube, fleet: Fleet, in_cluster: None
 ) -> None:
-    async with operator(kube.namespace):
+    async with operator(kube.namespace) as first:
         await kube.create("rerankermodels", model(rollout=blue_green(keep_s=7)))
         await served(kube)
         fleet.watch_readiness()
@@ -93,6 +93,7 @@ async def test_the_old_fleet_goes_when_its_time_is_over_and_nothing_is_written_a
         assert await deployments(kube) == {"bge-green"}
         assert fleet.least_ready == 2
         assert "FleetRemoved" in await events(kube)
+        await rested(kube, first)
     async with operator(kube.namespace, resync_seconds=1) as second:
 
         async def looked() -> bool:

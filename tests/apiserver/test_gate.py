@@ -7,7 +7,7 @@ import pytest
 from tests.apiserver.fleet import Fleet
 from tests.apiserver.kube import Json, Kube, eventually
 from tests.apiserver.models import condition, edit, events, manifest, model, until_ready
-from tests.apiserver.operators import MARKS, Running, operator
+from tests.apiserver.operators import MARKS, Running, operator, rested
 
 pytestmark = MARKS
 
@@ -112,7 +112,7 @@ async def test_a_revision_that_ranks_badly_is_rolled_back_by_itself_and_tried_ag
 ) -> None:
     await golden(kube, QUESTION)
     fleet.scores["pvc://models/two"] = BAD
-    async with operator(kube.namespace):
+    async with operator(kube.namespace) as first:
         await kube.create("rerankermodels", model(rollout=gate()))
         old = (await until_ready(kube))["status"]["revisions"]["serving"]["name"]
         before, deployed = set(fleet.workers), await kube.get("deployments", "bge")
@@ -124,6 +124,7 @@ async def test_a_revision_that_ranks_badly_is_rolled_back_by_itself_and_tried_ag
         assert condition(live, "Stalled")["reason"] == condition(live, "Ready")["reason"] == "GateFailed"
         assert condition(live, "Available")["status"] == "True"
         assert "RevisionRejected" in await events(kube)
+        await rested(kube, first)
     # Whoever comes next leaves it at that.
     async with operator(kube.namespace, resync_seconds=1) as second:
 

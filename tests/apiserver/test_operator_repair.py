@@ -10,7 +10,7 @@ from reranker_operator.reconcile import COALESCE_S
 from tests.apiserver.fleet import Fleet
 from tests.apiserver.kube import Json, Kube, eventually
 from tests.apiserver.models import condition, edit, manifest, model, until_ready
-from tests.apiserver.operators import MARKS, Running, operator
+from tests.apiserver.operators import MARKS, Running, operator, rested
 
 pytestmark = MARKS
 
@@ -139,25 +139,19 @@ async def test_an_idle_fleet_costs_no_write(kube: Kube, fleet: Fleet, in_cluster
         resources = {"limits": {"cpu": "1000m", "memory": "1024Mi"}, "requests": {"cpu": "0.5"}}
         await kube.create("rerankermodels", model(adapters=adapters, resources=resources))
         await until_ready(kube)
-        await asyncio.sleep(1)
-        writes, reads = running.requests("PATCH", "POST", "PUT", "DELETE"), running.requests("GET")
+        writes, reads = await rested(kube, running), running.requests("GET")
         await asyncio.sleep(5)
-        assert running.requests("PATCH", "POST", "PUT", "DELETE") == writes
+        assert running.writes() == writes
         assert running.requests("GET") != reads, "no resync took place"
 
 
 async def test_a_restarted_operator_finds_nothing_to_write(kube: Kube, fleet: Fleet, in_cluster: None) -> None:
-    async with operator(kube.namespace):
+    async with operator(kube.namespace) as first:
         await kube.create("rerankermodels", model())
         await until_ready(kube)
+        await rested(kube, first)
     async with operator(kube.namespace) as second:
-
-        async def looked() -> bool:
-            return second.requests("GET").get("GET deployments 200", 0) > 0
-
-        await eventually(looked, what="a reconcile by the second operator")
-        await asyncio.sleep(1)
-        assert second.writes() == 0
+        assert await rested(kube, second) == 0
 
 
 async def test_edits_in_quick_succession_are_sent_as_the_first_and_the_last(
