@@ -11,7 +11,7 @@ CLUSTER ?= local
 SEED ?= 1
 export CLUSTER
 
-.PHONY: help demo demo-down test keda accuracy clients e2e swap-proof check generate docs format bench bench-engine cluster cluster-down images clean
+.PHONY: help demo demo-down test keda image-volumes accuracy clients e2e swap-proof check generate docs format bench bench-engine cluster cluster-down images clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ accuracy: .venv/.installed ## the trained model: exact scores in fp32, ranking q
 
 keda: .venv/.installed ## autoscaling by the real KEDA on the real node (built the first time: half an hour of CPU time)
 	$(PY) -m pytest tests/keda
+
+image-volumes: .venv/.installed ## models from images that the node mounts, on a node with containerd 2 (built the first time)
+	$(PY) -m pytest tests/image_volumes
 
 clients: .venv/.installed ## real client libraries, each in its own environment, against a served model
 	@$(PY) -m hack.clients

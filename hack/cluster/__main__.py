@@ -25,6 +25,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--name", help="the cluster's name (local, or apiserver for a control plane alone)")
     parser.add_argument("--control-plane-only", action="store_true", help="etcd and the API server, without a node")
     parser.add_argument("--controllers", action="store_true", help="with --control-plane-only: controllers, too")
+    parser.add_argument("--image-volumes", action="store_true", help="a node that mounts images, with containerd 2")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, run, about in (
         ("up", _up, "bring the cluster up, or what is missing of it; print its kubeconfig's path"),
@@ -45,7 +46,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _wanted(arguments: argparse.Namespace) -> Cluster:
     alone = arguments.control_plane_only
-    return Cluster(arguments.name or ("apiserver" if alone else "local"), alone, arguments.controllers or not alone)
+    name = arguments.name or ("apiserver" if alone else "local")
+    return Cluster(name, alone, arguments.controllers or not alone, arguments.image_volumes)
 
 
 def _existing(arguments: argparse.Namespace) -> Cluster:

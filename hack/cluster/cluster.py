@@ -21,6 +21,7 @@ class Cluster:
     name: str
     control_plane_only: bool = False
     controllers: bool = True
+    image_volumes: bool = False
 
     @property
     def layout(self) -> Layout:
@@ -50,6 +51,7 @@ class Record:
     control_plane_only: bool
     controllers: bool
     ports: dict[str, int]
+    image_volumes: bool = False
     owner: Identity | None = None  # the process whose end makes the cluster an orphan
 
 
@@ -59,7 +61,7 @@ def existing(name: str) -> Cluster | None:
     if not record_file.exists():
         return None
     record = read_record(record_file)
-    return Cluster(name, record.control_plane_only, record.controllers)
+    return Cluster(name, record.control_plane_only, record.controllers, record.image_volumes)
 
 
 def ensure_record(cluster: Cluster, owner: Identity | None) -> Record:
@@ -67,14 +69,14 @@ def ensure_record(cluster: Cluster, owner: Identity | None) -> Record:
     path = cluster.record_file
     if path.exists():
         record = read_record(path)
-        if (record.control_plane_only, record.controllers) != (cluster.control_plane_only, cluster.controllers):
+        if existing(cluster.name) != cluster:
             raise StepError(f"cluster {cluster.name} is up in another shape: take it down first, or choose a --name")
         return record
     names = [*CONTROL_PLANE_PORTS, *NODE_PORTS]
     ports = dict(zip(names, free_ports(len(names)), strict=True))
     if not cluster.control_plane_only:
         ports["kube-apiserver"] = API_SERVER_PORT
-    record = Record(cluster.control_plane_only, cluster.controllers, ports, owner)
+    record = Record(cluster.control_plane_only, cluster.controllers, ports, cluster.image_volumes, owner)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(asdict(record), indent=2))
     return record
@@ -84,7 +86,7 @@ def read_record(path: Path) -> Record:
     """Return the record in a file that `ensure_record` wrote."""
     values = json.loads(path.read_text())
     owner = Identity(**values["owner"]) if values["owner"] else None
-    return Record(values["control_plane_only"], values["controllers"], values["ports"], owner)
+    return Record(**{**values, "owner": owner})
 
 
 def orphans() -> list[Cluster]:

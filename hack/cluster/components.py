@@ -52,6 +52,7 @@ class ControlPlane:
     address: str  # where the API server listens
     ports: Mapping[str, int]
     programs: Mapping[str, Path]
+    image_volumes: bool = False
 
     @property
     def server(self) -> str:
@@ -106,6 +107,8 @@ def kube_apiserver(plane: ControlPlane, *, alone: bool, controllers: bool) -> Pr
         flags |= {"endpoint-reconciler-type": "none"}  # loopback can't be an endpoint
     else:
         flags |= {"advertise-address": plane.address}
+    if plane.image_volumes:
+        flags |= {"feature-gates": "ImageVolume=true"}
     if not controllers:
         flags |= {"disable-admission-plugins": "ServiceAccount"}  # nothing would make the accounts that pods need
     return Process("kube-apiserver", [str(plane.programs["kube-apiserver"]), *_flags(flags)], f"{plane.server}/readyz")

@@ -42,7 +42,7 @@ def kubeconfig(server: str, user: Credentials) -> str:
     )
 
 
-def kubelet(pki: Path, containerd_socket: Path, state: Path, healthz_port: int) -> str:
+def kubelet(pki: Path, containerd_socket: Path, state: Path, healthz_port: int, *, image_volumes: bool) -> str:
     """Return the kubelet's configuration for a small shared machine, with cgroup v1 or v2."""
     return _json(
         {
@@ -59,6 +59,7 @@ def kubelet(pki: Path, containerd_socket: Path, state: Path, healthz_port: int) 
             "clusterDomain": CLUSTER_DOMAIN,
             "podLogsDir": str(state / "pod-logs"),
             "volumePluginDir": str(state / "volume-plugins"),
+            "featureGates": {"ImageVolume": image_volumes},
             "cgroupDriver": "cgroupfs",
             "failCgroupV1": False,
             "failSwapOn": False,

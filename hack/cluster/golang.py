@@ -100,6 +100,11 @@ HELM = GoProgram(
 )
 # All that one module requires, whichever of them are built: another set could choose other versions of what they share.
 WITH_KUBERNETES = {program.module: program.version for program in (KUBE_APISERVER, COREDNS, HELM)}
+CONTAINERD_MODULE, CONTAINERD_VERSION = "github.com/containerd/containerd/v2", "2.2.9"
+CONTAINERD, CONTAINERD_SHIM = (
+    GoProgram(name, CONTAINERD_MODULE, CONTAINERD_VERSION, f"./cmd/{name}", tags=("no_btrfs", "no_devmapper", "no_zfs"))
+    for name in ("containerd", "containerd-shim-runc-v2")
+)
 HELM_4 = GoProgram(
     "helm", "helm.sh/helm/v4", "4.3.1", "./cmd/helm", {"helm.sh/helm/v4/internal/version.version": "v4.3.1"}
 )

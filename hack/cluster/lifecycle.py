@@ -120,12 +120,12 @@ def running(name: str | None = None, *, control_plane_only: bool = False, contro
 def _software(cluster: Cluster) -> Software:
     if cluster.control_plane_only:
         return software.control_plane(controllers=cluster.controllers)
-    return software.whole_node()
+    return software.whole_node(image_volumes=cluster.image_volumes)
 
 
 def _control_plane(cluster: Cluster, record: Record, needed: Software) -> ControlPlane:
     address = "127.0.0.1" if cluster.control_plane_only else NODE_IP
-    return ControlPlane(cluster.layout, address, record.ports, needed.programs)
+    return ControlPlane(cluster.layout, address, record.ports, needed.programs, image_volumes=record.image_volumes)
 
 
 def _write_credentials(plane: ControlPlane) -> None:

@@ -15,7 +15,7 @@ NODE_TIMEOUT_S = 60.0
 POLL_S = 0.1
 VOLUMES = tuple(f"local-{number}" for number in range(3))
 # Images outlive the cluster: importing the worker's takes far longer than everything else here.
-IMAGE_STORE = "containerd-1.6"
+IMAGE_STORE, IMAGE_VOLUMES_STORE = "containerd-1.6", "containerd-2.2"
 
 
 def prepare(plane: ControlPlane, needed: Software) -> None:
@@ -28,9 +28,15 @@ def prepare(plane: ControlPlane, needed: Software) -> None:
     for made in (containerd_state, networks):
         made.mkdir(parents=True, exist_ok=True)
     texts = {
-        "kubelet.json": configs.kubelet(layout.pki, layout.containerd_socket, layout.state, plane.ports["kubelet"]),
+        "kubelet.json": configs.kubelet(
+            layout.pki,
+            layout.containerd_socket,
+            layout.state,
+            plane.ports["kubelet"],
+            image_volumes=plane.image_volumes,
+        ),
         "containerd.toml": configs.containerd(
-            root=cache_home() / IMAGE_STORE,
+            root=cache_home() / (IMAGE_VOLUMES_STORE if plane.image_volumes else IMAGE_STORE),
             state=containerd_state,
             socket=layout.containerd_socket,
             plugins=needed.network_plugins,

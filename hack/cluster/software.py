@@ -33,8 +33,8 @@ def control_plane(*, controllers: bool) -> Software:
     return Software(programs, debian.environment(root), root / "usr/lib/cni")
 
 
-def whole_node() -> Software:
-    """Return the software of a whole single-node cluster."""
+def whole_node(*, image_volumes: bool) -> Software:
+    """Return the software of a whole single-node cluster; image volumes need a younger containerd than Debian's."""
     etcd = debian.unpacked(debian.CONTROL_PLANE) / "usr/bin/etcd"
     root = debian.unpacked(debian.NODE)
     programs = {
@@ -45,4 +45,9 @@ def whole_node() -> Software:
         "nft": root / "usr/sbin/nft",
         "busybox": root / "bin/busybox",
     }
-    return Software(programs, debian.environment(root), root / "usr/lib/cni")
+    environment = debian.environment(root)
+    if image_volumes:
+        built = golang.build_all([golang.CONTAINERD, golang.CONTAINERD_SHIM])
+        programs["containerd"] = built[golang.CONTAINERD.name]
+        environment["PATH"] = f"{built[golang.CONTAINERD_SHIM.name].parent}:{environment['PATH']}"
+    return Software(programs, environment, root / "usr/lib/cni")

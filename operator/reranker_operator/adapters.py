@@ -83,7 +83,7 @@ def _refusal(
     if claim and claim not in mounted:
         return Problem(
             "ClaimNotMounted",
-            f"{spec.source.uri}: pods of RerankerModel {model.key} mount {_listed(sorted(mounted))}, and another claim "
+            f"{spec.source.uri}: pods of RerankerModel {model.key} mount {_listed(mounted)}, and another claim "
             "would replace them all: use one of these, publish the adapter as an hf:// repository, or have the model's "
             "spec.adapters name the claim",
         )
@@ -98,10 +98,10 @@ def _refusal(
     return None
 
 
-def wanted_claims(model: Model, uri: str) -> set[str]:
+def wanted_claims(model: Model, uri: str) -> tuple[str, ...]:
     """PersistentVolumeClaims that pods need for a model's files and the spec's own adapters."""
     uris = (uri, *(adapter.source.uri for adapter in model.spec.adapters))
-    return {claim for claim in map(claim_of, uris) if claim}
+    return tuple(sorted({claim for claim in map(claim_of, uris) if claim}))
 
 
 def adapter_policy(model: Model) -> Document:

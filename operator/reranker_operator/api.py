@@ -53,8 +53,10 @@ class Api:
     async def get(self, resource: str, path: str, query: Mapping[str, str] | None = None) -> Document:
         return await self._request("GET", resource, path, query=query)
 
-    async def create(self, resource: str, path: str, body: Document) -> Document:
-        return await self._request("POST", resource, path, body=body)
+    async def create(self, resource: str, path: str, body: Document, *, dry_run: bool = False) -> Document:
+        """Create an object; a dry run returns it as it would be stored, and stores nothing."""
+        query = {"dryRun": "All"} if dry_run else None
+        return await self._request("POST", resource, path, query=query, body=body)
 
     async def apply(self, resource: str, path: str, body: Document) -> Document:
         """Server-side apply: take the members of `body` as ours, create the object where there is none."""

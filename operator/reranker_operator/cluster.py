@@ -74,7 +74,10 @@ class Cluster:
         children = {kind: child for kind, child in zip(Kind, found, strict=True) if child is not None}
         written = (children.get(Kind.CONFIG_MAP, {}).get("data") or {}).get(names.MANIFEST_KEY)
         manifest = serving.manifest(written)
-        return World(model, children, manifest, listed, history=history, adapters=adapters, apis=apis)
+        imaged = model.spec.source.image_volume and await self._discovery.image_volumes(key.namespace)
+        return World(
+            model, children, manifest, listed, history=history, adapters=adapters, apis=apis, image_volumes=imaged
+        )
 
     async def _get(self, resource: str, path: str) -> Document | None:
         try:

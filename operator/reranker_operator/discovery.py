@@ -1,11 +1,19 @@
-"""Which APIs the API server serves: KEDA and others come with CRDs that a cluster may have or not."""
+"""What the API server serves, which clusters have or lack: KEDA and others by CRDs, image volumes by a feature gate."""
 
 from collections.abc import Callable
 
+import structlog
+
 from reranker_operator.api import Api
+from reranker_operator.errors import Refused
+from reranker_operator.names import MANAGER, Document
 
 #: Within this time after an API was installed it is used.
 KEPT_S = 30.0
+#: The same for image volumes: the API server restarts for them.
+ABSENCE_KEPT_S = 600.0
+
+log = structlog.get_logger("discovery")
 
 
 class Discovery:
@@ -16,6 +24,8 @@ class Discovery:
         self._clock = clock
         self._apis: frozenset[str] = frozenset()
         self._asked_at = -KEPT_S
+        self._image_volumes = False
+        self._probed_at = -ABSENCE_KEPT_S
 
     async def apis(self) -> frozenset[str]:
         """What is served, as groups and as group/version; the core group isn't named."""
@@ -26,3 +36,46 @@ class Discovery:
             self._apis = frozenset({*versions, *(group["name"] for group in groups)})
             self._asked_at = now
         return self._apis
+
+    async def image_volumes(self, namespace: str) -> bool:
+        """Whether image volumes are kept. Without the feature gate they are dropped in silence, as a dry run shows.
+
+        Once they are there they stay: while API servers are replaced, some may have the gate and others not.
+        """
+        if not self._image_volumes and self._clock() - self._probed_at >= ABSENCE_KEPT_S:
+            self._image_volumes = await self._probe(namespace)
+            self._probed_at = self._clock()
+        return self._image_volumes
+
+    async def _probe(self, namespace: str) -> bool:
+        path = f"/apis/apps/v1/namespaces/{namespace}/deployments"
+        try:
+            kept = await self._api.create("deployments", path, _PROBE, dry_run=True)
+        except Refused as error:
+            if error.outage:
+                raise
+            log.warning("whether there are image volumes can't be told; the worker fetches", error=str(error))
+            return False
+        volumes = kept["spec"]["template"]["spec"].get("volumes") or ()
+        found = any("image" in volume for volume in volumes)
+        log.info("image volumes are there" if found else "no image volumes, by their feature gate; the worker fetches")
+        return found
+
+
+_LABELS = {"app.kubernetes.io/name": f"{MANAGER}-probe"}
+_PROBE: Document = {
+    "apiVersion": "apps/v1",
+    "kind": "Deployment",
+    "metadata": {"name": f"{MANAGER}-probe", "labels": _LABELS},
+    "spec": {
+        "replicas": 0,
+        "selector": {"matchLabels": _LABELS},
+        "template": {
+            "metadata": {"labels": _LABELS},
+            "spec": {
+                "containers": [{"name": "probe", "image": "probe"}],
+                "volumes": [{"name": "probe", "image": {"reference": "probe"}}],
+            },
+        },
+    },
+}

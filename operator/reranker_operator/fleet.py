@@ -102,13 +102,6 @@ def observed_conditions(deployment: Document) -> list[Document]:
     return observed(deployment).get("conditions") or []
 
 
-def claims_of(pod_spec: Document) -> tuple[str, ...]:
-    """PersistentVolumeClaims that a pod mounts for its sources; one that holds its cache isn't among them."""
-    volumes = pod_spec.get("volumes") or ()
-    mounted = (v["persistentVolumeClaim"]["claimName"] for v in volumes if v["name"].startswith(names.CLAIM_VOLUME))
-    return tuple(sorted(mounted))
-
-
 def ready_pods(world: World) -> tuple[Pod, ...]:
     """Pods that clients reach: behind the Service are those of one fleet only."""
     here = active(world)

@@ -57,7 +57,7 @@ def deployment(
                 "type": "RollingUpdate",
                 "rollingUpdate": pace if reached else {"maxSurge": 0, "maxUnavailable": "100%"},
             },
-            "template": pod_template(model, template.key, template.claims, settings, fleet),
+            "template": pod_template(model, template.key, template.mounts, settings, fleet),
         },
     }
 

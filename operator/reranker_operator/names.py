@@ -35,7 +35,6 @@ APPLIED_ANNOTATION = "reranker.dev/applied"
 GENERATION_ANNOTATION = "reranker.dev/model-generation"
 
 MANIFEST_KEY = "manifest.json"
-CLAIM_VOLUME = "pvc-"
 SERVER = "server"
 CLIENT_PORT = 8080
 INTERNAL_PORT = 8081

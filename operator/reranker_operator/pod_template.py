@@ -1,10 +1,9 @@
 """The worker pod: fetcher and server from one image, as docs/contract.md lays them out. No I/O."""
 
-from collections.abc import Sequence
-
 from reranker_operator import names
 from reranker_operator.cache_policy import Cache
 from reranker_operator.credentials import variables
+from reranker_operator.mounts import Mounts
 from reranker_operator.names import Document
 from reranker_operator.nodes import placed
 from reranker_operator.rollout_policy import MAX_DRAIN_SECONDS
@@ -18,10 +17,10 @@ DRAIN_MARGIN_S = 30
 #: Where a cloud's webhook gives a pod an identity, only the container that downloads gets it.
 SKIP_IDENTITY = {"eks.amazonaws.com/skip-containers": names.SERVER}
 CACHE, RUN, TMP = "/cache", "/run/reranker", "/tmp"  # noqa: S108  (the container's own)
-SERVING, PODINFO, PVC = "/etc/reranker/serving", "/etc/reranker/podinfo", "/pvc"
+SERVING, PODINFO = "/etc/reranker/serving", "/etc/reranker/podinfo"
 
 
-def pod_template(model: Model, key: str, claims: Sequence[str], settings: Settings, fleet: str = "") -> Document:
+def pod_template(model: Model, key: str, mounts: Mounts, settings: Settings, fleet: str = "") -> Document:
     """The template whose pods know themselves by `key`; without key and fleet, what the key is the hash of."""
     own = {names.TEMPLATE_LABEL: key, names.FLEET_LABEL: str(fleet)}
     metadata: Document = {"labels": {**names.labels(model.key.name), **own}}
@@ -40,20 +39,20 @@ def pod_template(model: Model, key: str, claims: Sequence[str], settings: Settin
             "fsGroupChangePolicy": "OnRootMismatch",
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "initContainers": [_fetcher(model.spec, key, claims, settings)],
-        "containers": [_server(model.spec, key, settings)],
-        "volumes": _volumes(model, claims),
+        "initContainers": [_fetcher(model.spec, key, mounts, settings)],
+        "containers": [_server(model.spec, key, mounts, settings)],
+        "volumes": [*_volumes(model), *mounts.volumes()],
         "topologySpreadConstraints": [_spread(model.key.name)],
         **placed(model.spec, settings),
     }
     if settings.worker_service_account:
         spec["serviceAccountName"] = settings.worker_service_account
-    if settings.pull_secrets:
-        spec["imagePullSecrets"] = [{"name": name} for name in settings.pull_secrets]
+    if secrets := _pull_secrets(model.spec, mounts, settings):
+        spec["imagePullSecrets"] = [{"name": name} for name in secrets]
     return {"metadata": metadata, "spec": spec}
 
 
-def _fetcher(spec: RerankerModelSpec, key: str, claims: Sequence[str], settings: Settings) -> Document:
+def _fetcher(spec: RerankerModelSpec, key: str, mounts: Mounts, settings: Settings) -> Document:
     """The sidecar that downloads: the only container with the network's credentials and, mostly, a writable cache."""
     given = {**({"HF_ENDPOINT": settings.hf_endpoint} if settings.hf_endpoint else {}), **settings.fetcher_env}
     env = [{"name": name, "value": value} for name, value in given.items()] + variables(spec.source, given)
@@ -70,12 +69,13 @@ def _fetcher(spec: RerankerModelSpec, key: str, claims: Sequence[str], settings:
             _mount("tmp", TMP),
             _mount("serving", SERVING, read_only=True),
             _mount("podinfo", PODINFO, read_only=True),
-            *(_mount(f"{names.CLAIM_VOLUME}{claim}", f"{PVC}/{claim}", read_only=True) for claim in claims),
+            *mounts.of_claims(),
+            *mounts.of_image(),
         ],
     }
 
 
-def _server(spec: RerankerModelSpec, key: str, settings: Settings) -> Document:
+def _server(spec: RerankerModelSpec, key: str, mounts: Mounts, settings: Settings) -> Document:
     """The container that scores; it reads the cache and can't write it."""
     resources = {name: amounts for name, amounts in _resources(spec).items() if amounts}
     env: list[Document] = [
@@ -103,6 +103,7 @@ def _server(spec: RerankerModelSpec, key: str, settings: Settings) -> Document:
             _mount("tmp", TMP),
             _mount("serving", SERVING, read_only=True),
             _mount("podinfo", PODINFO, read_only=True),
+            *mounts.of_image(),
         ],
     }
 
@@ -123,6 +124,12 @@ def _container(name: str, command: str, key: str, settings: Settings) -> Documen
     }
 
 
+def _pull_secrets(spec: RerankerModelSpec, mounts: Mounts, settings: Settings) -> tuple[str, ...]:
+    """Secrets with which a node pulls: an image volume's registry is opened by the model's own."""
+    own = (spec.source.secret_ref.name,) if mounts.image and spec.source.secret_ref else ()
+    return tuple(dict.fromkeys((*settings.pull_secrets, *own)))
+
+
 def _resources(spec: RerankerModelSpec) -> Document:
     return {"limits": dict(spec.resources.limits), "requests": dict(spec.resources.requests)}
 
@@ -135,7 +142,7 @@ def _mount(volume: str, path: str, *, read_only: bool = False) -> Document:
     return {"name": volume, "mountPath": path, **({"readOnly": True} if read_only else {})}
 
 
-def _volumes(model: Model, claims: Sequence[str]) -> list[Document]:
+def _volumes(model: Model) -> list[Document]:
     annotation = f"metadata.annotations['{names.MANIFEST_ANNOTATION}']"
     podinfo = [{"path": "serving-manifest", "fieldRef": {"fieldPath": annotation}}]
     return [
@@ -144,10 +151,6 @@ def _volumes(model: Model, claims: Sequence[str]) -> list[Document]:
         {"name": "cache", **_cache(model.spec.cache)},
         {"name": "run", "emptyDir": {}},
         {"name": "tmp", "emptyDir": {}},
-        *(
-            {"name": f"{names.CLAIM_VOLUME}{claim}", "persistentVolumeClaim": {"claimName": claim, "readOnly": True}}
-            for claim in claims
-        ),
     ]
 
 

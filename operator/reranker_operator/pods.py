@@ -6,7 +6,7 @@ from datetime import datetime
 from reranker_operator import names, serving
 from reranker_operator.colours import Colour
 from reranker_operator.facts import Problem, condition
-from reranker_operator.fleet import claims_of
+from reranker_operator.mounts import mounts_of
 from reranker_operator.names import Document
 from reranker_operator.state import Pod
 
@@ -46,7 +46,7 @@ def worker_pod(live: Document, model: str, since: str) -> Pod | None:
         terminating="deletionTimestamp" in metadata,
         manifest=serving.manifest((metadata.get("annotations") or {}).get(names.MANIFEST_ANNOTATION)),
         problem=next(_problems(metadata["name"], status), None),
-        claims=claims_of(live.get("spec") or {}),
+        mounts=mounts_of(live.get("spec") or {}),
         unschedulable_since=_unschedulable_since(status),
     )
 

@@ -6,7 +6,7 @@ from pydantic import ConfigDict, Field
 
 from reranker_operator.schema import Schema, rule, rules, text
 
-PVC = "pvc://"
+PVC, OCI = "pvc://", "oci://"
 _FOLDERS = "(/[A-Za-z0-9_][A-Za-z0-9._-]*)*"
 
 #: What a source of each scheme looks like, and how a refusal says it.
@@ -54,31 +54,32 @@ class SecretRef(Schema):
     ]
 
 
+#: What holds of each source.
+PINNED = (
+    rule(
+        "!self.uri.startsWith('hf://') || (has(self.revision) && !self.revision.startsWith('sha256:'))",
+        "an hf:// source needs a revision: a commit hash, tag or branch of the repository",
+    ),
+    rule(
+        f"!self.uri.startsWith('oci://') || (has(self.revision) && self.revision.matches('{MANIFEST_DIGEST}'))",
+        "an oci:// source needs the digest of its manifest as revision: sha256: and 64 hexadecimal digits",
+    ),
+    rule(
+        "!(self.uri.startsWith('s3://') || self.uri.startsWith('gs://')) || has(self.digest)",
+        "objects of a bucket can be overwritten, so an s3:// or gs:// source needs a digest, as "
+        "`reranker-worker digest` prints it",
+    ),
+    rule(
+        "!has(self.revision) || self.uri.startsWith('hf://') || self.uri.startsWith('oci://')",
+        "an s3://, gs:// or pvc:// source has no revision: name another folder, or set digest, for other content",
+    ),
+)
+
+
 class ArtifactSource(Schema):
     """Where the files of a model or an adapter come from."""
 
-    model_config = ConfigDict(
-        json_schema_extra=rules(
-            rule(
-                "!self.uri.startsWith('hf://') || (has(self.revision) && !self.revision.startsWith('sha256:'))",
-                "an hf:// source needs a revision: a commit hash, tag or branch of the repository",
-            ),
-            rule(
-                f"!self.uri.startsWith('oci://') || (has(self.revision) && self.revision.matches('{MANIFEST_DIGEST}'))",
-                "an oci:// source needs the digest of its manifest as revision: sha256: and 64 hexadecimal digits",
-            ),
-            rule(
-                "!(self.uri.startsWith('s3://') || self.uri.startsWith('gs://')) || has(self.digest)",
-                "objects of a bucket can be overwritten, so an s3:// or gs:// source needs a digest, as "
-                "`reranker-worker digest` prints it",
-            ),
-            rule(
-                "!has(self.revision) || self.uri.startsWith('hf://') || self.uri.startsWith('oci://')",
-                "an s3://, gs:// or pvc:// source has no revision: name another folder, or set digest, for other "
-                "content",
-            ),
-        )
-    )
+    model_config = ConfigDict(json_schema_extra=rules(*PINNED))
 
     uri: Annotated[
         str,
@@ -133,6 +134,16 @@ def claim_of(uri: str) -> str:
 class Source(ArtifactSource):
     """Where the model's files come from. Its Secret also opens the sources of the model's adapters."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            *PINNED,
+            rule(
+                "!self.imageVolume || self.uri.startsWith('oci://')",
+                "imageVolume belongs to an oci:// source: nothing else is an image that a node could mount",
+            ),
+        )
+    )
+
     secret_ref: Annotated[
         SecretRef | None,
         Field(
@@ -140,3 +151,11 @@ class Source(ArtifactSource):
             "AWS_SECRET_ACCESS_KEY; GOOGLE_SERVICE_ACCOUNT_KEY; .dockerconfigjson."
         ),
     ] = None
+
+    image_volume: Annotated[
+        bool,
+        Field(
+            description="Whether nodes pull the oci:// image and mount it into the pods (image volumes; not every "
+            "cluster has them: docs/sources.md); else the worker fetches the files."
+        ),
+    ] = False

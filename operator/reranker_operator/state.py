@@ -12,6 +12,7 @@ from reranker_operator import names
 from reranker_operator.adapter_resource import AdapterResource
 from reranker_operator.colours import Colour, Flip
 from reranker_operator.facts import Problem
+from reranker_operator.mounts import NO_MOUNTS, Mounts
 from reranker_operator.names import Document, Key
 from reranker_operator.reports import WorkerReport
 from reranker_operator.trials import Judgement
@@ -139,7 +140,7 @@ class Pod:
     terminating: bool = False
     manifest: Manifest | None = None
     problem: Problem | None = None
-    claims: tuple[str, ...] = ()
+    mounts: Mounts = NO_MOUNTS
     unschedulable_since: datetime | None = None
 
 
@@ -162,6 +163,7 @@ class World:
 
     manifest: the ConfigMap's, None where that is absent or unreadable. adapters: those that name the model.
     apis: what the API server serves, as groups and as group/version. refused: why accessories couldn't be written.
+    image_volumes: whether the model's image is to be mounted, where it lies in a registry.
     judgement: the gate's of the wanted revision; None where there is nothing to judge, or not yet.
     """
 
@@ -174,6 +176,7 @@ class World:
     judgement: Judgement | None = None
     history: tuple[Past, ...] = ()
     apis: frozenset[str] = frozenset()
+    image_volumes: bool = False
     refused: Mapping[Kind, str] = field(default_factory=dict)
     now: datetime = LONG_AGO
 
@@ -183,10 +186,10 @@ class World:
 
 @dataclass(frozen=True)
 class PodTemplate:
-    """What pods are made from: its key, the claims that it mounts, and the hash of all that it is made of."""
+    """What pods are made from: its key, what it mounts for its sources, and the hash of all that it is made of."""
 
     key: str
-    claims: tuple[str, ...]
+    mounts: Mounts
     inputs: str
 
 

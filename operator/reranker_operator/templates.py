@@ -5,14 +5,13 @@ changes what it serves, so what a key's inputs were is kept beside it, in an ann
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from reranker_operator import names
 from reranker_operator.adapters import wanted_claims
 from reranker_operator.fleet import (
     active,
     admitted_before,
-    claims_of,
     deployed_template,
     deployment,
     known_manifests,
@@ -20,6 +19,7 @@ from reranker_operator.fleet import (
     no_room,
     ready_pods,
 )
+from reranker_operator.mounts import Mounts, image_of, mounts_of
 from reranker_operator.pod_template import pod_template
 from reranker_operator.settings import Settings
 from reranker_operator.state import ManifestModel, PodTemplate, World
@@ -27,18 +27,17 @@ from reranker_operator.state import ManifestModel, PodTemplate, World
 
 def template(world: World, wanted: ManifestModel, settings: Settings) -> PodTemplate:
     """The template to make pods from, for a fleet that is to serve `wanted`."""
-    needed = wanted_claims(world.model, wanted.source["uri"])
-    for key, claims in _candidates(world, wanted):
-        inputs = _inputs(world, claims, settings)
-        if needed <= set(claims) and inputs_by_template(world).get(key) == inputs:
-            return PodTemplate(key, claims, inputs)
+    needed = _needed(world, wanted)
+    for key, mounts in _candidates(world, wanted):
+        inputs = _inputs(world, mounts, settings)
+        if mounts.suffice(needed) and inputs_by_template(world).get(key) == inputs:
+            return PodTemplate(key, mounts, inputs)
     fleet = making(world, wanted.revision)
     live = deployment(world, fleet) if fleet is not None else None
     if live is not None:
-        needed |= set(claims_of(live["spec"]["template"]["spec"]))
-    claims = tuple(sorted(needed))
-    inputs = _inputs(world, claims, settings)
-    return PodTemplate(_new_key(_serve(world), inputs, wanted.revision), claims, inputs)
+        needed = needed.with_claims(mounts_of(live["spec"]["template"]["spec"]))
+    inputs = _inputs(world, needed, settings)
+    return PodTemplate(_new_key(_serve(world), inputs, wanted.revision), needed, inputs)
 
 
 def inputs_by_template(world: World) -> Mapping[str, str]:
@@ -59,9 +58,9 @@ def inputs_in_use(world: World, chosen: PodTemplate) -> dict[str, str]:
     return {**kept, chosen.key: chosen.inputs}
 
 
-def _candidates(world: World, wanted: ManifestModel) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Templates that could serve the revision without a new pod, each with the claims that its pods mount."""
-    mounted = {pod.template: pod.claims for pod in world.pods if not pod.terminating}
+def _candidates(world: World, wanted: ManifestModel) -> Iterator[tuple[str, Mounts]]:
+    """Templates that could serve the revision without a new pod, each with what its pods mount."""
+    mounted = {pod.template: pod.mounts for pod in world.pods if not pod.terminating}
     previous = next(known_manifests(world), None)
     begun = [key for key, revision in (previous.candidates if previous else {}).items() if revision == wanted.revision]
     yield from ((key, mounted[key]) for key in begun if key in mounted)
@@ -70,18 +69,23 @@ def _candidates(world: World, wanted: ManifestModel) -> Iterator[tuple[str, tupl
     live, serve = deployment(world, active(world)), _serve(world)
     if live is None:
         return
-    deployed = deployed_template(live), claims_of(live["spec"]["template"]["spec"])
+    deployed = deployed_template(live), mounts_of(live["spec"]["template"]["spec"])
     revision = serve.get(deployed[0])
     if revision == wanted.revision:
         yield deployed
-    yield from ((pod.template, pod.claims) for pod in ready_pods(world) if serve.get(pod.template) == wanted.revision)
+    yield from ((pod.template, pod.mounts) for pod in ready_pods(world) if serve.get(pod.template) == wanted.revision)
     swaps = world.model.spec.rollout.strategy == "InPlace" and world.model.spec.pods > 0
     if swaps and revision in admitted_before(world):
         yield deployed
 
 
-def _inputs(world: World, claims: Iterable[str], settings: Settings) -> str:
-    return names.hash8(pod_template(world.model, "", tuple(claims), settings))
+def _needed(world: World, wanted: ManifestModel) -> Mounts:
+    image = image_of(wanted.source) if world.image_volumes else ""
+    return Mounts(wanted_claims(world.model, wanted.source["uri"]), image)
+
+
+def _inputs(world: World, mounts: Mounts, settings: Settings) -> str:
+    return names.hash8(pod_template(world.model, "", mounts, settings))
 
 
 def _serve(world: World) -> dict[str, str]:

@@ -69,6 +69,17 @@ class RerankerModelSpec(Schema):
                 "!has(self.adapters) || self.adapters.size() <= self.adapterPolicy.maxLoaded",
                 "more adapters than adapterPolicy.maxLoaded: remove some or raise maxLoaded (64 at most)",
             ),
+            rule(
+                "!self.source.imageVolume || self.cache.type == 'EmptyDir'",
+                "source.imageVolume needs a cache of type EmptyDir: files are linked from the pod's own mount, where "
+                "other pods of a claim couldn't follow",
+            ),
+            rule(
+                "!self.source.imageVolume || (self.rollout.strategy != 'InPlace' && "
+                "self.rollout.onUnschedulable.action != 'InPlace')",
+                "source.imageVolume needs new pods for each revision, since a running one mounts nothing more: the "
+                "rollout's strategy and onUnschedulable.action can't be InPlace",
+            ),
         )
     )
 

@@ -17,6 +17,7 @@ Json = dict[str, Any]
 ABSENT = object()
 COMMIT = "953dc6f6f85a1b2dbfca4c34a2796e7dde08d41e"
 DIGEST = "sha256:" + "0" * 64
+IMAGE = {"uri": "oci://ghcr.io/acme/bge", "revision": DIGEST}
 
 
 def resource(changes: Json) -> Json:
@@ -146,6 +147,7 @@ VALID: dict[str, Json] = {
     "a cache that others fill": {
         "spec.cache": {"type": "PersistentVolumeClaim", "claimName": "models-disk", "readOnly": True}
     },
+    "an image that the node mounts": {"spec.source": {**IMAGE, "imageVolume": True}},
     "a GPU as a string": resources({"nvidia.com/gpu": "1"}),
     "a GPU as a number": resources({"nvidia.com/gpu": 1}),
     "a GPU repeated under requests": resources({"nvidia.com/gpu": 1}, {"nvidia.com/gpu": "1"}),
@@ -347,6 +349,28 @@ INVALID: dict[str, tuple[Json, str]] = {
             }
         },
         "readOnly belongs to type PersistentVolumeClaim, without prefetch",
+    ),
+    "an image volume of a hub's model": (
+        {"spec.source": {"uri": "hf://o/r", "revision": "main", "imageVolume": True}},
+        "imageVolume belongs to an oci:// source",
+    ),
+    "an image volume beside a cache on a claim": (
+        {
+            "spec.source": {**IMAGE, "imageVolume": True},
+            "spec.cache": {"type": "PersistentVolumeClaim", "claimName": "models-cache"},
+        },
+        "source.imageVolume needs a cache of type EmptyDir",
+    ),
+    "an image volume for swaps in place": (
+        {"spec.source": {**IMAGE, "imageVolume": True}, "spec.rollout": {"strategy": "InPlace"}},
+        "source.imageVolume needs new pods for each revision",
+    ),
+    "an image volume for swaps in place where there is no room": (
+        {
+            "spec.source": {**IMAGE, "imageVolume": True},
+            "spec.rollout": {"onUnschedulable": {"action": "InPlace"}},
+        },
+        "source.imageVolume needs new pods for each revision",
     ),
     "a cache of an unknown type": ({"spec.cache.type": "HostPath"}, 'supported values: "EmptyDir"'),
     "a cache without a unit": ({"spec.cache.size": "10"}, "with the unit Mi, Gi, Ti, M, G or T, such as 10Gi"),

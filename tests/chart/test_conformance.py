@@ -10,6 +10,7 @@ import yaml
 from hack.check import chart
 from reranker_operator import history, manifests
 from reranker_operator.colours import Colour, Flip
+from reranker_operator.mounts import Mounts
 from reranker_operator.names import Key
 from reranker_operator.settings import Settings
 from reranker_operator.state import ManifestModel, Model, PodTemplate
@@ -69,7 +70,7 @@ def test_the_operator_s_objects_conform() -> None:
     settings = Settings(
         worker_image_pull_secrets="registry", hf_endpoint="https://hub.example.com", worker_service_account="w"
     )
-    template = PodTemplate("t-91b0d3c7", ("models",), "0c11d2aa")
+    template = PodTemplate("t-91b0d3c7", Mounts(("models",)), "0c11d2aa")
     revision = ManifestModel("bge-5f2c9a1e", {"uri": "pvc://models/bge"}, {"dtype": "auto"})
     objects = [
         *(

@@ -7,6 +7,7 @@ import pytest
 
 from reranker_operator import names, rollout, serving
 from reranker_operator.adapter_resource import adapter_resource
+from reranker_operator.mounts import NO_MOUNTS, Mounts
 from reranker_operator.names import Key
 from reranker_operator.pod_template import pod_template
 from reranker_operator.reports import Download as ReadDownload
@@ -35,6 +36,7 @@ SPEC = {
     "rollout": {"drainSeconds": 12},
 }
 TEMPLATE = "t-00000000"
+IMAGE = "sha256:" + "0" * 64
 
 
 def model(**spec: Any) -> Model:
@@ -142,7 +144,8 @@ def containers(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """The pod's containers by name; the environment is emptied of what would hide a missing flag."""
     for variable in ("HF_ENDPOINT", "HF_TOKEN", "DOCKER_AUTH_CONFIG", "POD_NAME"):
         monkeypatch.delenv(variable, raising=False)
-    spec = pod_template(model(), TEMPLATE, ["models"], Settings(worker_image="worker:1"))["spec"]
+    mounted = Mounts(("models",), f"ghcr.io/acme/bge@{IMAGE}")
+    spec = pod_template(model(), TEMPLATE, mounted, Settings(worker_image="worker:1"))["spec"]
     return {container["name"]: container for container in (*spec["initContainers"], *spec["containers"])}
 
 
@@ -161,7 +164,7 @@ def test_the_worker_takes_the_flags_of_the_pod_that_the_operator_makes(container
 
 def test_the_fetcher_is_told_that_others_fill_its_cache() -> None:
     cache = {"type": "PersistentVolumeClaim", "claimName": "models-disk", "readOnly": True}
-    spec = pod_template(model(cache=cache), TEMPLATE, [], Settings(worker_image="worker:1"))["spec"]
+    spec = pod_template(model(cache=cache), TEMPLATE, NO_MOUNTS, Settings(worker_image="worker:1"))["spec"]
     _, *flags = spec["initContainers"][0]["args"]
     assert FetchSettings(_cli_parse_args=flags).cache_read_only
 
@@ -175,6 +178,8 @@ def test_every_folder_that_the_worker_uses_is_mounted(containers: dict[str, Any]
     assert mounts[str(settings.cache)] is (container == "server")
     assert mounts[str(settings.run)] is (container == "server")
     assert (str(settings.claims / "models") in mounts) is (container == "fetcher")
+    # Both need it, and by the path that the fetcher looks at: what it serves from there are links.
+    assert mounts[str(settings.images / IMAGE.removeprefix("sha256:"))] is True
 
 
 def test_both_packages_write_the_same_canonical_json() -> None:

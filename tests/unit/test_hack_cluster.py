@@ -83,7 +83,7 @@ def test_a_server_of_kubernetes_knows_its_version() -> None:
 
 
 def test_images_are_never_collected_since_there_is_no_registry() -> None:
-    kubelet = json.loads(configs.kubelet(Path("/pki"), Path("/run/c.sock"), Path("/s"), 20001))
+    kubelet = json.loads(configs.kubelet(Path("/pki"), Path("/run/c.sock"), Path("/s"), 20001, image_volumes=False))
     assert kubelet["imageGCHighThresholdPercent"] == 100
     assert kubelet["containerRuntimeEndpoint"] == "unix:///run/c.sock"
 

@@ -88,6 +88,7 @@ def _fetch(settings: FetchSettings) -> int:
             settings.claims,
             Hub(settings.hub_endpoint, settings.hub_token),
             Registries(settings.docker_config, settings.plain_http_registries),
+            images=settings.images,
         ),
     ).run(stop)
     return 0

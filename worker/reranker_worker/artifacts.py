@@ -33,6 +33,8 @@ SERVED_PATTERNS = (
 )
 PICKLED_SUFFIXES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 COMPLETE = "COMPLETE"
+#: Where an image has its files.
+IMAGE_FOLDERS = ("", "models")
 
 
 @dataclass(frozen=True)

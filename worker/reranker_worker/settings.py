@@ -41,6 +41,9 @@ class _ManifestPaths(BaseSettings):
     claims: Path = Field(
         default=Path("/pvc"), description="Folder under which each claim of a pvc:// source is mounted."
     )
+    images: Path = Field(
+        default=Path("/oci"), description="Folder under which an image volume is mounted, by its manifest's digest."
+    )
     # The hub's own variables, so that what works with its client works here.
     hub_endpoint: str | None = Field(
         default=None,

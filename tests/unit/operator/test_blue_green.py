@@ -10,6 +10,7 @@ import pytest
 from reranker_operator import conditions, progress
 from reranker_operator.actions import Announce, Apply, Remove, Resize
 from reranker_operator.colours import Colour, Flip, flip, text
+from reranker_operator.mounts import Mounts
 from reranker_operator.names import Document
 from reranker_operator.plan import plan
 from reranker_operator.reports import AdapterReport
@@ -283,7 +284,7 @@ def roomless(action: str, *, waited_s: int = 120) -> World:
     rollout = {**BLUE_GREEN["rollout"], "onUnschedulable": {"action": action}}
     world = unready(filled(asked(rollout=rollout)), "d")
     world = replace(world, pods=tuple(pod for pod in world.pods if pod.name != "d"))
-    waiting = Pod("d", goal(world).template, GREEN, claims=("models",), unschedulable_since=NOW)
+    waiting = Pod("d", goal(world).template, GREEN, mounts=Mounts(("models",)), unschedulable_since=NOW)
     return replace(world, pods=(*world.pods, waiting), now=NOW + timedelta(seconds=waited_s))
 
 

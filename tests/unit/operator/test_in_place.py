@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from reranker_operator import conditions, serving
+from reranker_operator.mounts import Mounts
 from reranker_operator.plan import plan
 from reranker_operator.reports import AdapterReport, ModelReport
 from reranker_operator.state import Kind, Manifest, Pod, World
@@ -205,7 +206,7 @@ def test_a_candidate_without_progress_is_rejected_at_the_deadline() -> None:
 def full(action: str, *, waited_s: int = 120, start: World | None = None) -> World:
     """A roll whose surge pod has found no node for so long."""
     world = applied(edited(start or serving_world(), model(TWO, rollout={"onUnschedulable": {"action": action}})))
-    surge = Pod("c", goal(world).template, claims=("models",), unschedulable_since=NOW)
+    surge = Pod("c", goal(world).template, mounts=Mounts(("models",)), unschedulable_since=NOW)
     return replace(world, pods=(*world.pods, surge), now=NOW + timedelta(seconds=waited_s))
 
 

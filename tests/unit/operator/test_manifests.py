@@ -6,17 +6,19 @@ import pytest
 
 from reranker_operator import manifests, names
 from reranker_operator.colours import Colour
-from reranker_operator.fleet import claims_of
+from reranker_operator.mounts import NO_MOUNTS, Mounts, mounts_of
 from reranker_operator.pod_template import pod_template
 from reranker_operator.settings import Settings
 from reranker_operator.state import Kind, PodTemplate
 from tests.unit.operator.worlds import SETTINGS, empty, goal, model
 
 REVISION = "bge-1436b70b"
+CLAIM = Mounts(("models",))
+IMAGE = "ghcr.io/acme/bge@sha256:" + "0" * 64
 
 
-def template(settings: Settings = SETTINGS, claims: tuple[str, ...] = ("models",), **spec: Any) -> dict[str, Any]:
-    made: dict[str, Any] = pod_template(model(**spec), "t-00000000", claims, settings)["spec"]
+def template(settings: Settings = SETTINGS, mounted: Mounts = CLAIM, **spec: Any) -> dict[str, Any]:
+    made: dict[str, Any] = pod_template(model(**spec), "t-00000000", mounted, settings)["spec"]
     return made
 
 
@@ -80,7 +82,8 @@ OTHER_TEMPLATES: dict[str, dict[str, Any]] = {
     },
     "identity": {"settings": Settings(worker_image="worker:1", worker_service_account="reranker-worker")},
     "hub": {"settings": Settings(worker_image="worker:1", hf_endpoint="http://hub")},
-    "claims": {"claims": ("models", "lora")},
+    "claims": {"mounted": Mounts(("models", "lora"))},
+    "image volume": {"mounted": Mounts(("models",), IMAGE)},
     "revision": {"revision": "bge-ffffffff"},
     "resources": {"resources": {"limits": {"nvidia.com/gpu": 1}}},
     "node selector": {"nodeSelector": {"pool": "gpu"}},
@@ -93,10 +96,8 @@ OTHER_TEMPLATES: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("change", OTHER_TEMPLATES.values(), ids=OTHER_TEMPLATES.keys())
 def test_the_template_key_changes_with_all_that_a_pod_is_made_of(change: dict[str, Any]) -> None:
-    def key(
-        settings: Settings = SETTINGS, claims: tuple[str, ...] = ("models",), revision: str = REVISION, **spec: Any
-    ) -> str:
-        return names.template_key(names.hash8(pod_template(model(**spec), "", claims, settings)), revision)
+    def key(settings: Settings = SETTINGS, mounted: Mounts = CLAIM, revision: str = REVISION, **spec: Any) -> str:
+        return names.template_key(names.hash8(pod_template(model(**spec), "", mounted, settings)), revision)
 
     assert key(**change) != key()
 
@@ -123,6 +124,22 @@ def test_only_the_fetcher_can_write_the_cache_and_see_claims() -> None:
         "/etc/reranker/serving": True,
         "/etc/reranker/podinfo": True,
     }
+
+
+def test_both_containers_read_an_image_volume_at_its_digest_and_its_secret_is_the_nodes_too() -> None:
+    settings = Settings(worker_image="worker:1", worker_image_pull_secrets="registry")
+    source = {"uri": "oci://ghcr.io/acme/bge", "revision": "sha256:" + "0" * 64, "secretRef": {"name": "ghcr"}}
+    spec = template(settings, Mounts(image=IMAGE), source=source)
+    for container in containers(spec).values():
+        assert mounts(container)["/oci/" + "0" * 64] is True
+    volumes = {volume["name"]: volume for volume in spec["volumes"]}
+    assert volumes["model-image"]["image"] == {"reference": IMAGE, "pullPolicy": "IfNotPresent"}
+    assert spec["imagePullSecrets"] == [{"name": "registry"}, {"name": "ghcr"}]
+    assert mounts_of(spec) == Mounts(image=IMAGE)
+
+
+def test_a_secret_that_opens_no_image_volume_is_not_the_nodes() -> None:
+    assert "imagePullSecrets" not in template(source={"uri": "pvc://models/one", "secretRef": {"name": "token"}})
 
 
 SECRET_KEYS: dict[str, tuple[dict[str, str], set[str]]] = {
@@ -176,17 +193,17 @@ def test_the_server_gets_the_installations_variables_and_keeps_its_own() -> None
 
 def test_a_cloud_identity_is_the_pods_service_account_and_is_kept_from_the_server() -> None:
     settings = Settings(worker_image="worker:1", worker_service_account="reranker-worker")
-    pod = pod_template(model(), "t-00000000", (), settings)
+    pod = pod_template(model(), "t-00000000", NO_MOUNTS, settings)
     assert pod["spec"]["serviceAccountName"] == "reranker-worker"
     assert pod["spec"]["automountServiceAccountToken"] is False
     assert pod["metadata"]["annotations"] == {"eks.amazonaws.com/skip-containers": "server"}
 
 
 def test_a_cache_on_a_claim_is_mounted_in_the_place_of_the_emptydir_and_is_no_source() -> None:
-    spec = template(claims=("models",), cache={"type": "PersistentVolumeClaim", "claimName": "shared", "size": "3G"})
+    spec = template(cache={"type": "PersistentVolumeClaim", "claimName": "shared", "size": "3G"})
     volumes = {volume["name"]: volume for volume in spec["volumes"]}
     assert volumes["cache"] == {"name": "cache", "persistentVolumeClaim": {"claimName": "shared"}}
-    assert claims_of(spec) == ("models",)
+    assert mounts_of(spec) == CLAIM
     assert "--cache-bytes=2970000000" in containers(spec)["fetcher"]["args"]
     assert mounts(containers(spec)["server"])["/cache"] is True
 
@@ -240,7 +257,7 @@ def test_members_that_are_not_given_do_not_stand_in_the_template() -> None:
 def test_the_strategy_is_the_rollouts() -> None:
     wanted = manifests.deployment(
         model(rollout={"maxSurge": 2, "maxUnavailable": 1, "progressDeadlineSeconds": 60, "minReadySeconds": 7}),
-        PodTemplate("t", (), "0"),
+        PodTemplate("t", NO_MOUNTS, "0"),
         REVISION,
         {"t": "0"},
         SETTINGS,

@@ -8,7 +8,7 @@ import pytest
 
 from reranker_operator import rollout, templates
 from reranker_operator.reports import AdapterReport
-from reranker_operator.state import Manifest, World
+from reranker_operator.state import Manifest, Model, World
 from tests.unit.operator.worlds import (
     LEGAL,
     LEGAL_TWO,
@@ -216,7 +216,51 @@ CLAIMS = {
 
 @pytest.mark.parametrize(("world", "claims"), CLAIMS.values(), ids=CLAIMS.keys())
 def test_pods_mount_the_claims(world: World, claims: tuple[str, ...]) -> None:
-    assert templates.template(world, rollout.wanted_model(world.model), SETTINGS).claims == claims
+    assert templates.template(world, rollout.wanted_model(world.model), SETTINGS).mounts.claims == claims
+
+
+REGISTRY = "oci://ghcr.io/acme/bge"
+ONE_IMAGE, TWO_IMAGES = ("sha256:" + digit * 64 for digit in "12")
+
+
+def imaged(revision: str = ONE_IMAGE, *, mounted: bool = True, **spec: Any) -> Model:
+    return model(source={"uri": REGISTRY, "revision": revision, "imageVolume": mounted}, **spec)
+
+
+def reference(revision: str) -> str:
+    return f"ghcr.io/acme/bge@{revision}"
+
+
+IMAGES: dict[str, tuple[World, str]] = {
+    "the source's": (empty(imaged()), reference(ONE_IMAGE)),
+    "none where the fetcher brings the files": (empty(imaged(mounted=False)), ""),
+    "a new revision's own": (edited(serving_world(imaged()), imaged(TWO_IMAGES)), reference(TWO_IMAGES)),
+    "the same one for another adapter": (
+        edited(serving_world(imaged()), imaged(adapters={"legal": "pvc://lora/legal"})),
+        reference(ONE_IMAGE),
+    ),
+    "none where the cluster has no image volumes": (replace(empty(imaged()), image_volumes=False), ""),
+    "none while what was fetched serves": (edited(serving_world(imaged(mounted=False)), imaged()), ""),
+    "the next revision's after what was fetched": (
+        edited(serving_world(imaged(mounted=False)), imaged(TWO_IMAGES)),
+        reference(TWO_IMAGES),
+    ),
+    "a download instead of one that a node can't mount": (
+        edited(serving_world(imaged()), imaged(mounted=False)),
+        "",
+    ),
+}
+
+
+@pytest.mark.parametrize(("world", "image"), IMAGES.values(), ids=IMAGES.keys())
+def test_pods_mount_the_image_of_the_revision_that_they_are_made_for(world: World, image: str) -> None:
+    assert templates.template(world, rollout.wanted_model(world.model), SETTINGS).mounts.image == image
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["its image", "what it fetched"])
+def test_a_pod_that_serves_the_wanted_revision_from_an_image_or_without_is_kept(before: bool) -> None:
+    world = serving_world(imaged(mounted=before))
+    assert goal(edited(world, imaged(replicas=3))).template == goal(world).template
 
 
 NAMES: dict[str, tuple[dict[str, Any], str]] = {

@@ -7,7 +7,7 @@ from reranker_operator import history, names, serving
 from reranker_operator.actions import Forget
 from reranker_operator.adapters import wanted_adapter
 from reranker_operator.colours import Colour
-from reranker_operator.fleet import claims_of
+from reranker_operator.mounts import mounts_of
 from reranker_operator.names import Document, Key
 from reranker_operator.reports import AdapterReport, ModelReport, WorkerReport
 from reranker_operator.rollout import wanted_model
@@ -37,7 +37,8 @@ def adapter_revision(name: str, uri: str) -> str:
 
 
 def empty(wanted: Model) -> World:
-    return World(wanted, {})
+    """Nothing of the model is there yet, in a cluster that has image volumes."""
+    return World(wanted, {}, image_volumes=wanted.spec.source.image_volume)
 
 
 def goal(world: World) -> Target:
@@ -89,9 +90,9 @@ def with_pods(world: World, template: str, *pod_names: str, fleet: Colour = Colo
     """More pods of a template, which have read the manifest; ready when their revision is admitted."""
     assert world.manifest is not None
     said = report(world.manifest, template, **entry)
-    claims = claims_of(world.children[DEPLOYMENTS[fleet]]["spec"]["template"]["spec"])
+    mounts = mounts_of(world.children[DEPLOYMENTS[fleet]]["spec"]["template"]["spec"])
     pods = tuple(
-        Pod(name, template, fleet, ip=f"10.0.0.{i}", ready=said.ready, claims=claims)
+        Pod(name, template, fleet, ip=f"10.0.0.{i}", ready=said.ready, mounts=mounts)
         for i, name in enumerate(pod_names, 1)
     )
     return replace(world, pods=(*world.pods, *pods), reports={**world.reports, **dict.fromkeys(pod_names, said)})
@@ -108,7 +109,8 @@ def serving_world(wanted: Model | None = None, pods: tuple[str, ...] = ("a", "b"
 
 def edited(world: World, wanted: Model) -> World:
     """The same fleet under a new spec."""
-    return replace(world, model=replace(wanted, generation=world.model.generation + 1, status=world.model.status))
+    model = replace(wanted, generation=world.model.generation + 1, status=world.model.status)
+    return replace(world, model=model, image_volumes=wanted.spec.source.image_volume)
 
 
 def golden_gate(**thresholds: Any) -> dict[str, Any]:

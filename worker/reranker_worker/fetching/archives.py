@@ -4,11 +4,10 @@ import shutil
 import tarfile
 from pathlib import Path, PurePosixPath
 
-from reranker_worker.artifacts import is_served
+from reranker_worker.artifacts import IMAGE_FOLDERS, is_served
 from reranker_worker.errors import SourceError
 from reranker_worker.fetching.transfer import Transfer
 
-_FOLDERS = ("", "models")
 _ARCHIVES = (".tar", ".tar+gzip", ".tar.gzip")
 
 
@@ -36,4 +35,4 @@ def unpack(uri: str, archive: Path, folder: Path, transfer: Transfer) -> None:
 def _served_name(member: tarfile.TarInfo) -> str:
     path = PurePosixPath("/", member.name).relative_to("/")
     top = "" if path.parent == PurePosixPath() else str(path.parent)
-    return path.name if member.isfile() and top in _FOLDERS and is_served(path.name) else ""
+    return path.name if member.isfile() and top in IMAGE_FOLDERS and is_served(path.name) else ""

@@ -7,6 +7,7 @@ from reranker_worker.artifacts import Completion, FileRecord, artifact_digest, a
 from reranker_worker.cache import ArtifactCache, disk_errors, served_files
 from reranker_worker.errors import SourceError
 from reranker_worker.fetching.folders import copy_claim, copy_folder
+from reranker_worker.fetching.image_volume import link_image, mounted_image
 from reranker_worker.fetching.locks import held_in_turn
 from reranker_worker.fetching.origins import Origins
 from reranker_worker.fetching.transfer import Transfer
@@ -63,6 +64,9 @@ def _transfer(source: Source, partial: Path, origins: Origins, transfer: Transfe
             from reranker_worker.fetching.buckets import download_objects  # noqa: PLC0415
 
             download_objects(source, partial, transfer)
+            return {}
+        case "oci" if (image := mounted_image(source, origins.images)) is not None:
+            link_image(source.uri, image, partial)
             return {}
         case "oci":
             from reranker_worker.fetching.registry import download_artifact  # noqa: PLC0415

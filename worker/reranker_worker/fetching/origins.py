@@ -22,9 +22,10 @@ class Registries:
 
 @dataclass(frozen=True)
 class Origins:
-    """Where sources may come from: mounted claims, the hub, registries; on a laptop, folders of this machine, too."""
+    """Where sources may come from: mounted claims and images, the hub, registries; on a laptop, folders, too."""
 
     claims: Path
     hub: Hub
     registries: Registries = field(default_factory=Registries)
     local_folders: bool = False
+    images: Path = Path("/oci")
