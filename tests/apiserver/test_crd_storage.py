@@ -132,7 +132,7 @@ ROLLOUT = {
 
 def test_defaults_are_stored_whole(models: Models) -> None:
     assert models.create()["spec"] == {
-        "source": SOURCE,
+        "source": {**SOURCE, "imageVolume": False},
         "engine": {
             "dtype": "auto",
             "maxLength": 512,
