@@ -11,7 +11,7 @@ CLUSTER ?= local
 SEED ?= 1
 export CLUSTER
 
-.PHONY: help demo demo-down test keda image-volumes accuracy clients e2e swap-proof check generate docs format bench bench-engine cluster cluster-down images clean
+.PHONY: help demo demo-down test ecosystem image-volumes accuracy clients e2e swap-proof check generate docs format bench bench-engine cluster cluster-down images clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,8 +28,8 @@ test: .venv/.installed ## unit, contract, chart and GitOps tests, and those agai
 accuracy: .venv/.installed ## the trained model: exact scores in fp32, ranking quality in bf16 (minutes)
 	$(PY) -m pytest tests/accuracy
 
-keda: .venv/.installed ## autoscaling by the real KEDA on the real node (built the first time: half an hour of CPU time)
-	$(PY) -m pytest tests/keda
+ecosystem: .venv/.installed ## the real KEDA, its HTTP add-on and Envoy Gateway on the real node (built the first time: an hour of CPU time)
+	$(PY) -m pytest tests/ecosystem
 
 image-volumes: .venv/.installed ## models from images that the node mounts, on a node with containerd 2 (built the first time)
 	$(PY) -m pytest tests/image_volumes

@@ -55,8 +55,8 @@ def prepare(plane: ControlPlane, needed: Software) -> None:
 
 
 def populate(plane: ControlPlane, needed: Software) -> None:
-    """Give containerd the small images and the API server the objects that the components behind them wait for."""
-    _import_small_images(plane.layout, needed)
+    """Give containerd the pause image and the API server the objects that the components behind them wait for."""
+    _import_pause_image(plane.layout, needed)
     volumes = {name: str(plane.layout.volumes / name) for name in VOLUMES}
     output_of(
         "applying the cluster's objects",
@@ -92,15 +92,13 @@ def clean_up(layout: Layout) -> None:
     machine.restore(layout.state / "machine.json", root / "usr/sbin/nft", debian.environment(root))
 
 
-def _import_small_images(layout: Layout, needed: Software) -> None:
+def _import_pause_image(layout: Layout, needed: Software) -> None:
     containerd = containers.of_node(layout)
-    if all(containerd.has_image(image) for image in smallimages.IMAGES):
+    if containerd.has_image(smallimages.PAUSE_IMAGE):
         return
-    busybox = needed.programs["busybox"]
-    applets = output_of("listing busybox's commands", [busybox, "--list"]).split()
     folder = build_once(
         cache_home() / f"small-images-{smallimages.VERSION}",
-        lambda scratch: smallimages.write_busybox_images(busybox, applets, scratch / "images.tar"),
+        lambda scratch: smallimages.write_pause_image(needed.programs["busybox"], scratch / "images.tar"),
     )
     containerd.import_archive(folder / "images.tar")
 

@@ -1,4 +1,4 @@
-"""Images of a few files, written as archives by hand: the pods' pause image, and busybox for tests."""
+"""Images of a few files, written as archives by hand, such as the pods' pause image."""
 
 import hashlib
 import io
@@ -8,24 +8,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-VERSION = "1"
+VERSION = "2"
 PAUSE_IMAGE = f"localhost/pause:{VERSION}"
-BUSYBOX_IMAGE = f"localhost/busybox:{VERSION}"
-IMAGES = (PAUSE_IMAGE, BUSYBOX_IMAGE)
 FOLDERS = {"bin": 0o755, "etc": 0o755, "tmp": 0o1777}
 FOREVER = ["/bin/busybox", "sleep", "2147483647"]
 
 
-def write_busybox_images(busybox: Path, applets: Sequence[str], archive: Path) -> None:
-    """Write an archive with both images; they share their one layer."""
-    links = {f"bin/{name}": "busybox" for name in applets if name != "busybox"}
-    layer = layer_of({"bin/busybox": busybox.read_bytes()}, links)
-    commands = {PAUSE_IMAGE: FOREVER, BUSYBOX_IMAGE: ["/bin/sh"]}
-    archive.write_bytes(docker_archive(layer, commands))
+def write_pause_image(busybox: Path, archive: Path) -> None:
+    """Write an archive with the image of the process that holds a pod's namespaces."""
+    archive.write_bytes(docker_archive(layer_of({"bin/busybox": busybox.read_bytes()}), PAUSE_IMAGE, FOREVER))
 
 
-def layer_of(executables: Mapping[str, bytes], links: Mapping[str, str]) -> bytes:
-    """Return a layer with these files and symbolic links; the same for the same content."""
+def layer_of(executables: Mapping[str, bytes]) -> bytes:
+    """Return a layer with these files; the same for the same content."""
     output = io.BytesIO()
     with tarfile.open(fileobj=output, mode="w") as tar:
         for path, mode in FOLDERS.items():
@@ -36,23 +31,16 @@ def layer_of(executables: Mapping[str, bytes], links: Mapping[str, str]) -> byte
             entry = tarfile.TarInfo(path)
             entry.size, entry.mode = len(content), 0o755
             tar.addfile(entry, io.BytesIO(content))
-        for path, target in links.items():
-            link = tarfile.TarInfo(path)
-            link.type, link.linkname = tarfile.SYMTYPE, target
-            tar.addfile(link)
     return output.getvalue()
 
 
-def docker_archive(layer: bytes, commands: Mapping[str, Sequence[str]]) -> bytes:
-    """Return a docker-archive of images that have one layer and differ in their command."""
+def docker_archive(layer: bytes, reference: str, entrypoint: Sequence[str]) -> bytes:
+    """Return a docker-archive of an image of one layer."""
     digest = hashlib.sha256(layer).hexdigest()
-    files = {f"{digest}.tar": layer}
-    manifest = []
-    for reference, command in commands.items():
-        config = _json(image_config(digest, command))
-        name = f"{hashlib.sha256(config).hexdigest()}.json"
-        files[name] = config
-        manifest.append({"Config": name, "RepoTags": [reference], "Layers": [f"{digest}.tar"]})
+    config = _json(image_config(digest, entrypoint))
+    name = f"{hashlib.sha256(config).hexdigest()}.json"
+    manifest = [{"Config": name, "RepoTags": [reference], "Layers": [f"{digest}.tar"]}]
+    files = {f"{digest}.tar": layer, name: config}
     output = io.BytesIO()
     with tarfile.open(fileobj=output, mode="w") as tar:
         for path, content in {**files, "manifest.json": _json(manifest)}.items():
@@ -62,12 +50,12 @@ def docker_archive(layer: bytes, commands: Mapping[str, Sequence[str]]) -> bytes
     return output.getvalue()
 
 
-def image_config(layer_digest: str, command: Sequence[str]) -> dict[str, Any]:
+def image_config(layer_digest: str, entrypoint: Sequence[str]) -> dict[str, Any]:
     """Return an image's configuration."""
     return {
         "architecture": "amd64",
         "os": "linux",
-        "config": {"Cmd": list(command), "Env": ["PATH=/bin"]},
+        "config": {"Entrypoint": list(entrypoint), "Env": ["PATH=/bin"]},
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{layer_digest}"]},
     }
 

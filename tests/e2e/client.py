@@ -1,6 +1,7 @@
 """A pod that sends requests from inside the cluster, where clients are."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +15,9 @@ _SEND = """
 import json, sys, urllib.error, urllib.request
 asked = json.load(sys.stdin)
 body = json.dumps(asked["body"]).encode() if asked["body"] is not None else None
-request = urllib.request.Request(asked["url"], body, {"content-type": "application/json"})
+request = urllib.request.Request(asked["url"], body, {"content-type": "application/json", **asked["headers"]})
 try:
-    with urllib.request.urlopen(request, timeout=30) as answer:
+    with urllib.request.urlopen(request, timeout=asked["timeout_s"]) as answer:
         reply = {"status": answer.status, "headers": dict(answer.headers), "text": answer.read().decode()}
 except urllib.error.HTTPError as refused:
     reply = {"status": refused.code, "headers": dict(refused.headers), "text": refused.read().decode()}
@@ -55,8 +56,10 @@ class Client:
 
     kube: Kube
 
-    def send(self, url: str, body: Object | None = None) -> Reply:
-        asked = json.dumps({"url": url, "body": body})
+    def send(
+        self, url: str, body: Object | None = None, *, headers: Mapping[str, str] | None = None, timeout_s: int = 30
+    ) -> Reply:
+        asked = json.dumps({"url": url, "body": body, "headers": headers or {}, "timeout_s": timeout_s})
         answered = json.loads(self.kube("exec", "-i", POD, "-c", POD, "--", "python", "-c", _SEND, stdin=asked))
         headers = {name.lower(): value for name, value in answered["headers"].items()}
         return Reply(answered["status"], headers, answered["text"])

@@ -48,15 +48,18 @@ def load(
     rate: float = 20,
     adapter: str = "",
     documents: Sequence[str] = DOCUMENTS,
+    host: str = "",
 ) -> Iterator[History]:
     """Send requests for the length of the block, on kept and new connections; the history is complete after it.
+
+    They go to the model's Service, or to another host that leads to it.
 
     The load runs in the client pod and writes there, so it goes on while the API server doesn't.
     """
     body = json.dumps({"query": QUERY, "documents": list(documents)})
     fleet.kube("exec", "-i", POD, "-c", POD, "--", "sh", "-c", "cat > /load/load.py", stdin=SCRIPT.read_text())
     fleet.kube("exec", "-i", POD, "-c", POD, "--", "sh", "-c", "cat > /load/bodies.jsonl", stdin=body)
-    url = f"http://{model.name}:8080/v1/rerank"
+    url = f"http://{host or model.name}:8080/v1/rerank"
     orders = f"adapters {adapter}\n" if adapter else ""
     # The load ends when its orders do: with the file `end`, whoever is there to close a pipe.
     start = (

@@ -102,9 +102,10 @@ def test_certificates_are_taken_by_a_strict_client(tmp_path: Path) -> None:
 
 
 def test_an_archive_of_small_images_is_the_same_for_the_same_content() -> None:
-    layer = smallimages.layer_of({"bin/busybox": b"program"}, {"bin/sh": "busybox"})
-    commands = {smallimages.PAUSE_IMAGE: smallimages.FOREVER}
-    archives = [smallimages.docker_archive(layer, commands) for _ in range(2)]
+    archives = [
+        smallimages.docker_archive(smallimages.layer_of({"bin/pause": b"program"}), "pause:1", ["/bin/pause"])
+        for _ in range(2)
+    ]
     assert archives[0] == archives[1]
 
 

@@ -2,7 +2,8 @@
 
 import hashlib
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import yaml
@@ -16,24 +17,46 @@ USER = 65532
 CRD = "CustomResourceDefinition"
 
 
+@contextmanager
+def running(
+    kube: Kube, manifests: Path, programs: Mapping[str, GoProgram], deployments: Mapping[str, str]
+) -> Iterator[None]:
+    """Run a project's kustomization for a block, in the namespace that it names.
+
+    programs: by their paths in their images. deployments: which of these a Deployment runs.
+    """
+    references = images(programs)
+    objects = [
+        with_image(each, references[deployments[each["metadata"]["name"]]]) if each["kind"] == "Deployment" else each
+        for each in kustomized(kube, manifests)
+    ]
+    try:
+        apply(kube, objects)
+        roll_out(kube, deployments)
+        yield
+    finally:
+        delete(kube, objects)
+
+
 def images(programs: Mapping[str, GoProgram]) -> dict[str, str]:
     """Put one program into one image each, at the path that is the key; return references by that path."""
+    built = build_all(programs.values())
+    return {path: image({path: built[program.name].read_bytes()}, path) for path, program in programs.items()}
+
+
+def image(files: Mapping[str, bytes], program: str) -> str:
+    """Load an image of these files, which runs one of them, into the node; return its reference."""
     cluster = existing("local")
     assert cluster is not None, "the node is up"
     containerd = containers.of_node(cluster.layout)
-    built = build_all(programs.values())
-    references = {}
-    for path, program in programs.items():
-        binary = built[program.name].read_bytes()
-        reference = f"localhost/{path}:{hashlib.sha256(binary).hexdigest()[:12]}"
-        if not containerd.has_image(reference):
-            with tempfile.TemporaryDirectory() as folder:
-                archive = Path(folder) / "image.tar"
-                layer = smallimages.layer_of({path: binary}, {})
-                archive.write_bytes(smallimages.docker_archive(layer, {reference: [f"/{path}"]}))
-                containerd.import_archive(archive)
-        references[path] = reference
-    return references
+    layer = smallimages.layer_of(files)
+    reference = f"localhost/{Path(program).name}:{hashlib.sha256(layer).hexdigest()[:12]}"
+    if not containerd.has_image(reference):
+        with tempfile.TemporaryDirectory() as folder:
+            archive = Path(folder) / "image.tar"
+            archive.write_bytes(smallimages.docker_archive(layer, reference, [f"/{program}"]))
+            containerd.import_archive(archive)
+    return reference
 
 
 def kustomized(kube: Kube, folder: Path) -> list[Object]:

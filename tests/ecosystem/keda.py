@@ -5,8 +5,8 @@ from contextlib import contextmanager
 
 from hack.cluster.golang import GoProgram, module_folder
 from tests.apiserver.published import KEDA, KEDA_VERSION
-from tests.e2e.kube import Kube, Object
-from tests.keda import programs
+from tests.e2e.kube import Kube
+from tests.ecosystem import programs
 
 NAMESPACE = "keda"
 #: By the path in its image that its manifests start, and by the Deployment that does.
@@ -27,21 +27,6 @@ METRICS_API = "v1beta1.external.metrics.k8s.io"
 def running(kube: Kube) -> Iterator[None]:
     """Run KEDA for a block; its kinds and its metrics are served meanwhile."""
     here = Kube(kube.kubeconfig, NAMESPACE)
-    references = programs.images(PROGRAMS)
-    objects = [
-        _with_image(each, references)
-        for each in programs.kustomized(here, module_folder(KEDA, KEDA_VERSION) / "config/default")
-    ]
-    try:
-        programs.apply(here, objects)
-        programs.roll_out(here, DEPLOYMENTS)
+    with programs.running(here, module_folder(KEDA, KEDA_VERSION) / "config/default", PROGRAMS, DEPLOYMENTS):
         here("wait", f"apiservice/{METRICS_API}", "--for=condition=Available", "--timeout=120s")
         yield
-    finally:
-        programs.delete(here, objects)
-
-
-def _with_image(found: Object, references: dict[str, str]) -> Object:
-    if found["kind"] != "Deployment":
-        return found
-    return programs.with_image(found, references[DEPLOYMENTS[found["metadata"]["name"]]])

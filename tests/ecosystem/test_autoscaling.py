@@ -12,7 +12,7 @@ from tests.e2e.kube import condition, eventually
 from tests.e2e.load import load
 from tests.fixtures.known_models import DOCUMENTS
 
-pytestmark = pytest.mark.keda
+pytestmark = pytest.mark.ecosystem
 
 PORT = 8001
 #: Enough pairs a request for a load that one small worker feels.
