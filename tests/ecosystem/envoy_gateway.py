@@ -21,6 +21,8 @@ PROGRAMS = {CONTROLLER: GoProgram("envoy-gateway", MODULE, VERSION, "./cmd/envoy
 ENVOY_VERSION = "1.40.0"
 NAMESPACE, RELEASE = "envoy-gateway-system", "eg"
 GATEWAY = "public"
+#: Without the webhook that tells Envoys of their zones: there is one.
+SETTINGS = ("--set=topologyInjector.enabled=false",)
 OWNER = "gateway.envoyproxy.io/owning-gateway-name"
 
 
@@ -28,12 +30,11 @@ OWNER = "gateway.envoyproxy.io/owning-gateway-name"
 def running(kube: Kube) -> Iterator[str]:
     """Run Envoy Gateway, and a Gateway in the namespace of `kube` for its routes; yield the Gateway's host name."""
     here = Kube(kube.kubeconfig, NAMESPACE)
-    images = {"envoyGateway": programs.images(PROGRAMS)[CONTROLLER], "envoyProxy": _envoy_image()}
-    objects = gateway()
+    controller, objects = programs.images(PROGRAMS)[CONTROLLER], gateway(_envoy_image())
     try:
         with tempfile.TemporaryDirectory() as folder:
-            chart = _chart(Path(folder), images["envoyGateway"])
-            _helm(here, "install", RELEASE, str(chart), "--create-namespace", "--timeout=5m", *_set(images))
+            chart = _chart(Path(folder), controller)
+            _helm(here, "install", RELEASE, str(chart), "--create-namespace", "--timeout=5m", *SETTINGS)
         programs.roll_out(here, ["envoy-gateway"])
         kube.apply(*objects)
         kube("wait", f"gateway/{GATEWAY}", "--for=condition=Programmed", "--timeout=240s")
@@ -42,11 +43,15 @@ def running(kube: Kube) -> Iterator[str]:
     finally:
         programs.delete(kube, objects)
         _helm(here, "uninstall", RELEASE, "--ignore-not-found", "--wait")
-        here("delete", "namespace", NAMESPACE, "--ignore-not-found", "--timeout=120s")
+        here("delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait=false")
 
 
-def gateway() -> list[Object]:
-    """Return a Gateway without TLS, whose address is one of the cluster's: nothing here makes load balancers."""
+def gateway(envoy: str) -> list[Object]:
+    """Return a Gateway without TLS, whose address is one of the cluster's: nothing here makes load balancers.
+
+    envoy: the proxy's image.
+    """
+    requests = {"cpu": "50m", "memory": "64Mi"}
     proxy: Object = {
         "apiVersion": "gateway.envoyproxy.io/v1alpha1",
         "kind": "EnvoyProxy",
@@ -56,7 +61,7 @@ def gateway() -> list[Object]:
                 "type": "Kubernetes",
                 "kubernetes": {
                     "envoyService": {"type": "ClusterIP"},
-                    "envoyDeployment": {"container": {"resources": {"requests": {"cpu": "50m", "memory": "64Mi"}}}},
+                    "envoyDeployment": {"container": {"image": envoy, "resources": {"requests": requests}}},
                 },
             }
         },
@@ -81,14 +86,6 @@ def gateway() -> list[Object]:
             },
         },
     ]
-
-
-def _set(images: dict[str, str]) -> list[str]:
-    """Return the chart's settings: images that are loaded, and no webhook that would place Envoys by their zones."""
-    settings = {f"global.images.{name}.image": reference for name, reference in images.items()}
-    policies = {f"global.images.{name}.pullPolicy": "Never" for name in images}
-    pairs = {**settings, **policies, "topologyInjector.enabled": "false"}
-    return [f"--set={name}={value}" for name, value in pairs.items()]
 
 
 def _chart(folder: Path, image: str) -> Path:

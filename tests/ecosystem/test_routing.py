@@ -53,7 +53,8 @@ def test_models_share_a_gateways_host_name_by_paths_that_name_them(fleet: Fleet,
 def _scores(fleet: Fleet, host: str, name: str) -> list[float]:
     """Score DOCUMENTS by a path that names the model, as SIE's clients do; empty while nothing answers there."""
     items = [{"id": str(number), "text": text} for number, text in enumerate(DOCUMENTS)]
-    reply = fleet.client.send(f"http://{host}:8080/v1/score/{name}", {"query": {"text": QUERY}, "items": items})
+    url, body = f"http://{host}:8080/v1/score/{name}", {"query": {"text": QUERY}, "items": items}
+    reply = fleet.client.send(url, body, headers={"accept": "application/json"})
     if reply.status != 200:
         return []
     scores = {score["item_id"]: score["score"] for score in reply.json["scores"]}
