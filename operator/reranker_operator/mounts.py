@@ -62,7 +62,7 @@ def mounts_of(pod_spec: Document) -> Mounts:
     """What a pod, or a Deployment's, mounts for its sources."""
     volumes = pod_spec.get("volumes") or ()
     claims = (v["persistentVolumeClaim"]["claimName"] for v in volumes if v["name"].startswith(CLAIM_VOLUME))
-    images = (v["image"]["reference"] for v in volumes if v["name"] == IMAGE_VOLUME)
+    images = (v["image"]["reference"] for v in volumes if v["name"] == IMAGE_VOLUME and v.get("image"))
     return Mounts(tuple(sorted(claims)), next(images, ""))
 
 
