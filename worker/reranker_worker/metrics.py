@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
 from reranker_worker.errors import WorkerError
-from reranker_worker.load import LoadMeter
+from reranker_worker.load_meter import LoadMeter
 from reranker_worker.serving import Serving
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)

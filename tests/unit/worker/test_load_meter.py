@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from reranker_worker.load import WINDOW_S, LoadMeter
+from reranker_worker.load_meter import WINDOW_S, LoadMeter
 from reranker_worker.metrics import Metrics
 
 
