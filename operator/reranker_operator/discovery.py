@@ -40,6 +40,7 @@ class Discovery:
     async def image_volumes(self, namespace: str) -> bool:
         """Whether image volumes are kept. Without the feature gate they are dropped in silence, as a dry run shows.
 
+        namespace: where the dry run is tried; the answer is the cluster's.
         Once they are there they stay: while API servers are replaced, some may have the gate and others not.
         """
         if not self._image_volumes and self._clock() - self._probed_at >= ABSENCE_KEPT_S:

@@ -14,7 +14,10 @@ CLAIMS, IMAGES = "/pvc", "/oci"
 
 @dataclass(frozen=True)
 class Mounts:
-    """Volumes that hold files of sources; the cache, which files are brought to, is none of them."""
+    """Volumes that hold files of sources; the cache, which files are brought to, is none of them.
+
+    claims: PersistentVolumeClaims by name, sorted. image: `<registry>/<repository>@sha256:…`; "" for none.
+    """
 
     claims: tuple[str, ...] = ()
     image: str = ""
@@ -41,12 +44,12 @@ class Mounts:
 
     def of_claims(self) -> list[Document]:
         """How the container that copies from claims mounts them."""
-        return [_mount(f"{CLAIM_VOLUME}{claim}", f"{CLAIMS}/{claim}") for claim in self.claims]
+        return [mount(f"{CLAIM_VOLUME}{claim}", f"{CLAIMS}/{claim}", read_only=True) for claim in self.claims]
 
     def of_image(self) -> list[Document]:
         """How a container mounts the image: what is served are links into it, so all who read them need it."""
         digest = self.image.rpartition("@sha256:")[2]
-        return [_mount(IMAGE_VOLUME, f"{IMAGES}/{digest}")] if self.image else []
+        return [mount(IMAGE_VOLUME, f"{IMAGES}/{digest}", read_only=True)] if self.image else []
 
 
 NO_MOUNTS = Mounts()
@@ -66,5 +69,5 @@ def mounts_of(pod_spec: Document) -> Mounts:
     return Mounts(tuple(sorted(claims)), next(images, ""))
 
 
-def _mount(volume: str, path: str) -> Document:
-    return {"name": volume, "mountPath": path, "readOnly": True}
+def mount(volume: str, path: str, *, read_only: bool = False) -> Document:
+    return {"name": volume, "mountPath": path, **({"readOnly": True} if read_only else {})}

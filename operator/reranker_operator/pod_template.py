@@ -3,7 +3,7 @@
 from reranker_operator import names
 from reranker_operator.cache_policy import Cache
 from reranker_operator.credentials import variables
-from reranker_operator.mounts import Mounts
+from reranker_operator.mounts import Mounts, mount
 from reranker_operator.names import Document
 from reranker_operator.nodes import placed
 from reranker_operator.rollout_policy import MAX_DRAIN_SECONDS
@@ -64,11 +64,11 @@ def _fetcher(spec: RerankerModelSpec, key: str, mounts: Mounts, settings: Settin
         **({"env": env} if env else {}),
         "resources": {"requests": {"cpu": "10m", "memory": "64Mi"}},
         "volumeMounts": [
-            _mount("cache", CACHE, read_only=spec.cache.read_only),
-            _mount("run", RUN),
-            _mount("tmp", TMP),
-            _mount("serving", SERVING, read_only=True),
-            _mount("podinfo", PODINFO, read_only=True),
+            mount("cache", CACHE, read_only=spec.cache.read_only),
+            mount("run", RUN),
+            mount("tmp", TMP),
+            mount("serving", SERVING, read_only=True),
+            mount("podinfo", PODINFO, read_only=True),
             *mounts.of_claims(),
             *mounts.of_image(),
         ],
@@ -98,11 +98,11 @@ def _server(spec: RerankerModelSpec, key: str, mounts: Mounts, settings: Setting
         "readinessProbe": {**_probe("/readyz"), "periodSeconds": 1, "timeoutSeconds": 2, "failureThreshold": 3},
         **({"resources": resources} if resources else {}),
         "volumeMounts": [
-            _mount("cache", CACHE, read_only=True),
-            _mount("run", RUN, read_only=True),
-            _mount("tmp", TMP),
-            _mount("serving", SERVING, read_only=True),
-            _mount("podinfo", PODINFO, read_only=True),
+            mount("cache", CACHE, read_only=True),
+            mount("run", RUN, read_only=True),
+            mount("tmp", TMP),
+            mount("serving", SERVING, read_only=True),
+            mount("podinfo", PODINFO, read_only=True),
             *mounts.of_image(),
         ],
     }
@@ -136,10 +136,6 @@ def _resources(spec: RerankerModelSpec) -> Document:
 
 def _probe(path: str) -> Document:
     return {"httpGet": {"path": path, "port": "internal"}}
-
-
-def _mount(volume: str, path: str, *, read_only: bool = False) -> Document:
-    return {"name": volume, "mountPath": path, **({"readOnly": True} if read_only else {})}
 
 
 def _volumes(model: Model) -> list[Document]:
