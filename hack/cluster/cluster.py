@@ -60,8 +60,7 @@ def existing(name: str) -> Cluster | None:
     record_file = Cluster(name).record_file
     if not record_file.exists():
         return None
-    record = read_record(record_file)
-    return Cluster(name, record.control_plane_only, record.controllers, record.image_volumes)
+    return _cluster(name, read_record(record_file))
 
 
 def ensure_record(cluster: Cluster, owner: Identity | None) -> Record:
@@ -69,7 +68,7 @@ def ensure_record(cluster: Cluster, owner: Identity | None) -> Record:
     path = cluster.record_file
     if path.exists():
         record = read_record(path)
-        if existing(cluster.name) != cluster:
+        if _cluster(cluster.name, record) != cluster:
             raise StepError(f"cluster {cluster.name} is up in another shape: take it down first, or choose a --name")
         return record
     names = [*CONTROL_PLANE_PORTS, *NODE_PORTS]
@@ -87,6 +86,10 @@ def read_record(path: Path) -> Record:
     values = json.loads(path.read_text())
     owner = Identity(**values["owner"]) if values["owner"] else None
     return Record(**{**values, "owner": owner})
+
+
+def _cluster(name: str, record: Record) -> Cluster:
+    return Cluster(name, record.control_plane_only, record.controllers, record.image_volumes)
 
 
 def orphans() -> list[Cluster]:
