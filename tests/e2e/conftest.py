@@ -23,13 +23,18 @@ def run(*command: str) -> str:
     return subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
-@pytest.fixture(scope="session")
-def kubeconfig() -> Iterator[Path]:
-    """A running node. KEEP=1 leaves it to be looked at."""
-    run(sys.executable, "-m", "hack.cluster", "up")
+def node(*options: str) -> Iterator[Path]:
+    """Run a node, as options of its command have it. KEEP=1 leaves it to be looked at."""
+    run(sys.executable, "-m", "hack.cluster", *options, "up")
     yield Path(run(sys.executable, "-m", "hack.cluster", "kubeconfig").strip())
     if not os.environ.get("KEEP"):
         run(sys.executable, "-m", "hack.cluster", "down")
+
+
+@pytest.fixture(scope="session")
+def kubeconfig() -> Iterator[Path]:
+    """A running node."""
+    yield from node()
 
 
 @pytest.fixture

@@ -77,3 +77,9 @@ def condition(model: Object, kind: str) -> Object:
     """The condition of that type, or an empty one."""
     found = [c for c in model.get("status", {}).get("conditions", []) if c["type"] == kind]
     return found[0] if found else {"status": "Unknown", "reason": "", "message": ""}
+
+
+def stated(model: Object, kind: str) -> Object | None:
+    """The condition of that type where it is True."""
+    found = condition(model, kind)
+    return found if found["status"] == "True" else None

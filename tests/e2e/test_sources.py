@@ -9,7 +9,7 @@ from reranker_worker.cache import served_files
 from tests.e2e import storage
 from tests.e2e.conftest import copy_into_claim
 from tests.e2e.fleet import Fleet
-from tests.e2e.kube import Object, condition, eventually
+from tests.e2e.kube import eventually, stated
 
 pytestmark = pytest.mark.e2e
 
@@ -67,8 +67,3 @@ def test_pods_share_what_one_of_them_fetched_from_a_bucket_and_start_again_witho
     stalled = eventually(lambda: stated(reader.resource(), "Stalled"), what="Stalled")
     assert stalled["reason"] == "NotInCache"
     assert reader.rerank().scores == expected
-
-
-def stated(resource: Object, kind: str) -> Object | None:
-    found = condition(resource, kind)
-    return found if found["status"] == "True" else None

@@ -91,8 +91,8 @@ def gateway(envoy: str) -> list[Object]:
 def _chart(folder: Path, image: str) -> Path:
     """Return the chart as a release would have it, with its values filled in."""
     chart = folder / "chart"
-    subprocess.run(["cp", "-r", module_folder(MODULE, VERSION) / "charts/gateway-helm", chart], check=True)
-    subprocess.run(["chmod", "-R", "u+w", chart], check=True)
+    published = module_folder(MODULE, VERSION) / "charts/gateway-helm"
+    subprocess.run(["cp", "--recursive", "--no-preserve=mode", published, chart], check=True)
     template = (chart / "values.tmpl.yaml").read_text()
     filled = template.replace("${GatewayImage}", image).replace("${GatewayImagePullPolicy}", "Never")
     (chart / "values.yaml").write_text(filled)

@@ -1,11 +1,12 @@
 """Models from images that the node pulls and mounts: no pod has a way to the registry here, so nothing else serves."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.fleet import Fleet, Model
-from tests.e2e.kube import Object, condition, eventually
+from tests.e2e.kube import Object, eventually, stated
 from tests.e2e.load import load
 from tests.fixtures import oci
 from tests.fixtures.storage import registry_server
@@ -22,7 +23,14 @@ def pushed(registry: str, folder: Path, place: str) -> Object:
     return {"uri": f"oci://{registry}/acme/bert", "revision": digest, "imageVolume": True}
 
 
-def test_a_swap_between_mounted_images_fails_no_request_and_later_pods_need_no_registry(
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[str]:
+    """A registry's address on the node's loopback: containerd reaches it, and no pod does."""
+    with registry_server(tmp_path) as port:
+        yield f"localhost:{port}"
+
+
+def test_a_swap_between_mounted_images_fails_no_request_and_to_one_that_is_not_there_it_stalls(
     fleet: Fleet, registry: str
 ) -> None:
     one, two = (
@@ -42,7 +50,7 @@ def test_a_swap_between_mounted_images_fails_no_request_and_later_pods_need_no_r
         assert in_cache(model, pod) == f"/oci/{two['revision'].removeprefix('sha256:')}/model.safetensors"
 
     model.patch({"source": {**two, "revision": "sha256:" + "0" * 64}})
-    stalled = eventually(lambda: stated(model, "Stalled"), what="Stalled")
+    stalled = eventually(lambda: stated(model.resource(), "Stalled"), what="Stalled")
     assert stalled["reason"] == "ImagePullBackOff"
     assert "0" * 64 in stalled["message"]
     assert model.rerank().revision == new
@@ -50,13 +58,9 @@ def test_a_swap_between_mounted_images_fails_no_request_and_later_pods_need_no_r
     model.wait_ready()
 
 
-def test_a_pod_starts_from_the_nodes_copy_while_the_registry_is_away(
-    fleet: Fleet, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    with registry_server(tmp_path_factory.mktemp("registry")) as port:
-        model = fleet.model(
-            "kept", "", source=pushed(f"localhost:{port}", fleet.artifacts["bert-1"], "models/"), replicas=1
-        )
+def test_a_pod_starts_from_the_nodes_copy_while_the_registry_is_away(fleet: Fleet, tmp_path: Path) -> None:
+    with registry_server(tmp_path) as port:
+        model = fleet.model("kept", "", source=pushed(f"localhost:{port}", fleet.artifacts["bert-1"], "models/"))
         model.wait_ready()
     first = model.pod_uids()
     model.kube("delete", "pod", "-l", f"reranker.dev/model={model.name}", "--wait=false")
@@ -70,8 +74,3 @@ def in_cache(model: Model, pod: Object) -> str:
     name = pod["metadata"]["name"]
     find = "import glob, os; print(*map(os.readlink, glob.glob('/cache/artifacts/*/model.safetensors')))"
     return model.kube("exec", name, "-c", "server", "--", "python", "-c", find).strip()
-
-
-def stated(model: Model, kind: str) -> Object | None:
-    found = condition(model.resource(), kind)
-    return found if found["status"] == "True" else None
