@@ -1,0 +1,159 @@
+"""The compiled attention against torch's: every length, width and layout that a batch may have, and what isn't its."""
+
+import shutil
+from collections.abc import Iterator
+from itertools import accumulate, pairwise
+
+import pytest
+import torch
+from torch.nn import functional
+
+from reranker_worker import attention_kernel
+from reranker_worker.attention import PackedBatch, first_token_attention, packed_attention
+
+HEADS = 3
+SCALING = 0.2
+MIXED = (1, 2, 5, 6, 7, 31, 32, 33, 64, 65, 150)
+
+pytestmark = pytest.mark.skipif(
+    shutil.which("cc") is None and not attention_kernel.is_compiled(),
+    reason="there is no C compiler here, so the worker was installed without the kernel and uses torch's attention",
+)
+needs_bf16_units = pytest.mark.skipif(
+    not attention_kernel.covers(torch.zeros(1, 1, 1, 32, dtype=torch.bfloat16)),
+    reason="this processor has no AVX512-BF16, and bf16 is torch's there",
+)
+DTYPES = [
+    pytest.param(torch.float32, 1e-5, id="float32"),
+    pytest.param(torch.bfloat16, 0.02, id="bfloat16", marks=needs_bf16_units),
+]
+
+
+@pytest.fixture(params=[1, 2])
+def _threads(request: pytest.FixtureRequest) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield
+    torch.set_num_threads(before)
+
+
+def batch(lengths: tuple[int, ...], filling: int = 0) -> PackedBatch:
+    bounds = [0, *accumulate(lengths)]
+    row = torch.zeros(1, bounds[-1] + filling, dtype=torch.int64)
+    edges = torch.tensor(bounds)
+    return PackedBatch(row, row, row, edges[:-1], edges.to(torch.int32), bounds)
+
+
+def states(tokens: int, width: int, dtype: torch.dtype, *, spread: float = 1) -> torch.Tensor:
+    """Random ones as the linear layers leave them: heads side by side, [1, heads, tokens, width]."""
+    numbers = torch.randn(1, tokens, HEADS * width) * spread
+    return numbers.to(dtype).view(1, tokens, HEADS, width).transpose(1, 2)
+
+
+def expected(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, packed: PackedBatch, *, first_only: bool = False
+) -> torch.Tensor:
+    """Each pair by itself, by torch, in float64."""
+    output = torch.zeros(1, query.shape[2], HEADS, query.shape[3], dtype=torch.float64)
+    for i, (start, end) in enumerate(pairwise(packed.bounds)):
+        rows = slice(i, i + 1) if first_only else slice(start, end)
+        mixed = functional.scaled_dot_product_attention(
+            query[:, :, rows].double(), key[:, :, start:end].double(), value[:, :, start:end].double(), scale=SCALING
+        )
+        output[:, rows] = mixed.transpose(1, 2)
+    return output
+
+
+def attend(*three: torch.Tensor, packed: PackedBatch) -> torch.Tensor:
+    assert attention_kernel.covers(*three)
+    return packed_attention(torch.nn.Identity(), *three, None, scaling=SCALING, packed=packed)[0]
+
+
+def test_the_kernel_is_compiled_where_there_is_a_compiler() -> None:
+    assert attention_kernel.is_compiled()
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), DTYPES)
+@pytest.mark.parametrize("width", [32, 64, 96, 128])
+@pytest.mark.parametrize("lengths", [(1,), (17,), MIXED, MIXED[::-1], (700, 3)], ids=str)
+@pytest.mark.usefixtures("_threads")
+def test_pairs_attend_to_themselves_as_by_torch(
+    lengths: tuple[int, ...], width: int, dtype: torch.dtype, tolerance: float
+) -> None:
+    torch.manual_seed(0)
+    packed = batch(lengths)
+    three = [states(packed.bounds[-1], width, dtype) for _ in range(3)]
+    torch.testing.assert_close(
+        attend(*three, packed=packed).double(), expected(*three, packed), atol=tolerance, rtol=tolerance
+    )
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), DTYPES)
+def test_first_tokens_attend_to_their_pairs_as_by_torch(dtype: torch.dtype, tolerance: float) -> None:
+    torch.manual_seed(1)
+    packed = batch(MIXED)
+    query = states(len(MIXED), 32, dtype)
+    key, value = (states(packed.bounds[-1], 32, dtype) for _ in range(2))
+    mixed = first_token_attention(query, key, value, scaling=SCALING, packed=packed)
+    wanted = expected(query, key, value, packed, first_only=True)
+    torch.testing.assert_close(mixed.double(), wanted, atol=tolerance, rtol=tolerance)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), DTYPES)
+def test_scores_far_apart_are_neither_lost_nor_infinite(dtype: torch.dtype, tolerance: float) -> None:
+    torch.manual_seed(2)
+    packed = batch(MIXED)
+    query, key = (states(packed.bounds[-1], 32, dtype, spread=30) for _ in range(2))
+    value = states(packed.bounds[-1], 32, dtype)
+    mixed = attend(query, key, value, packed=packed)
+    # Where two keys' scores are nearly equal, float32's last digits decide; such rows are few.
+    off = (mixed.double() - expected(query, key, value, packed)).abs() > tolerance
+    assert mixed.isfinite().all()
+    assert off.double().mean() < 0.01
+
+
+@pytest.mark.parametrize("dtype", [each.values[0] for each in DTYPES[:1]])
+def test_a_pair_that_is_not_finite_spoils_no_other(dtype: torch.dtype) -> None:
+    torch.manual_seed(3)
+    packed = batch((9, 40, 9))
+    query, key, value = (states(packed.bounds[-1], 32, dtype) for _ in range(3))
+    key[:, :, 20] = float("nan")
+    query[:, :, 15] = float("inf")
+    mixed = attend(query, key, value, packed=packed)
+    assert mixed[:, 9:49].isnan().all()
+    wanted = expected(query, key, value, packed)
+    for rows in (slice(0, 9), slice(49, 58)):
+        torch.testing.assert_close(mixed[:, rows].double(), wanted[:, rows], atol=1e-5, rtol=1e-5)
+
+
+def test_tokens_of_no_pair_get_zeros() -> None:
+    packed = batch((5, 9), filling=18)
+    three = [states(32, 32, torch.float32) for _ in range(3)]
+    mixed = attend(*three, packed=packed)
+    assert mixed[:, :14].abs().min() > 0
+    assert torch.equal(mixed[:, 14:], torch.zeros_like(mixed[:, 14:]))
+
+
+def test_states_may_lie_otherwise_in_memory() -> None:
+    torch.manual_seed(4)
+    packed = batch(MIXED)
+    tokens = packed.bounds[-1]
+    together = torch.randn(1, tokens, 3, HEADS, 64)  # as one product of all three leaves them
+    by_head = torch.randn(1, HEADS, tokens, 64)
+    query, value = together[:, :, 0].transpose(1, 2), together[:, :, 2].transpose(1, 2)
+    wanted = expected(query, by_head, value, packed)
+    torch.testing.assert_close(attend(query, by_head, value, packed=packed).double(), wanted, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        torch.zeros(1, 2, 4, 24),
+        torch.zeros(1, 2, 4, 32, dtype=torch.float16),
+        torch.zeros(1, 2, 4, 32, device="meta"),
+        torch.zeros(1, 2, 32, 4).transpose(2, 3),
+    ],
+    ids=["a width between", "float16", "another device", "numbers apart"],
+)
+def test_what_it_does_not_cover_is_left_to_torch(query: torch.Tensor) -> None:
+    assert not attention_kernel.covers(query, query, query)

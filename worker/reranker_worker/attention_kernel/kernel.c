@@ -1,0 +1,106 @@
+/*
+ * Attention of packed pairs on a CPU: each pair's queries over its own keys, each pair and head a task of its own.
+ *
+ * torch's scaled_dot_product_attention takes a call a pair, and is made for sequences of thousands of tokens; pairs have
+ * a hundred. Here a head's keys and values fit the cache, so a few rows of scores are computed whole, become weights in
+ * place, and are multiplied with the values.
+ *
+ * Plain C that depends on nothing: the caller passes torch's parallel_for, so that torch's own threads do the work.
+ */
+#include <math.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdlib.h>
+
+#include "request.h"
+
+typedef float Floats __attribute__((vector_size(4 * LANES)));
+typedef float UnalignedFloats __attribute__((vector_size(4 * LANES), aligned(4)));
+typedef int32_t Ints __attribute__((vector_size(4 * LANES)));
+
+#define LOAD(from) (*(const UnalignedFloats *)(from))
+#define STORE(to, vector) (*(UnalignedFloats *)(to) = (vector))
+#define ALL(number) ((number) - (Floats){0})
+#define CHOSEN(where, a, b) ((Floats)(((where) & (Ints)(a)) | (~(where) & (Ints)(b))))
+
+#if defined(__x86_64__)
+
+#define SET avx2
+#define TARGET __attribute__((target("avx2,fma")))
+#define VECTORS 1
+#include "rows_f32.h"
+
+#define SET avx512
+#define TARGET __attribute__((target("avx512f")))
+#define VECTORS 2
+#include "rows_f32.h"
+
+#include "rows_bf16.h"
+
+static Head fastest(int32_t bf16) {
+    __builtin_cpu_init();
+    if (bf16) return __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512bw") ? head_bf16 : NULL;
+    if (__builtin_cpu_supports("avx512f")) return head_f32_avx512;
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? head_f32_avx2 : NULL;
+}
+
+#else
+
+#define SET plain
+#define TARGET
+#define VECTORS 1
+#include "rows_f32.h"
+
+static Head fastest(int32_t bf16) { return bf16 ? NULL : head_f32_plain; }
+
+#endif
+
+/* torch_parallel_for of libtorch: calls `work` with parts of a range in several threads; other than 0 is a failure. */
+typedef int32_t (*ParallelFor)(int64_t begin, int64_t end, int64_t grain, void (*work)(int64_t, int64_t, void *), void *);
+
+typedef struct {
+    const Request *asked;
+    Head head;
+    atomic_llong next;
+    atomic_int out_of_memory;
+} Run;
+
+static void *part(char **next, int64_t bytes) {
+    void *here = *next;
+    *next += (bytes + 63) / 64 * 64;
+    return here;
+}
+
+/* A thread's part: takes the next head until there is none, since pairs differ in length. */
+static void work(int64_t begin, int64_t end, void *context) {
+    (void)begin, (void)end;
+    Run *run = context;
+    const Request *r = run->asked;
+    const int64_t filled = filled_up(r->longest);
+    const int64_t states = 4 * filled * r->width, rows = 4 * ROWS * (filled > r->width ? filled : r->width);
+    char *memory = malloc(2 * states + 3 * rows + 5 * 64), *next = memory;
+    if (memory == NULL) {
+        atomic_store(&run->out_of_memory, 1);
+        return;
+    }
+    Scratch scratch;
+    scratch.keys = part(&next, states);
+    scratch.values = part(&next, states);
+    scratch.weights = part(&next, rows);
+    scratch.scores = part(&next, rows);
+    scratch.queries = part(&next, rows);
+    const int64_t tasks = r->pairs * r->heads;
+    for (int64_t task; (task = atomic_fetch_add(&run->next, 1)) < tasks;)
+        run->head(r, &scratch, task / r->heads, task % r->heads);
+    free(memory);
+}
+
+/* Tells whether this processor computes in bf16 or fp32 here. */
+int32_t attention_supports(int32_t bf16) { return fastest(bf16) != NULL; }
+
+/* Computes `output`; returns 0, -1 where memory lacks, or the failure of `parallel_for`. */
+int32_t attention(const Request *asked, int32_t bf16, int64_t threads, ParallelFor parallel_for) {
+    Run run = {.asked = asked, .head = fastest(bf16)};
+    const int32_t failure = parallel_for(0, threads, 1, work, &run);
+    return failure ? failure : -atomic_load(&run.out_of_memory);
+}

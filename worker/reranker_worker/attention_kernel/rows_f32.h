@@ -1,0 +1,117 @@
+/*
+ * A head in fp32, for the instruction set named SET; included once for each of them, with
+ *   SET      the end of the functions' names
+ *   TARGET   the attribute that has them compiled for it
+ *   VECTORS  vectors of columns at a time, at most 2: as many as its registers hold ROWS sums of
+ */
+
+#define JOINED(name, set) name##_##set
+#define NAMED(name, set) JOINED(name, set)
+#define SUM_OF NAMED(sum_of, SET)
+#define LARGEST_OF NAMED(largest_of, SET)
+#define POWER_OF_TWO NAMED(power_of_two, SET)
+#define WEIGHTS_OF NAMED(weights_of, SET)
+#define PRODUCT NAMED(product, SET)
+#define INLINE TARGET static inline __attribute__((always_inline))
+
+INLINE float SUM_OF(Floats x) {
+    float sum = 0;
+    for (int lane = 0; lane < LANES; lane++) sum += x[lane];
+    return sum;
+}
+
+INLINE float LARGEST_OF(Floats x) {
+    float largest = x[0];
+    for (int lane = 1; lane < LANES; lane++) largest = x[lane] > largest ? x[lane] : largest;
+    return largest;
+}
+
+/* 2 to the power of x for x <= 0: Taylor's series of degree 6 around the nearest whole number, exact to 2e-7. */
+INLINE Floats POWER_OF_TWO(Floats x) {
+    const Floats shift = ALL(12582912.0f); /* 1.5 * 2^23: adding it rounds to a whole number, in the lowest bits */
+    x = CHOSEN(x < ALL(-127.0f), ALL(-127.0f), x);
+    const Floats shifted = x + shift, f = x - (shifted - shift);
+    Floats p = ALL(1.5403530e-4f);
+    p = p * f + ALL(1.3333558e-3f);
+    p = p * f + ALL(9.6181291e-3f);
+    p = p * f + ALL(5.5504109e-2f);
+    p = p * f + ALL(2.4022651e-1f);
+    p = p * f + ALL(6.9314718e-1f);
+    p = p * f + ALL(1.0f);
+    const Ints exponent = (Ints)shifted - (Ints)shift + 127; /* 0 at -127, and so is the result */
+    return p * (Floats)(exponent << 23);
+}
+
+/* Turns a row of scores times log2(e) into weights and returns their sum; behind the keys they become 0. */
+INLINE float WEIGHTS_OF(float *scores, int64_t keys, int64_t filled) {
+    for (int64_t j = keys; j < filled; j++) scores[j] = -INFINITY;
+    Floats largest = LOAD(scores);
+    for (int64_t j = LANES; j < filled; j += LANES) {
+        const Floats x = LOAD(scores + j);
+        largest = CHOSEN(x > largest, x, largest);
+    }
+    const float offset = LARGEST_OF(largest);
+    Floats sum = ALL(0);
+    for (int64_t j = 0; j < filled; j += LANES) {
+        const Floats weights = POWER_OF_TWO(LOAD(scores + j) - offset);
+        STORE(scores + j, weights);
+        sum += weights;
+    }
+    return SUM_OF(sum);
+}
+
+#ifdef VECTORS
+/* [ROWS, depth] times [depth, VECTORS * LANES]; strides in numbers. */
+INLINE void PRODUCT(const float *left, int64_t left_stride, const float *right, int64_t right_stride, int64_t depth,
+                    float *to, int64_t to_stride) {
+    Floats sums[ROWS][VECTORS];
+    for (int i = 0; i < ROWS; i++)
+        for (int c = 0; c < VECTORS; c++) sums[i][c] = ALL(0);
+    for (int64_t t = 0; t < depth; t++) {
+        Floats row[VECTORS];
+        for (int c = 0; c < VECTORS; c++) row[c] = LOAD(right + t * right_stride + c * LANES);
+        for (int i = 0; i < ROWS; i++)
+            for (int c = 0; c < VECTORS; c++) sums[i][c] += left[i * left_stride + t] * row[c];
+    }
+    for (int i = 0; i < ROWS; i++)
+        for (int c = 0; c < VECTORS; c++) STORE(to + i * to_stride + c * LANES, sums[i][c]);
+}
+
+TARGET static void NAMED(head_f32, SET)(const Request *r, const Scratch *s, int64_t pair, int64_t head) {
+    const Task task = task_of(r, pair, head);
+    const int64_t width = r->width, columns = VECTORS * LANES, value_stride = r->value.token_stride / 4;
+    float *keys = s->keys, *mixed = s->weights;
+    for (int64_t j = 0; j < task.filled; j++) {
+        const float *key = (const float *)(task.key + least(j, task.keys - 1) * r->key.token_stride);
+        for (int64_t t = 0; t < width; t++) keys[t * task.filled + j] = key[t];
+    }
+    for (int64_t row = 0; row < task.queries; row += ROWS) {
+        for (int i = 0; i < ROWS; i++) { /* rows beyond the last repeat it */
+            const float *query = (const float *)(task.query + least(row + i, task.queries - 1) * r->query.token_stride);
+            for (int64_t t = 0; t < width; t++) s->queries[i * width + t] = query[t] * (r->scaling * LOG2_E);
+        }
+        for (int64_t j = 0; j < task.filled; j += columns)
+            PRODUCT(s->queries, width, keys + j, task.filled, width, s->scores + j, task.filled);
+        float shares[ROWS];
+        for (int i = 0; i < ROWS; i++) shares[i] = 1 / WEIGHTS_OF(s->scores + i * task.filled, task.keys, task.filled);
+        for (int64_t c = 0; c < width; c += columns)
+            PRODUCT(s->scores, task.filled, (const float *)task.value + c, value_stride, task.keys, mixed + c, width);
+        for (int i = 0; i < least(ROWS, task.queries - row); i++) {
+            float *output = (float *)(task.output + (row + i) * r->output.token_stride);
+            for (int64_t t = 0; t < width; t++) output[t] = mixed[i * width + t] * shares[i];
+        }
+    }
+}
+#endif
+
+#undef JOINED
+#undef NAMED
+#undef SUM_OF
+#undef LARGEST_OF
+#undef POWER_OF_TWO
+#undef WEIGHTS_OF
+#undef PRODUCT
+#undef INLINE
+#undef SET
+#undef TARGET
+#undef VECTORS
