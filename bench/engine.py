@@ -1,6 +1,6 @@
 """Measures the engine in process, without HTTP, against what the processor could do; `make bench-engine`.
 
-Run it as a module: python -m bench.engine [MODEL_FOLDER] [--profile]
+Run it as a module: python -m bench.engine [MODEL_FOLDER | --size base] [--profile]
 """
 
 import argparse
@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from bench.limit import Dimensions, GemmPeak, limit_fraction
-from bench.models import default_model
+from bench.models import SIZES, default_model, of_size
 from bench.profiling import profile
 from bench.workloads import WORKLOADS, Question, Workload, questions, token_lengths
 from reranker_worker.engine import Engine
@@ -42,7 +42,7 @@ class Window:
 def main() -> None:
     """Print a line for each workload, or a profile."""
     options = _options()
-    options.model = options.model or default_model()
+    options.model = options.model or (of_size(options.size) if options.size else default_model())
     dtype: DType = options.dtype
     metrics = Metrics()
     engine = Engine(Limits(max_queue_tokens=2_000_000), "cpu", metrics)
@@ -64,6 +64,7 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, nargs="?")
+    parser.add_argument("--size", choices=SIZES, help="measure a model of this size with random weights")
     parser.add_argument("--profile", action="store_true", help="say where a batch's time goes")
     parser.add_argument("--seconds", type=float, default=20, help="for each workload and round")
     parser.add_argument("--rounds", type=int, default=3)

@@ -48,6 +48,6 @@ async def _client(
         answer = await client.post(server.url, json=server.system.dialect.body(question))
         latencies.append(1000 * (time.perf_counter() - started))
         if answer.status_code != 200:
-            raise NotServing(f"it answers {answer.status_code}: {answer.text[:100]}")
+            raise NotServing(f"it answers {answer.status_code}: {answer.text[:300]}")
         if len(server.system.dialect.scores(answer.json())) != len(question.documents):
             raise NotServing("it leaves documents out")

@@ -1,8 +1,9 @@
-"""The model that is measured: by default the demo's trained MiniLM, in files of the precision that is compared."""
+"""The models that are measured: the demo's trained MiniLM in files of one precision, and larger ones."""
 
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -11,6 +12,11 @@ from safetensors.torch import load_file, save_file
 from hack.demo.models import artifacts
 
 _NAME = "debian-search-2"
+SIZES: Mapping[str, Mapping[str, int]] = {
+    "base": {"num_hidden_layers": 12, "hidden_size": 768, "num_attention_heads": 12, "intermediate_size": 3072},
+    "large": {"num_hidden_layers": 24, "hidden_size": 1024, "num_attention_heads": 16, "intermediate_size": 4096},
+}
+"""BERT's, and so those of bge-reranker-base and -large."""
 
 
 def cache_folder() -> Path:
@@ -21,6 +27,25 @@ def cache_folder() -> Path:
 def default_model() -> Path:
     """Return the folder of the demo's second revision, as examples/finetune/README.md makes it."""
     return next(artifact.folder for artifact in artifacts() if artifact.name == _NAME)
+
+
+def of_size(size: str) -> Path:
+    """Return a model of one of SIZES with random weights and the default model's tokenizer; it is made once.
+
+    What a forward costs doesn't depend on the weights' values, and no trained model of these sizes is at hand.
+    """
+    folder = cache_folder() / "models" / f"random-{size}"
+    if folder.is_dir():
+        return folder
+    from transformers import BertConfig, BertForSequenceClassification  # noqa: PLC0415 - seconds, mostly not needed
+
+    source, making = default_model(), folder.with_suffix(".making")
+    shutil.rmtree(making, ignore_errors=True)
+    shutil.copytree(source, making, ignore=shutil.ignore_patterns("*.safetensors"))
+    torch.manual_seed(0)
+    config = {**json.loads((source / "config.json").read_text()), **SIZES[size]}
+    BertForSequenceClassification(BertConfig.from_dict(config)).save_pretrained(making)
+    return making.rename(folder)
 
 
 def in_precision(model: Path, dtype: str, folder: Path) -> Path:

@@ -47,7 +47,7 @@ def _rerank_scores(answer: Mapping[str, Any]) -> dict[int, float]:
 
 
 def _vllm_body(question: Question) -> dict[str, object]:
-    return {**_rerank_body(question), "truncate_prompt_tokens": -1}
+    return {**_rerank_body(question), "truncate_prompt_tokens": 512}
 
 
 def _sie_body(question: Question) -> dict[str, object]:

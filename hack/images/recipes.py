@@ -66,7 +66,10 @@ def input_files(root: Path, inputs: Iterable[str]) -> Iterator[Path]:
             continue
         yield place / "pyproject.toml"
         package = next(place.glob("reranker_*/__init__.py")).parent
-        yield from sorted(path for path in package.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+        made = {"__pycache__", ".so"}
+        yield from sorted(
+            path for path in package.rglob("*") if path.is_file() and made.isdisjoint((*path.parts, path.suffix))
+        )
 
 
 def _answers(address: str) -> bool:

@@ -53,7 +53,14 @@ def test_an_edit_of_what_goes_in_changes_the_tag(repository: Path, name: str) ->
 
 
 @pytest.mark.parametrize(
-    "name", ["README.md", "worker/notes.txt", "worker/reranker_worker/__pycache__/x.pyc", "worker/build/lib.py"]
+    "name",
+    [
+        "README.md",
+        "worker/notes.txt",
+        "worker/reranker_worker/__pycache__/x.pyc",
+        "worker/reranker_worker/_kernel.so",
+        "worker/build/lib.py",
+    ],
 )
 def test_an_edit_of_anything_else_keeps_the_tag(repository: Path, name: str) -> None:
     before = recipes.tag(RECIPE, "base", repository)

@@ -62,18 +62,19 @@ def packed_attention(
     """
     if packed.on_layer is not None:
         packed.on_layer()
+    reach = -1 if sliding_window is None else sliding_window - 1
     if _has_varlen(query):
-        reach = -1 if sliding_window is None else sliding_window - 1
         return _varlen(query, key, value, packed, scaling=scaling, reach=reach), None
-    if (sliding_window is None or packed.longest <= sliding_window) and attention_kernel.covers(query, key, value):
-        return _by_kernel(query, key, value, packed, scaling=scaling), None
+    if attention_kernel.covers(query, key, value):
+        bounds, longest = (packed.cumulative, packed.cumulative), packed.longest
+        return attention_kernel.attend(query, key, value, *bounds, longest=longest, scaling=scaling, reach=reach), None
     output = query.new_empty(1, query.shape[2], query.shape[1], query.shape[3])
     for start, end in pairwise(packed.bounds):
         queries, keys, values = (states[:, :, start:end] for states in (query, key, value))
         if sliding_window is None or end - start <= sliding_window:
             attended = functional.scaled_dot_product_attention(queries, keys, values, scale=scaling)
         else:
-            attended = local_attention(queries, keys, values, scaling=scaling, reach=sliding_window - 1)
+            attended = local_attention(queries, keys, values, scaling=scaling, reach=reach)
         output[:, start:end] = attended.transpose(1, 2)
     output[:, packed.bounds[-1] :] = 0
     return output, None
@@ -88,7 +89,8 @@ def first_token_attention(
     if _has_varlen(query):
         return _varlen(query, key, value, packed, scaling=scaling, queries=1)
     if attention_kernel.covers(query, key, value):
-        return _by_kernel(query, key, value, packed, scaling=scaling, first_only=True)
+        bounds = (torch.arange(len(packed.bounds), dtype=torch.int32), packed.cumulative)
+        return attention_kernel.attend(query, key, value, *bounds, longest=packed.longest, scaling=scaling)
     output = query.new_empty(1, query.shape[2], query.shape[1], query.shape[3])
     for i, (start, end) in enumerate(pairwise(packed.bounds)):
         output[:, i : i + 1] = functional.scaled_dot_product_attention(
@@ -119,20 +121,6 @@ def local_attention(
 
 def _has_varlen(query: torch.Tensor) -> bool:
     return query.is_cuda and query.dtype in {torch.bfloat16, torch.float16}
-
-
-def _by_kernel(
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    packed: PackedBatch,
-    *,
-    scaling: float,
-    first_only: bool = False,
-) -> torch.Tensor:
-    return attention_kernel.attend(
-        query, key, value, packed.cumulative, longest=packed.longest, scaling=scaling, first_only=first_only
-    )
 
 
 def _varlen(

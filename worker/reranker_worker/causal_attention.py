@@ -7,6 +7,8 @@ from typing import cast
 import torch
 from torch.nn import functional
 
+from reranker_worker import attention_kernel
+
 PACKED_CAUSAL = "packed-causal"
 
 
@@ -55,6 +57,11 @@ class CausalBatch:
     """Which key each query sees, by (queries, keys); empty where the device's kernel needs none."""
     on_layer: Callable[[], None] | None = None
     """Called in each layer: a sign of life in a batch that takes long."""
+
+    @property
+    def longest(self) -> int:
+        """Return the most keys that a segment sees."""
+        return max(segment.keys for segment in self.segments)
 
 
 def register() -> None:
@@ -121,6 +128,10 @@ def packed_causal_attention(
     keys, values = key.index_select(2, packed.key_rows), value.index_select(2, packed.key_rows)
     if query.is_cuda and query.dtype in {torch.bfloat16, torch.float16}:
         return _varlen(query, keys, values, scaling, packed), None
+    if attention_kernel.covers(query, keys, values):
+        bounds, longest = (packed.cumulative_queries, packed.cumulative_keys), packed.longest
+        attended = attention_kernel.attend(query, keys, values, *bounds, longest=longest, scaling=scaling, causal=True)
+        return attended, None
     return _by_segment(query, keys, values, scaling, packed), None
 
 
@@ -157,7 +168,7 @@ def _varlen(
         packed.cumulative_queries,
         packed.cumulative_keys,
         max(segment.queries for segment in packed.segments),
-        max(segment.keys for segment in packed.segments),
+        packed.longest,
         scale=scaling,
         # No key to the right; with more keys than queries the last of both are aligned.
         window_size=(-1, 0),

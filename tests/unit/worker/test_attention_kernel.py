@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from reranker_worker import attention_kernel
 from reranker_worker.attention import PackedBatch, first_token_attention, packed_attention
+from reranker_worker.causal_attention import Segment, causal_batch, packed_causal_attention
 
 HEADS = 3
 SCALING = 0.2
@@ -44,10 +45,19 @@ def batch(lengths: tuple[int, ...], filling: int = 0) -> PackedBatch:
     return PackedBatch(row, row, row, edges[:-1], edges.to(torch.int32), bounds)
 
 
+Three = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+"""Queries, keys and values."""
+
+
 def states(tokens: int, width: int, dtype: torch.dtype, *, spread: float = 1) -> torch.Tensor:
     """Random ones as the linear layers leave them: heads side by side, [1, heads, tokens, width]."""
     numbers = torch.randn(1, tokens, HEADS * width) * spread
     return numbers.to(dtype).view(1, tokens, HEADS, width).transpose(1, 2)
+
+
+def three_states(tokens: int, width: int, dtype: torch.dtype) -> Three:
+    query, key, value = (states(tokens, width, dtype) for _ in range(3))
+    return query, key, value
 
 
 def expected(
@@ -64,9 +74,13 @@ def expected(
     return output
 
 
-def attend(*three: torch.Tensor, packed: PackedBatch) -> torch.Tensor:
-    assert attention_kernel.covers(*three)
-    return packed_attention(torch.nn.Identity(), *three, None, scaling=SCALING, packed=packed)[0]
+def attend(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, packed: PackedBatch, window: int | None = None
+) -> torch.Tensor:
+    assert attention_kernel.covers(query, key, value)
+    module = torch.nn.Identity()
+    mixed, _ = packed_attention(module, query, key, value, None, scaling=SCALING, packed=packed, sliding_window=window)
+    return mixed
 
 
 def test_the_kernel_is_compiled_where_there_is_a_compiler() -> None:
@@ -82,9 +96,9 @@ def test_pairs_attend_to_themselves_as_by_torch(
 ) -> None:
     torch.manual_seed(0)
     packed = batch(lengths)
-    three = [states(packed.bounds[-1], width, dtype) for _ in range(3)]
+    three = three_states(packed.bounds[-1], width, dtype)
     torch.testing.assert_close(
-        attend(*three, packed=packed).double(), expected(*three, packed), atol=tolerance, rtol=tolerance
+        attend(*three, packed).double(), expected(*three, packed), atol=tolerance, rtol=tolerance
     )
 
 
@@ -100,36 +114,52 @@ def test_first_tokens_attend_to_their_pairs_as_by_torch(dtype: torch.dtype, tole
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), DTYPES)
+@pytest.mark.parametrize("window", [1, 2, 17, 65, 150])
+def test_local_layers_see_their_window_alone(window: int, dtype: torch.dtype, tolerance: float) -> None:
+    torch.manual_seed(6)
+    packed = batch(MIXED)
+    three = three_states(packed.bounds[-1], 32, dtype)
+    mixed = attend(*three, packed, window)
+    for start, end in pairwise(packed.bounds):
+        query, key, value = (each[:, :, start:end].double() for each in three)
+        places = torch.arange(end - start)
+        near = (places[:, None] - places).abs() < window
+        wanted = functional.scaled_dot_product_attention(query, key, value, attn_mask=near, scale=SCALING)
+        found = mixed[:, start:end].transpose(1, 2).double()
+        torch.testing.assert_close(found, wanted, atol=tolerance, rtol=tolerance)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), DTYPES)
 def test_scores_far_apart_are_neither_lost_nor_infinite(dtype: torch.dtype, tolerance: float) -> None:
     torch.manual_seed(2)
     packed = batch(MIXED)
     query, key = (states(packed.bounds[-1], 32, dtype, spread=30) for _ in range(2))
     value = states(packed.bounds[-1], 32, dtype)
-    mixed = attend(query, key, value, packed=packed)
+    mixed = attend(query, key, value, packed)
     # Where two keys' scores are nearly equal, float32's last digits decide; such rows are few.
     off = (mixed.double() - expected(query, key, value, packed)).abs() > tolerance
     assert mixed.isfinite().all()
     assert off.double().mean() < 0.01
 
 
-@pytest.mark.parametrize("dtype", [each.values[0] for each in DTYPES[:1]])
-def test_a_pair_that_is_not_finite_spoils_no_other(dtype: torch.dtype) -> None:
+@pytest.mark.parametrize(("dtype", "tolerance"), DTYPES)
+def test_a_pair_that_is_not_finite_spoils_no_other(dtype: torch.dtype, tolerance: float) -> None:
     torch.manual_seed(3)
     packed = batch((9, 40, 9))
-    query, key, value = (states(packed.bounds[-1], 32, dtype) for _ in range(3))
+    query, key, value = three_states(packed.bounds[-1], 32, dtype)
     key[:, :, 20] = float("nan")
     query[:, :, 15] = float("inf")
-    mixed = attend(query, key, value, packed=packed)
+    mixed = attend(query, key, value, packed)
     assert mixed[:, 9:49].isnan().all()
     wanted = expected(query, key, value, packed)
     for rows in (slice(0, 9), slice(49, 58)):
-        torch.testing.assert_close(mixed[:, rows].double(), wanted[:, rows], atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(mixed[:, rows].double(), wanted[:, rows], atol=tolerance, rtol=tolerance)
 
 
 def test_tokens_of_no_pair_get_zeros() -> None:
     packed = batch((5, 9), filling=18)
-    three = [states(32, 32, torch.float32) for _ in range(3)]
-    mixed = attend(*three, packed=packed)
+    three = three_states(32, 32, torch.float32)
+    mixed = attend(*three, packed)
     assert mixed[:, :14].abs().min() > 0
     assert torch.equal(mixed[:, 14:], torch.zeros_like(mixed[:, 14:]))
 
@@ -142,7 +172,7 @@ def test_states_may_lie_otherwise_in_memory() -> None:
     by_head = torch.randn(1, HEADS, tokens, 64)
     query, value = together[:, :, 0].transpose(1, 2), together[:, :, 2].transpose(1, 2)
     wanted = expected(query, by_head, value, packed)
-    torch.testing.assert_close(attend(query, by_head, value, packed=packed).double(), wanted, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(attend(query, by_head, value, packed).double(), wanted, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -157,3 +187,30 @@ def test_states_may_lie_otherwise_in_memory() -> None:
 )
 def test_what_it_does_not_cover_is_left_to_torch(query: torch.Tensor) -> None:
     assert not attention_kernel.covers(query, query, query)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), DTYPES)
+@pytest.mark.parametrize("group", [1, HEADS], ids=["a head of keys each", "one for all heads"])
+@pytest.mark.usefixtures("_threads")
+def test_decoders_see_their_prefix_and_their_past(group: int, dtype: torch.dtype, tolerance: float) -> None:
+    torch.manual_seed(5)
+    prefix = Segment(0, 40)
+    documents = [Segment(40 + 33 * i, 73 + 33 * i, prefix=range(40)) for i in range(3)]
+    alone = Segment(139, 146)
+    packed = causal_batch([prefix, *documents, alone], torch.device("cpu"))
+    query = states(146, 64, dtype)
+    key, value = (states(146, 64, dtype)[:, : HEADS // group] for _ in range(2))
+    assert attention_kernel.covers(query, key, value)
+    mixed, _ = packed_causal_attention(torch.nn.Identity(), query, key, value, None, scaling=SCALING, packed=packed)
+    for segment in packed.segments:
+        rows = [*segment.prefix, *range(segment.start, segment.end)]
+        wanted = functional.scaled_dot_product_attention(
+            query[:, :, segment.start : segment.end].double(),
+            key[:, :, rows].double(),
+            value[:, :, rows].double(),
+            attn_mask=torch.ones(segment.queries, segment.keys, dtype=torch.bool).tril(segment.keys - segment.queries),
+            scale=SCALING,
+            enable_gqa=True,
+        )
+        found = mixed[:, segment.start : segment.end].transpose(1, 2).double()
+        torch.testing.assert_close(found, wanted, atol=tolerance, rtol=tolerance)

@@ -1,4 +1,4 @@
-"""Attention of packed pairs on a CPU by C code of our own, some three times as fast as torch's for texts this short.
+"""Attention of packed segments on a CPU by C code of our own, several times as fast as torch's for texts this short.
 
 It is compiled when the worker is installed, where there is a C compiler; without it torch's attention takes its place.
 Tensors stay torch's, and so do the threads: the C code is given torch's own parallel_for.
@@ -25,9 +25,9 @@ class _Request(ctypes.Structure):
 
     _fields_ = (
         *((name, _States) for name in ("query", "key", "value", "output")),
-        ("bounds", ctypes.c_void_p),
-        *((name, ctypes.c_int64) for name in ("pairs", "heads", "width", "longest")),
-        ("first_only", ctypes.c_int32),
+        *((name, ctypes.c_void_p) for name in ("query_bounds", "key_bounds")),
+        *((name, ctypes.c_int64) for name in ("segments", "heads", "width", "group", "longest", "reach")),
+        ("causal", ctypes.c_int32),
         ("scaling", ctypes.c_float),
     )
 
@@ -52,34 +52,41 @@ def attend(
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
-    cumulative: torch.Tensor,
+    cumulative_queries: torch.Tensor,
+    cumulative_keys: torch.Tensor,
     *,
     longest: int,
     scaling: float,
-    first_only: bool = False,
+    reach: int = -1,
+    causal: bool = False,
 ) -> torch.Tensor:
-    """Attend within each pair: [1, heads, tokens, width] → [1, tokens, heads, width].
+    """Let each segment's queries attend to its keys.
 
-    cumulative: int32 [pairs + 1], where each pair's tokens begin and end; longest: the most tokens of a pair. With
-    `first_only` there is one query a pair. Tokens of no pair get zeros. Raises RuntimeError, in the words of torch's
-    allocator, where memory lacks.
+    query: [1, heads, tokens, width]; key, value: [1, key heads, tokens, width] → [1, tokens, heads, width], zeros for
+    tokens of no segment. cumulative_queries, cumulative_keys: int32 [segments + 1], where each one's begin and end.
+    longest: the most keys of a segment. With a `reach` from 0 on, a query sees the keys that are at most so far away;
+    where it is `causal`, the last query sees all keys, and each one before it one key less. Raises RuntimeError, in
+    the words of torch's allocator, where memory lacks.
     """
     library, parallel_for = _loaded()
     _, heads, tokens, width = query.shape
     output = query.new_zeros(1, tokens, heads, width)
     request = _Request(
         *(_States(each.data_ptr(), *_strides(each)) for each in (query, key, value, output.transpose(1, 2))),
-        cumulative.data_ptr(),
-        len(cumulative) - 1,
+        cumulative_queries.data_ptr(),
+        cumulative_keys.data_ptr(),
+        len(cumulative_keys) - 1,
         heads,
         width,
+        heads // key.shape[1],
         longest,
-        first_only,
+        reach,
+        causal,
         scaling,
     )
     failure = library.attention(ctypes.byref(request), _BF16[query.dtype], torch.get_num_threads(), parallel_for)
     if failure:
-        raise RuntimeError(f"attention can't allocate memory for pairs of {longest} tokens ({failure})")
+        raise RuntimeError(f"attention can't allocate memory for {longest} keys ({failure})")
     return output
 
 

@@ -1,8 +1,8 @@
 /*
- * Attention of packed pairs on a CPU: each pair's queries over its own keys, each pair and head a task of its own.
+ * Attention of packed segments on a CPU: each one's queries over its own keys, each segment and head a task of its own.
  *
- * torch's scaled_dot_product_attention takes a call a pair, and is made for sequences of thousands of tokens; pairs have
- * a hundred. Here a head's keys and values fit the cache, so a few rows of scores are computed whole, become weights in
+ * torch's scaled_dot_product_attention takes a call a segment, and is made for thousands of tokens; pairs have a
+ * hundred. Here a head's keys and values fit the cache, so a few rows of scores are computed whole, become weights in
  * place, and are multiplied with the values.
  *
  * Plain C that depends on nothing: the caller passes torch's parallel_for, so that torch's own threads do the work.
@@ -71,7 +71,7 @@ static void *part(char **next, int64_t bytes) {
     return here;
 }
 
-/* A thread's part: takes the next head until there is none, since pairs differ in length. */
+/* A thread's part: takes the next head until there is none, since segments differ in length. */
 static void work(int64_t begin, int64_t end, void *context) {
     (void)begin, (void)end;
     Run *run = context;
@@ -89,7 +89,7 @@ static void work(int64_t begin, int64_t end, void *context) {
     scratch.weights = part(&next, rows);
     scratch.scores = part(&next, rows);
     scratch.queries = part(&next, rows);
-    const int64_t tasks = r->pairs * r->heads;
+    const int64_t tasks = r->segments * r->heads;
     for (int64_t task; (task = atomic_fetch_add(&run->next, 1)) < tasks;)
         run->head(r, &scratch, task / r->heads, task % r->heads);
     free(memory);

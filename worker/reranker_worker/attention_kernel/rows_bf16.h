@@ -63,30 +63,33 @@ INLINE void narrow(const float *from, float factor, void *to) {
     _mm256_storeu_si256(to, (__m256i)_mm512_cvtneps_pbh(scaled));
 }
 
-TARGET static void head_bf16(const Request *r, const Scratch *s, int64_t pair, int64_t head) {
-    const Task task = task_of(r, pair, head);
-    const int64_t width = r->width, filled = task.filled;
+TARGET static void head_bf16(const Request *r, const Scratch *s, int64_t segment, int64_t head) {
+    const Task task = task_of(r, segment, head);
+    const int64_t width = r->width, filled = filled_up(task.keys);
     int32_t *keys = s->keys, *values = s->values, *weights = s->weights, *queries = (int32_t *)s->queries;
     keys_by_two(task.key, r->key.token_stride, task.keys, filled, width, keys);
     values_by_two(task.value, r->value.token_stride, task.keys, filled, width, values);
     for (int64_t row = 0; row < task.queries; row += ROWS) {
+        const int64_t rows = least(ROWS, task.queries - row);
+        const Seen block = block_of(r, &task, row, rows);
+        const int64_t seen = block.to - block.from;
         for (int i = 0; i < ROWS; i++) { /* rows beyond the last repeat it */
-            const char *query = task.query + least(row + i, task.queries - 1) * r->query.token_stride;
+            const char *query = task.query + (row + least(i, rows - 1)) * r->query.token_stride;
             memcpy(queries + i * width / 2, query, 2 * width);
         }
-        for (int64_t j = 0; j < filled; j += 2 * LANES)
-            product_by_two(queries, width / 2, keys + j, filled, width / 2, s->scores + j, filled);
+        for (int64_t j = 0; j < seen; j += 2 * LANES)
+            product_by_two(queries, width / 2, keys + block.from + j, filled, width / 2, s->scores + j, filled);
         float shares[ROWS];
         for (int i = 0; i < ROWS; i++) {
             float *scores = s->scores + i * filled;
-            for (int64_t j = 0; j < filled; j++) scores[j] *= r->scaling * LOG2_E;
-            shares[i] = 1 / weights_of_bf16(scores, task.keys, filled);
-            for (int64_t j = 0; j < filled; j += LANES) narrow(scores + j, 1, weights + (i * filled + j) / 2);
+            for (int64_t j = 0; j < seen; j++) scores[j] *= r->scaling * LOG2_E;
+            shares[i] = 1 / weights_of_bf16(scores, seen_by(r, &task, row + least(i, rows - 1)), block);
+            for (int64_t j = 0; j < seen; j += LANES) narrow(scores + j, 1, weights + (i * filled + j) / 2);
         }
         float *mixed = s->scores;
         for (int64_t c = 0; c < width; c += 2 * LANES)
-            product_by_two(weights, filled / 2, values + c, width, filled / 2, mixed + c, width);
-        for (int i = 0; i < least(ROWS, task.queries - row); i++)
+            product_by_two(weights, filled / 2, values + block.from / 2 * width + c, width, seen / 2, mixed + c, width);
+        for (int i = 0; i < rows; i++)
             for (int64_t c = 0; c < width; c += LANES)
                 narrow(mixed + i * width + c, shares[i], task.output + (row + i) * r->output.token_stride + 2 * c);
     }

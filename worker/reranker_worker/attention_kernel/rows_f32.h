@@ -42,9 +42,11 @@ INLINE Floats POWER_OF_TWO(Floats x) {
     return p * (Floats)(exponent << 23);
 }
 
-/* Turns a row of scores times log2(e) into weights and returns their sum; behind the keys they become 0. */
-INLINE float WEIGHTS_OF(float *scores, int64_t keys, int64_t filled) {
-    for (int64_t j = keys; j < filled; j++) scores[j] = -INFINITY;
+/* Turns a row of scores times log2(e) into weights and returns their sum; those of unseen keys become 0. */
+INLINE float WEIGHTS_OF(float *scores, Seen seen, Seen block) {
+    const int64_t filled = block.to - block.from;
+    for (int64_t j = 0; j < seen.from - block.from; j++) scores[j] = -INFINITY;
+    for (int64_t j = seen.to - block.from; j < filled; j++) scores[j] = -INFINITY;
     Floats largest = LOAD(scores);
     for (int64_t j = LANES; j < filled; j += LANES) {
         const Floats x = LOAD(scores + j);
@@ -77,26 +79,32 @@ INLINE void PRODUCT(const float *left, int64_t left_stride, const float *right, 
         for (int c = 0; c < VECTORS; c++) STORE(to + i * to_stride + c * LANES, sums[i][c]);
 }
 
-TARGET static void NAMED(head_f32, SET)(const Request *r, const Scratch *s, int64_t pair, int64_t head) {
-    const Task task = task_of(r, pair, head);
-    const int64_t width = r->width, columns = VECTORS * LANES, value_stride = r->value.token_stride / 4;
+TARGET static void NAMED(head_f32, SET)(const Request *r, const Scratch *s, int64_t segment, int64_t head) {
+    const Task task = task_of(r, segment, head);
+    const int64_t width = r->width, filled = filled_up(task.keys), columns = VECTORS * LANES;
+    const int64_t value_stride = r->value.token_stride / 4;
     float *keys = s->keys, *mixed = s->weights;
-    for (int64_t j = 0; j < task.filled; j++) {
+    for (int64_t j = 0; j < filled; j++) {
         const float *key = (const float *)(task.key + least(j, task.keys - 1) * r->key.token_stride);
-        for (int64_t t = 0; t < width; t++) keys[t * task.filled + j] = key[t];
+        for (int64_t t = 0; t < width; t++) keys[t * filled + j] = key[t];
     }
     for (int64_t row = 0; row < task.queries; row += ROWS) {
+        const int64_t rows = least(ROWS, task.queries - row);
+        const Seen block = block_of(r, &task, row, rows);
         for (int i = 0; i < ROWS; i++) { /* rows beyond the last repeat it */
-            const float *query = (const float *)(task.query + least(row + i, task.queries - 1) * r->query.token_stride);
+            const float *query = (const float *)(task.query + (row + least(i, rows - 1)) * r->query.token_stride);
             for (int64_t t = 0; t < width; t++) s->queries[i * width + t] = query[t] * (r->scaling * LOG2_E);
         }
-        for (int64_t j = 0; j < task.filled; j += columns)
-            PRODUCT(s->queries, width, keys + j, task.filled, width, s->scores + j, task.filled);
+        for (int64_t j = block.from; j < block.to; j += columns)
+            PRODUCT(s->queries, width, keys + j, filled, width, s->scores + j - block.from, filled);
         float shares[ROWS];
-        for (int i = 0; i < ROWS; i++) shares[i] = 1 / WEIGHTS_OF(s->scores + i * task.filled, task.keys, task.filled);
+        for (int i = 0; i < ROWS; i++)
+            shares[i] = 1 / WEIGHTS_OF(s->scores + i * filled, seen_by(r, &task, row + least(i, rows - 1)), block);
+        const float *values = (const float *)task.value + block.from * value_stride;
+        const int64_t depth = least(block.to, task.keys) - block.from;
         for (int64_t c = 0; c < width; c += columns)
-            PRODUCT(s->scores, task.filled, (const float *)task.value + c, value_stride, task.keys, mixed + c, width);
-        for (int i = 0; i < least(ROWS, task.queries - row); i++) {
+            PRODUCT(s->scores, filled, values + c, value_stride, depth, mixed + c, width);
+        for (int i = 0; i < rows; i++) {
             float *output = (float *)(task.output + (row + i) * r->output.token_stride);
             for (int64_t t = 0; t < width; t++) output[t] = mixed[i * width + t] * shares[i];
         }
