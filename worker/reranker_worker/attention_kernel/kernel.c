@@ -14,24 +14,17 @@
 
 #include "request.h"
 
-typedef float Floats __attribute__((vector_size(4 * LANES)));
-typedef float UnalignedFloats __attribute__((vector_size(4 * LANES), aligned(4)));
-typedef int32_t Ints __attribute__((vector_size(4 * LANES)));
-
-#define LOAD(from) (*(const UnalignedFloats *)(from))
-#define STORE(to, vector) (*(UnalignedFloats *)(to) = (vector))
-#define ALL(number) ((number) - (Floats){0})
-#define CHOSEN(where, a, b) ((Floats)(((where) & (Ints)(a)) | (~(where) & (Ints)(b))))
-
 #if defined(__x86_64__)
 
 #define SET avx2
 #define TARGET __attribute__((target("avx2,fma")))
-#define VECTORS 1
+#define LANES 8
+#define VECTORS 2
 #include "rows_f32.h"
 
 #define SET avx512
 #define TARGET __attribute__((target("avx512f")))
+#define LANES 16
 #define VECTORS 2
 #include "rows_f32.h"
 
@@ -48,7 +41,8 @@ static Head fastest(int32_t bf16) {
 
 #define SET plain
 #define TARGET
-#define VECTORS 1
+#define LANES 4
+#define VECTORS 2
 #include "rows_f32.h"
 
 static Head fastest(int32_t bf16) { return bf16 ? NULL : head_f32_plain; }

@@ -3,7 +3,6 @@
 
 #include <stdint.h>
 
-#define LANES 16     /* numbers of a vector; narrower instruction sets take two registers for it */
 #define ROWS 6       /* queries at a time: their sums, and what they are made of, fit the registers */
 #define KEYS_STEP 32 /* keys are filled up to a multiple of it, and widths must be one */
 #define LOG2_E 1.44269504088896340736f

@@ -5,10 +5,12 @@
 
 #define TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512bf16")))
 #define SET bf16
+#define LANES 16
 #include "rows_f32.h"
 
 #define TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512bf16")))
 #define INLINE TARGET static inline __attribute__((always_inline))
+#define LANES 16
 
 /* Lays keys out as [width / 2, filled]: of each key, two neighbours of its width. */
 INLINE void keys_by_two(const char *key, int64_t stride, int64_t keys, int64_t filled, int64_t width, int32_t *to) {
@@ -97,3 +99,4 @@ TARGET static void head_bf16(const Request *r, const Scratch *s, int64_t segment
 
 #undef INLINE
 #undef TARGET
+#undef LANES
