@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Iterator
 from itertools import accumulate, pairwise
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -20,14 +21,39 @@ pytestmark = pytest.mark.skipif(
     shutil.which("cc") is None and not attention_kernel.is_compiled(),
     reason="there is no C compiler here, so the worker was installed without the kernel and uses torch's attention",
 )
-needs_bf16_units = pytest.mark.skipif(
-    not attention_kernel.covers(torch.zeros(1, 1, 1, 32, dtype=torch.bfloat16)),
-    reason="this processor has no AVX512-BF16, and bf16 is torch's there",
-)
-DTYPES = [
-    pytest.param(torch.float32, 1e-5, id="float32"),
-    pytest.param(torch.bfloat16, 0.02, id="bfloat16", marks=needs_bf16_units),
+
+
+class Precision(NamedTuple):
+    """In what attention is computed, with which of the processor's instructions, and how exact that is."""
+
+    dtype: torch.dtype
+    tolerance: float
+    without: str = "nothing"
+
+
+PRECISIONS = [
+    pytest.param(Precision(torch.float32, 1e-5), id="float32"),
+    pytest.param(Precision(torch.float32, 1e-5, without="avx512"), id="float32 without AVX-512"),
+    pytest.param(
+        Precision(torch.bfloat16, 0.02),
+        id="bfloat16",
+        marks=pytest.mark.skipif(
+            not attention_kernel.covers(torch.zeros(1, 1, 1, 32, dtype=torch.bfloat16)),
+            reason="this processor has no AVX512-BF16, and bf16 is torch's there",
+        ),
+    ),
 ]
+
+
+@pytest.fixture(params=PRECISIONS)
+def precision(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Precision]:
+    chosen: Precision = request.param
+    there = torch.cpu.get_capabilities()
+    left = {name: has for name, has in there.items() if not name.startswith(chosen.without)}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: left)
+    attention_kernel._function.cache_clear()
+    yield chosen
+    attention_kernel._function.cache_clear()
 
 
 @pytest.fixture(params=[1, 2])
@@ -87,38 +113,33 @@ def test_the_kernel_is_compiled_where_there_is_a_compiler() -> None:
     assert attention_kernel.is_compiled()
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), DTYPES)
 @pytest.mark.parametrize("width", [32, 64, 96, 128])
 @pytest.mark.parametrize("lengths", [(1,), (17,), MIXED, MIXED[::-1], (700, 3)], ids=str)
 @pytest.mark.usefixtures("_threads")
-def test_pairs_attend_to_themselves_as_by_torch(
-    lengths: tuple[int, ...], width: int, dtype: torch.dtype, tolerance: float
-) -> None:
+def test_pairs_attend_to_themselves_as_by_torch(lengths: tuple[int, ...], width: int, precision: Precision) -> None:
     torch.manual_seed(0)
     packed = batch(lengths)
-    three = three_states(packed.bounds[-1], width, dtype)
+    three = three_states(packed.bounds[-1], width, precision.dtype)
     torch.testing.assert_close(
-        attend(*three, packed).double(), expected(*three, packed), atol=tolerance, rtol=tolerance
+        attend(*three, packed).double(), expected(*three, packed), atol=precision.tolerance, rtol=precision.tolerance
     )
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), DTYPES)
-def test_first_tokens_attend_to_their_pairs_as_by_torch(dtype: torch.dtype, tolerance: float) -> None:
+def test_first_tokens_attend_to_their_pairs_as_by_torch(precision: Precision) -> None:
     torch.manual_seed(1)
     packed = batch(MIXED)
-    query = states(len(MIXED), 32, dtype)
-    key, value = (states(packed.bounds[-1], 32, dtype) for _ in range(2))
+    query = states(len(MIXED), 32, precision.dtype)
+    key, value = (states(packed.bounds[-1], 32, precision.dtype) for _ in range(2))
     mixed = first_token_attention(query, key, value, scaling=SCALING, packed=packed)
     wanted = expected(query, key, value, packed, first_only=True)
-    torch.testing.assert_close(mixed.double(), wanted, atol=tolerance, rtol=tolerance)
+    torch.testing.assert_close(mixed.double(), wanted, atol=precision.tolerance, rtol=precision.tolerance)
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), DTYPES)
 @pytest.mark.parametrize("window", [1, 2, 17, 65, 150])
-def test_local_layers_see_their_window_alone(window: int, dtype: torch.dtype, tolerance: float) -> None:
+def test_local_layers_see_their_window_alone(window: int, precision: Precision) -> None:
     torch.manual_seed(6)
     packed = batch(MIXED)
-    three = three_states(packed.bounds[-1], 32, dtype)
+    three = three_states(packed.bounds[-1], 32, precision.dtype)
     mixed = attend(*three, packed, window)
     for start, end in pairwise(packed.bounds):
         query, key, value = (each[:, :, start:end].double() for each in three)
@@ -126,34 +147,34 @@ def test_local_layers_see_their_window_alone(window: int, dtype: torch.dtype, to
         near = (places[:, None] - places).abs() < window
         wanted = functional.scaled_dot_product_attention(query, key, value, attn_mask=near, scale=SCALING)
         found = mixed[:, start:end].transpose(1, 2).double()
-        torch.testing.assert_close(found, wanted, atol=tolerance, rtol=tolerance)
+        torch.testing.assert_close(found, wanted, atol=precision.tolerance, rtol=precision.tolerance)
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), DTYPES)
-def test_scores_far_apart_are_neither_lost_nor_infinite(dtype: torch.dtype, tolerance: float) -> None:
+def test_scores_far_apart_are_neither_lost_nor_infinite(precision: Precision) -> None:
     torch.manual_seed(2)
     packed = batch(MIXED)
-    query, key = (states(packed.bounds[-1], 32, dtype, spread=30) for _ in range(2))
-    value = states(packed.bounds[-1], 32, dtype)
+    query, key = (states(packed.bounds[-1], 32, precision.dtype, spread=30) for _ in range(2))
+    value = states(packed.bounds[-1], 32, precision.dtype)
     mixed = attend(query, key, value, packed)
     # Where two keys' scores are nearly equal, float32's last digits decide; such rows are few.
-    off = (mixed.double() - expected(query, key, value, packed)).abs() > tolerance
+    off = (mixed.double() - expected(query, key, value, packed)).abs() > precision.tolerance
     assert mixed.isfinite().all()
     assert off.double().mean() < 0.01
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), DTYPES)
-def test_a_pair_that_is_not_finite_spoils_no_other(dtype: torch.dtype, tolerance: float) -> None:
+def test_a_pair_that_is_not_finite_spoils_no_other(precision: Precision) -> None:
     torch.manual_seed(3)
     packed = batch((9, 40, 9))
-    query, key, value = three_states(packed.bounds[-1], 32, dtype)
+    query, key, value = three_states(packed.bounds[-1], 32, precision.dtype)
     key[:, :, 20] = float("nan")
     query[:, :, 15] = float("inf")
     mixed = attend(query, key, value, packed)
     assert mixed[:, 9:49].isnan().all()
     wanted = expected(query, key, value, packed)
     for rows in (slice(0, 9), slice(49, 58)):
-        torch.testing.assert_close(mixed[:, rows].double(), wanted[:, rows], atol=tolerance, rtol=tolerance)
+        torch.testing.assert_close(
+            mixed[:, rows].double(), wanted[:, rows], atol=precision.tolerance, rtol=precision.tolerance
+        )
 
 
 def test_tokens_of_no_pair_get_zeros() -> None:
@@ -189,17 +210,16 @@ def test_what_it_does_not_cover_is_left_to_torch(query: torch.Tensor) -> None:
     assert not attention_kernel.covers(query, query, query)
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), DTYPES)
 @pytest.mark.parametrize("group", [1, HEADS], ids=["a head of keys each", "one for all heads"])
 @pytest.mark.usefixtures("_threads")
-def test_decoders_see_their_prefix_and_their_past(group: int, dtype: torch.dtype, tolerance: float) -> None:
+def test_decoders_see_their_prefix_and_their_past(group: int, precision: Precision) -> None:
     torch.manual_seed(5)
     prefix = Segment(0, 40)
     documents = [Segment(40 + 33 * i, 73 + 33 * i, prefix=range(40)) for i in range(3)]
     alone = Segment(139, 146)
     packed = causal_batch([prefix, *documents, alone], torch.device("cpu"))
-    query = states(146, 64, dtype)
-    key, value = (states(146, 64, dtype)[:, : HEADS // group] for _ in range(2))
+    query = states(146, 64, precision.dtype)
+    key, value = (states(146, 64, precision.dtype)[:, : HEADS // group] for _ in range(2))
     assert attention_kernel.covers(query, key, value)
     mixed, _ = packed_causal_attention(torch.nn.Identity(), query, key, value, None, scaling=SCALING, packed=packed)
     for segment in packed.segments:
@@ -213,4 +233,4 @@ def test_decoders_see_their_prefix_and_their_past(group: int, dtype: torch.dtype
             enable_gqa=True,
         )
         found = mixed[:, segment.start : segment.end].transpose(1, 2).double()
-        torch.testing.assert_close(found, wanted, atol=tolerance, rtol=tolerance)
+        torch.testing.assert_close(found, wanted, atol=precision.tolerance, rtol=precision.tolerance)

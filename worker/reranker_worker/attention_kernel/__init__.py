@@ -5,6 +5,7 @@ Tensors stay torch's, and so do the threads: the C code is given torch's own par
 """
 
 import ctypes
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
@@ -13,7 +14,13 @@ import torch
 
 _WIDTH_MULTIPLE = 32
 """Of a head's width; KEYS_STEP in request.h."""
-_BF16 = {torch.float32: 0, torch.bfloat16: 1}
+_FUNCTIONS: Sequence[tuple[torch.dtype, str, frozenset[str]]] = (
+    (torch.bfloat16, "attention_bf16_avx512", frozenset({"avx512_f", "avx512_bw", "avx512_vl", "avx512_bf16"})),
+    (torch.float32, "attention_f32_avx512", frozenset({"avx512_f"})),
+    (torch.float32, "attention_f32_avx2", frozenset({"avx2", "fma3"})),
+    (torch.float32, "attention_f32_plain", frozenset()),  # compiled for other architectures than x86-64
+)
+"""What kernel.c has, the fastest first, and what the processor must have for it, by torch's names."""
 
 
 class _States(ctypes.Structure):
@@ -44,7 +51,7 @@ def covers(*states: torch.Tensor) -> bool:
         first.device.type == "cpu"
         and first.shape[-1] % _WIDTH_MULTIPLE == 0
         and all(each.stride(-1) == 1 for each in states)
-        and _computes(first.dtype)
+        and _function(first.dtype) is not None
     )
 
 
@@ -68,7 +75,9 @@ def attend(
     where it is `causal`, the last query sees all keys, and each one before it one key less. Raises RuntimeError, in
     the words of torch's allocator, where memory lacks.
     """
-    library, parallel_for = _loaded()
+    function = _function(query.dtype)
+    if function is None:
+        raise RuntimeError(f"no attention in {query.dtype} was compiled that this processor computes")
     _, heads, tokens, width = query.shape
     output = query.new_zeros(1, tokens, heads, width)
     request = _Request(
@@ -84,7 +93,7 @@ def attend(
         causal,
         scaling,
     )
-    failure = library.attention(ctypes.byref(request), _BF16[query.dtype], torch.get_num_threads(), parallel_for)
+    failure = function(ctypes.byref(request), torch.get_num_threads(), _parallel_for())
     if failure:
         raise RuntimeError(f"attention can't allocate memory for {longest} keys ({failure})")
     return output
@@ -95,9 +104,13 @@ def _strides(states: torch.Tensor) -> tuple[int, int]:
 
 
 @cache
-def _computes(dtype: torch.dtype) -> bool:
-    library = _library()
-    return library is not None and dtype in _BF16 and bool(library.attention_supports(_BF16[dtype]))
+def _function(dtype: torch.dtype) -> Callable[..., int] | None:
+    library, capabilities = _library(), torch.cpu.get_capabilities()
+    for precision, name, needed in _FUNCTIONS:
+        if precision is dtype and hasattr(library, name) and all(capabilities.get(each) for each in needed):
+            function: Callable[..., int] = getattr(library, name)
+            return function
+    return None
 
 
 @cache
@@ -106,16 +119,15 @@ def _library() -> ctypes.CDLL | None:
         path = Path(__file__).with_name(f"_kernel{suffix}")
         if path.is_file():
             library = ctypes.CDLL(str(path))
-            library.attention.argtypes = (ctypes.c_void_p, ctypes.c_int32, ctypes.c_int64, ctypes.c_void_p)
+            for _, name, _ in _FUNCTIONS:
+                if hasattr(library, name):
+                    getattr(library, name).argtypes = (ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p)
             return library
     return None
 
 
 @cache
-def _loaded() -> tuple[ctypes.CDLL, ctypes.c_void_p]:
-    library = _library()
-    if library is None:
-        raise RuntimeError("the attention kernel isn't compiled")
+def _parallel_for() -> ctypes.c_void_p:
     folder = Path(torch.__file__).with_name("lib")
     path = next(path for name in ("libtorch_cpu.so", "libtorch_cpu.dylib") if (path := folder / name).is_file())
-    return library, ctypes.cast(ctypes.CDLL(str(path)).torch_parallel_for, ctypes.c_void_p)
+    return ctypes.cast(ctypes.CDLL(str(path)).torch_parallel_for, ctypes.c_void_p)

@@ -30,13 +30,6 @@
 
 #include "rows_bf16.h"
 
-static Head fastest(int32_t bf16) {
-    __builtin_cpu_init();
-    if (bf16) return __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512bw") ? head_bf16 : NULL;
-    if (__builtin_cpu_supports("avx512f")) return head_f32_avx512;
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? head_f32_avx2 : NULL;
-}
-
 #else
 
 #define SET plain
@@ -44,8 +37,6 @@ static Head fastest(int32_t bf16) {
 #define LANES 4
 #define VECTORS 2
 #include "rows_f32.h"
-
-static Head fastest(int32_t bf16) { return bf16 ? NULL : head_f32_plain; }
 
 #endif
 
@@ -89,12 +80,23 @@ static void work(int64_t begin, int64_t end, void *context) {
     free(memory);
 }
 
-/* Tells whether this processor computes in bf16 or fp32 here. */
-int32_t attention_supports(int32_t bf16) { return fastest(bf16) != NULL; }
-
 /* Computes `output`; returns 0, -1 where memory lacks, or the failure of `parallel_for`. */
-int32_t attention(const Request *asked, int32_t bf16, int64_t threads, ParallelFor parallel_for) {
-    Run run = {.asked = asked, .head = fastest(bf16)};
+static int32_t attention(const Request *asked, Head head, int64_t threads, ParallelFor parallel_for) {
+    Run run = {.asked = asked, .head = head};
     const int32_t failure = parallel_for(0, threads, 1, work, &run);
     return failure ? failure : -atomic_load(&run.out_of_memory);
 }
+
+/* One for each precision and instruction set; it is the caller who knows what the processor has. */
+#define EXPORTED(name, head) \
+    int32_t name(const Request *asked, int64_t threads, ParallelFor parallel_for) { \
+        return attention(asked, head, threads, parallel_for); \
+    }
+
+#if defined(__x86_64__)
+EXPORTED(attention_bf16_avx512, head_bf16)
+EXPORTED(attention_f32_avx512, head_f32_avx512)
+EXPORTED(attention_f32_avx2, head_f32_avx2)
+#else
+EXPORTED(attention_f32_plain, head_f32_plain)
+#endif
