@@ -168,7 +168,8 @@ SYSTEMS = (
 )
 MISSING = {
     "text-embeddings-inference": "a Rust server that is published as container images only, in no package registry",
-    "OpenVINO and ONNX Runtime": "libraries without a server; sentence-transformers is measured with torch alone",
+    "OpenVINO": "a library without a server; `python -m bench.in_process` compares it in process",
+    "ONNX Runtime": "a library without a server",
 }
 """Peers that this command can't measure, and why."""
 

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
+import structlog
 from opentelemetry.trace import Tracer
 
-from reranker_worker import tracing
+from reranker_worker import attention_kernel, tracing
 from reranker_worker.backlog import Backlog, PendingScore
 from reranker_worker.capture import captured, pinnable
 from reranker_worker.device import resolve_device, use_available_cpus
@@ -40,6 +41,8 @@ _DOCUMENTS_PER_TURN = 64
 _QUEUE_SHARE = 4
 _LONGEST_RETRY_S = 60.0
 _MOST_REMEMBERED = 1000
+
+_log = structlog.get_logger("engine")
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -72,6 +75,8 @@ class Engine:
 
     def start(self) -> None:
         """Start the device thread."""
+        if resolve_device(self._device_name).type == "cpu" and not attention_kernel.is_compiled():
+            _log.warning("attention is torch's, which is slower: no C compiler was there when this was installed")
         self._device.start()
 
     def close(self) -> None:

@@ -7,11 +7,14 @@ from typing import NamedTuple
 
 import pytest
 import torch
+from structlog.testing import capture_logs
 from torch.nn import functional
 
 from reranker_worker import attention_kernel
 from reranker_worker.attention import PackedBatch, first_token_attention, packed_attention
 from reranker_worker.causal_attention import Segment, causal_batch, packed_causal_attention
+from reranker_worker.engine import Engine
+from reranker_worker.serving import Limits
 
 HEADS = 3
 SCALING = 0.2
@@ -194,6 +197,16 @@ def test_states_may_lie_otherwise_in_memory() -> None:
     query, value = together[:, :, 0].transpose(1, 2), together[:, :, 2].transpose(1, 2)
     wanted = expected(query, by_head, value, packed)
     torch.testing.assert_close(attend(query, by_head, value, packed).double(), wanted, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("compiled", "warnings"), [(True, 0), (False, 1)])
+def test_a_worker_without_it_says_so(monkeypatch: pytest.MonkeyPatch, *, compiled: bool, warnings: int) -> None:
+    monkeypatch.setattr(attention_kernel, "is_compiled", lambda: compiled)
+    engine = Engine(Limits(), "cpu")
+    with capture_logs() as logs:
+        engine.start()
+    engine.close()
+    assert len([line for line in logs if "attention" in line["event"]]) == warnings
 
 
 @pytest.mark.parametrize(
