@@ -65,8 +65,9 @@ def packed_attention(
     reach = -1 if sliding_window is None else sliding_window - 1
     if _has_varlen(query):
         return _varlen(query, key, value, packed, scaling=scaling, reach=reach), None
-    if attention_kernel.covers(query, key, value):
-        bounds, longest = (packed.cumulative, packed.cumulative), packed.longest
+    longest = packed.longest
+    if attention_kernel.covers(query, key, value, longest=longest):
+        bounds = (packed.cumulative, packed.cumulative)
         return attention_kernel.attend(query, key, value, *bounds, longest=longest, scaling=scaling, reach=reach), None
     output = query.new_empty(1, query.shape[2], query.shape[1], query.shape[3])
     for start, end in pairwise(packed.bounds):
@@ -88,9 +89,10 @@ def first_token_attention(
         packed.on_layer()
     if _has_varlen(query):
         return _varlen(query, key, value, packed, scaling=scaling, queries=1)
-    if attention_kernel.covers(query, key, value):
+    longest = packed.longest
+    if attention_kernel.covers(query, key, value, longest=longest):
         bounds = (torch.arange(len(packed.bounds), dtype=torch.int32), packed.cumulative)
-        return attention_kernel.attend(query, key, value, *bounds, longest=packed.longest, scaling=scaling)
+        return attention_kernel.attend(query, key, value, *bounds, longest=longest, scaling=scaling)
     output = query.new_empty(1, query.shape[2], query.shape[1], query.shape[3])
     for i, (start, end) in enumerate(pairwise(packed.bounds)):
         output[:, i : i + 1] = functional.scaled_dot_product_attention(

@@ -128,8 +128,9 @@ def packed_causal_attention(
     keys, values = key.index_select(2, packed.key_rows), value.index_select(2, packed.key_rows)
     if query.is_cuda and query.dtype in {torch.bfloat16, torch.float16}:
         return _varlen(query, keys, values, scaling, packed), None
-    if attention_kernel.covers(query, keys, values):
-        bounds, longest = (packed.cumulative_queries, packed.cumulative_keys), packed.longest
+    longest = packed.longest
+    if attention_kernel.covers(query, keys, values, longest=longest):
+        bounds = (packed.cumulative_queries, packed.cumulative_keys)
         attended = attention_kernel.attend(query, keys, values, *bounds, longest=longest, scaling=scaling, causal=True)
         return attended, None
     return _by_segment(query, keys, values, scaling, packed), None

@@ -41,7 +41,7 @@ PRECISIONS = [
         Precision(torch.bfloat16, 0.02),
         id="bfloat16",
         marks=pytest.mark.skipif(
-            not attention_kernel.covers(torch.zeros(1, 1, 1, 32, dtype=torch.bfloat16)),
+            not attention_kernel.covers(torch.zeros(1, 1, 1, 32, dtype=torch.bfloat16), longest=1),
             reason="this processor has no AVX512-BF16, and bf16 is torch's there",
         ),
     ),
@@ -106,7 +106,7 @@ def expected(
 def attend(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, packed: PackedBatch, window: int | None = None
 ) -> torch.Tensor:
-    assert attention_kernel.covers(query, key, value)
+    assert attention_kernel.covers(query, key, value, longest=packed.longest)
     module = torch.nn.Identity()
     mixed, _ = packed_attention(module, query, key, value, None, scaling=SCALING, packed=packed, sliding_window=window)
     return mixed
@@ -220,7 +220,13 @@ def test_a_worker_without_it_says_so(monkeypatch: pytest.MonkeyPatch, *, compile
     ids=["a width between", "float16", "another device", "numbers apart"],
 )
 def test_what_it_does_not_cover_is_left_to_torch(query: torch.Tensor) -> None:
-    assert not attention_kernel.covers(query, query, query)
+    assert not attention_kernel.covers(query, query, query, longest=4)
+
+
+def test_of_very_long_texts_bf16_alone_is_faster_by_it(precision: Precision) -> None:
+    query = torch.zeros(1, 1, 1, 32, dtype=precision.dtype)
+    assert attention_kernel.covers(query, longest=2048)
+    assert attention_kernel.covers(query, longest=2049) is (precision.dtype is torch.bfloat16)
 
 
 @pytest.mark.parametrize("group", [1, HEADS], ids=["a head of keys each", "one for all heads"])
@@ -233,7 +239,7 @@ def test_decoders_see_their_prefix_and_their_past(group: int, precision: Precisi
     packed = causal_batch([prefix, *documents, alone], torch.device("cpu"))
     query = states(146, 64, precision.dtype)
     key, value = (states(146, 64, precision.dtype)[:, : HEADS // group] for _ in range(2))
-    assert attention_kernel.covers(query, key, value)
+    assert attention_kernel.covers(query, key, value, longest=packed.longest)
     mixed, _ = packed_causal_attention(torch.nn.Identity(), query, key, value, None, scaling=SCALING, packed=packed)
     for segment in packed.segments:
         rows = [*segment.prefix, *range(segment.start, segment.end)]

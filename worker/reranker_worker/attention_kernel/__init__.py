@@ -14,6 +14,8 @@ import torch
 
 _WIDTH_MULTIPLE = 32
 """Of a head's width; KEYS_STEP in request.h."""
+_MOST_KEYS_FP32 = 2048
+"""Where a head has more of them, they no longer fit the cache, and torch's attention is faster; in bf16 it never is."""
 _FUNCTIONS: Sequence[tuple[torch.dtype, str, frozenset[str]]] = (
     (torch.bfloat16, "attention_bf16_avx512", frozenset({"avx512_f", "avx512_bw", "avx512_vl", "avx512_bf16"})),
     (torch.float32, "attention_f32_avx512", frozenset({"avx512_f"})),
@@ -44,13 +46,14 @@ def is_compiled() -> bool:
     return _library() is not None
 
 
-def covers(*states: torch.Tensor) -> bool:
-    """Tell whether these queries, keys and values, [1, heads, tokens, width], can be attended to here."""
+def covers(*states: torch.Tensor, longest: int) -> bool:
+    """Tell whether queries, keys and values, [1, heads, tokens, width], with so many keys at most are best off here."""
     first = states[0]
     return (
         first.device.type == "cpu"
         and first.shape[-1] % _WIDTH_MULTIPLE == 0
         and all(each.stride(-1) == 1 for each in states)
+        and (longest <= _MOST_KEYS_FP32 or first.dtype is not torch.float32)
         and _function(first.dtype) is not None
     )
 
