@@ -22,13 +22,12 @@ from bench.accuracy import Deviation, deviation, reference_logits
 from bench.environments import NotInstalled, interpreter
 from bench.limit import Dimensions, GemmPeak, limit_fraction
 from bench.load import Round, ask
-from bench.machine import machine
+from bench.machine import fastest_dtype, machine
 from bench.models import default_model, in_precision
 from bench.report import Record, publish, write
 from bench.servers import NotServing, Server, free_port, serving
 from bench.systems import MISSING, SYSTEMS, Start, System, own_python
 from bench.workloads import WORKLOADS, Question, Workload, questions, token_lengths
-from reranker_worker.device import resolve_dtype
 
 _REPORTS = Path("build/reports")
 _SYSTEMS = [system.name for system in SYSTEMS]
@@ -83,7 +82,7 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, help="a folder; by default the trained MiniLM of examples/finetune")
-    fastest = str(resolve_dtype("auto", torch.device("cpu"))).removeprefix("torch.")
+    fastest = fastest_dtype()
     parser.add_argument(
         "--dtype", default=fastest, choices=["float32", "bfloat16"], help=f"here {fastest} unless given"
     )

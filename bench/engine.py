@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from bench.limit import Dimensions, GemmPeak, limit_fraction
-from bench.models import SIZES, default_model, of_size
+from bench.models import SIZES, of_size
 from bench.profiling import profile
 from bench.workloads import WORKLOADS, Question, Workload, questions, token_lengths
 from reranker_worker.engine import Engine
@@ -42,7 +42,7 @@ class Window:
 def main() -> None:
     """Print a line for each workload, or a profile."""
     options = _options()
-    options.model = options.model or (of_size(options.size) if options.size else default_model())
+    options.model = options.model or of_size(options.size)
     dtype: DType = options.dtype
     metrics = Metrics()
     engine = Engine(Limits(max_queue_tokens=2_000_000), "cpu", metrics)

@@ -20,10 +20,9 @@ from typing import IO
 import torch
 
 from bench.environments import interpreter
-from bench.machine import machine
-from bench.models import SIZES, default_model, of_size
+from bench.machine import fastest_dtype, machine
+from bench.models import SIZES, of_size
 from bench.workloads import WORKLOADS, Question, questions
-from reranker_worker.device import resolve_dtype
 from reranker_worker.engine import Engine
 from reranker_worker.metrics import Metrics
 from reranker_worker.serving import EngineSettings, Limits, ScoreRequest, Serving
@@ -49,7 +48,7 @@ class OpenVino:
 def main() -> None:
     """Print pairs/s of both, their ratio, and how far their logits are apart."""
     options = _options()
-    model = of_size(options.size) if options.size else default_model()
+    model = of_size(options.size)
     asked = list(islice(questions(WORKLOADS[0]), options.questions))
     pairs = sum(len(question.documents) for question in asked)
     torch.set_num_threads(options.threads)
@@ -80,9 +79,8 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    fastest = str(resolve_dtype("auto", torch.device("cpu"))).removeprefix("torch.")
     parser.add_argument("--size", choices=SIZES, help="of a model with random weights; without it the trained MiniLM")
-    parser.add_argument("--dtype", default=fastest, choices=["float32", "bfloat16"])
+    parser.add_argument("--dtype", default=fastest_dtype(), choices=["float32", "bfloat16"])
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--questions", type=int, default=2, help="in a round")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())

@@ -3,7 +3,9 @@
 import os
 from pathlib import Path
 
-from reranker_worker.device import available_cpus, cpu_flags, has_bf16_units
+import torch
+
+from reranker_worker.device import available_cpus, cpu_flags, has_bf16_units, resolve_dtype
 
 _VECTORS = {"avx512f": "AVX-512", "avx2": "AVX2"}
 _IDLE_LOAD = 0.5
@@ -15,6 +17,11 @@ def machine() -> str:
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown CPU")
     return described(name, available_cpus(), cpu_flags(), os.getloadavg()[0])
+
+
+def fastest_dtype() -> str:
+    """Return the precision that this processor computes fastest, as --dtype takes it."""
+    return str(resolve_dtype("auto", torch.device("cpu"))).removeprefix("torch.")
 
 
 def described(name: str, cpus: int, flags: frozenset[str], load: float) -> str:

@@ -29,11 +29,14 @@ def default_model() -> Path:
     return next(artifact.folder for artifact in artifacts() if artifact.name == _NAME)
 
 
-def of_size(size: str) -> Path:
-    """Return a model of one of SIZES with random weights and the default model's tokenizer; it is made once.
+def of_size(size: str | None) -> Path:
+    """Return a model of one of SIZES with random weights and the default model's tokenizer, or the default model.
 
-    What a forward costs doesn't depend on the weights' values, and no trained model of these sizes is at hand.
+    What a forward costs doesn't depend on the weights' values, and no trained model of these sizes is at hand. It is
+    made once.
     """
+    if size is None:
+        return default_model()
     folder = cache_folder() / "models" / f"random-{size}"
     if folder.is_dir():
         return folder

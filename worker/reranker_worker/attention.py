@@ -69,16 +69,7 @@ def packed_attention(
     if attention_kernel.covers(query, key, value, longest=longest):
         bounds = (packed.cumulative, packed.cumulative)
         return attention_kernel.attend(query, key, value, *bounds, longest=longest, scaling=scaling, reach=reach), None
-    output = query.new_empty(1, query.shape[2], query.shape[1], query.shape[3])
-    for start, end in pairwise(packed.bounds):
-        queries, keys, values = (states[:, :, start:end] for states in (query, key, value))
-        if sliding_window is None or end - start <= sliding_window:
-            attended = functional.scaled_dot_product_attention(queries, keys, values, scale=scaling)
-        else:
-            attended = local_attention(queries, keys, values, scaling=scaling, reach=reach)
-        output[:, start:end] = attended.transpose(1, 2)
-    output[:, packed.bounds[-1] :] = 0
-    return output, None
+    return attention_by_torch(query, key, value, packed, scaling=scaling, reach=reach), None
 
 
 def first_token_attention(
@@ -98,6 +89,22 @@ def first_token_attention(
         output[:, i : i + 1] = functional.scaled_dot_product_attention(
             query[:, :, i : i + 1], key[:, :, start:end], value[:, :, start:end], scale=scaling
         ).transpose(1, 2)
+    return output
+
+
+def attention_by_torch(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, packed: PackedBatch, *, scaling: float, reach: int = -1
+) -> torch.Tensor:
+    """Attend within each pair by a call of torch's each, to tokens at most `reach` away; the shapes are as above."""
+    output = query.new_empty(1, query.shape[2], query.shape[1], query.shape[3])
+    for start, end in pairwise(packed.bounds):
+        queries, keys, values = (states[:, :, start:end] for states in (query, key, value))
+        if reach < 0 or end - start <= reach + 1:
+            attended = functional.scaled_dot_product_attention(queries, keys, values, scale=scaling)
+        else:
+            attended = local_attention(queries, keys, values, scaling=scaling, reach=reach)
+        output[:, start:end] = attended.transpose(1, 2)
+    output[:, packed.bounds[-1] :] = 0
     return output
 
 

@@ -1,7 +1,7 @@
 """Packed attention of decoders: each segment sees its own past and the whole of the prefix that it shares."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 import torch
@@ -53,10 +53,10 @@ class CausalBatch:
     key_rows: torch.Tensor
     cumulative_queries: torch.Tensor
     cumulative_keys: torch.Tensor
-    masks: dict[tuple[int, int], torch.Tensor]
-    """Which key each query sees, by (queries, keys); empty where the device's kernel needs none."""
     on_layer: Callable[[], None] | None = None
     """Called in each layer: a sign of life in a batch that takes long."""
+    masks: dict[tuple[int, int], torch.Tensor] = field(default_factory=dict)
+    """Which key each query sees, by (queries, keys); the first layer makes them where attention needs any."""
 
     @property
     def longest(self) -> int:
@@ -87,7 +87,6 @@ def causal_batch(
         row for segment in segments for row in (*segment.prefix, *range(first + segment.start, first + segment.end))
     ]
     queries, keys = [segment.queries for segment in segments], [segment.keys for segment in segments]
-    shapes = {(segment.queries, segment.keys) for segment in segments if segment.prefix}
     return CausalBatch(
         segments=segments,
         past=past,
@@ -95,7 +94,6 @@ def causal_batch(
         key_rows=torch.tensor(rows).to(device),
         cumulative_queries=_cumulative(queries, device),
         cumulative_keys=_cumulative(keys, device),
-        masks={shape: _mask(*shape) for shape in shapes} if device.type == "cpu" else {},
         on_layer=on_layer,
     )
 
@@ -180,7 +178,9 @@ def _varlen(
 
 def _mask_of(packed: CausalBatch, segment: Segment, device: torch.device) -> torch.Tensor:
     shape = (segment.queries, segment.keys)
-    return packed.masks[shape] if shape in packed.masks else _mask(*shape).to(device)
+    if shape not in packed.masks:
+        packed.masks[shape] = _mask(*shape).to(device)
+    return packed.masks[shape]
 
 
 def _mask(queries: int, keys: int) -> torch.Tensor:
