@@ -56,7 +56,7 @@ def test_a_bad_revision_stalls_with_its_reason_while_the_old_one_serves(
 @pytest.mark.parametrize(
     ("folder", "reason", "words"),
     [
-        pytest.param("lora-wide", "AdapterBaseMismatch", "64", id="made for another base"),
+        pytest.param("lora-wide", "AdapterBaseMismatch", "128", id="made for another base"),
         pytest.param("bert-2", "InvalidAdapter", "adapter_config.json", id="a model as an adapter"),
         pytest.param("nowhere", "SourceNotFound", "nowhere", id="no such folder"),
     ],

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from reranker_worker import prepacked
+from reranker_worker import attention_kernel, prepacked
 from reranker_worker.decoder_runner import DecoderRunner
 from reranker_worker.engine import Engine
 from reranker_worker.errors import CheckpointError, InvalidRequest
@@ -30,7 +30,12 @@ def _documents(seed: int, count: int = 9) -> list[str]:
     return [" ".join(words.choices(WORDS, k=words.choice([0, 1, 3, 10, 40, 200]))) for _ in range(count)]
 
 
-async def test_scores_are_transformers_scores(engine: Engine, decoder: Decoder) -> None:
+@pytest.mark.parametrize("by", ["kernel", "torch"])
+async def test_scores_are_transformers_scores(
+    engine: Engine, decoder: Decoder, by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if by == "torch":  # as where the worker was installed without a compiler
+        monkeypatch.setattr(attention_kernel, "covers", lambda *_, **__: False)
     engine.serve(Serving(decoder.model))
     documents = [_documents(seed) for seed in range(len(QUERIES))]
     results = await asyncio.gather(

@@ -218,8 +218,8 @@ def test_an_adapter_is_refused_for(
 def test_an_adapter_for_a_wider_model_is_refused_with_both_shapes(
     engine: Engine, bert_model: LoadedModel, tmp_path: Path
 ) -> None:
-    folder = lora_adapter(tmp_path / "adapter", bert_checkpoint(tmp_path / "wide", hidden=64))
-    with pytest.raises(AdapterError, match=r"shape \[4, 64\]; on this model it is \[4, 32\]") as refusal:
+    folder = lora_adapter(tmp_path / "adapter", bert_checkpoint(tmp_path / "wide", hidden=128))
+    with pytest.raises(AdapterError, match=r"shape \[4, 128\]; on this model it is \[4, 64\]") as refusal:
         engine.load_adapter(bert_model, folder, "x", "x-1", 16)
     assert refusal.value.reason == "AdapterBaseMismatch"
 

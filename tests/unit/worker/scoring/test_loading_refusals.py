@@ -139,7 +139,7 @@ REFUSALS: dict[str, tuple[Spoil, str, str]] = {
         r"\[7\]",
     ),
     "whole numbers for weights": (
-        _tensors(lambda t: t.update({"bert.pooler.dense.bias": torch.zeros(32, dtype=torch.int64)})),
+        _tensors(lambda t: t.update({"bert.pooler.dense.bias": torch.zeros(64, dtype=torch.int64)})),
         "InvalidCheckpoint",
         "I64",
     ),
