@@ -150,7 +150,7 @@ def _report(kind: str, requests: Sequence[Request]) -> None:
     print("\n" + history.table(requests, ("phase",), history.phase_of))
     for line in history.failures(requests):
         print(f"  failed: {line}")
-    kubeconfig = 'export KUBECONFIG="$(python3 -m hack.cluster kubeconfig)"\n    ' if kind == "local" else ""
+    kubeconfig = f"{line}\n    " if (line := cluster.look_around(kind)) else ""
     print(f"""
   every request: {(OUTPUT / "history.jsonl").relative_to(REPOSITORY)}
   look around:
@@ -158,5 +158,5 @@ def _report(kind: str, requests: Sequence[Request]) -> None:
     kubectl --namespace {NAMESPACE} describe {RESOURCE}
     kubectl --namespace {NAMESPACE} get configmap/{MODEL}-serving --output=jsonpath='{{.data.manifest\\.json}}'
     kubectl --namespace {cluster.OPERATOR_NAMESPACE} logs deployment/{cluster.RELEASE}
-  remove it all: CLUSTER={kind} make demo-down
+  remove it all: {cluster.removal(kind)}
 """)

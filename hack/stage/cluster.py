@@ -12,8 +12,9 @@ from hack.stage.kubectl import Kubectl
 
 OPERATOR_NAMESPACE = "reranker-system"
 RELEASE = "reranker-operator"
-CRDS = ("rerankeradapters.reranker.dev", "rerankermodels.reranker.dev")
-KIND_CLUSTER = "reranker-demo"  # our own; the variable KIND_CLUSTER names one that is there
+RERANKER_MODELS = "rerankermodels.reranker.dev"
+CRDS = ("rerankeradapters.reranker.dev", RERANKER_MODELS)
+KIND_CLUSTER = "reranker-demo"  # our own; the variable KIND_CLUSTER names one that is there, KIND_IMAGE a node's image
 LOCAL = Cluster("local")
 
 
@@ -51,8 +52,29 @@ def disconnect(kind: str, namespace: str) -> None:
             _remove_objects(Kubectl(golang.find_or_build(golang.KUBECTL), None, namespace))
 
 
+def look_around(kind: str) -> str:
+    """Return the command that leads kubectl to this cluster; empty where the current context does."""
+    match kind:
+        case "local":
+            return 'export KUBECONFIG="$(python3 -m hack.cluster kubeconfig)"'
+        case "kind":
+            return f"kind export kubeconfig --name={_kind_name()}"
+        case _:
+            return ""
+
+
+def removal(kind: str) -> str:
+    """Return the command that removes what the demo made in this cluster."""
+    named = f" KIND_CLUSTER={_kind_name()}" if kind == "kind" and _kind_name() != KIND_CLUSTER else ""
+    return f"CLUSTER={kind}{named} make demo-down"
+
+
 def _remove_objects(kubectl: Kubectl) -> None:
+    there = kubectl("get", "crd", "--output=name")
     with step(f"namespace {kubectl.namespace} is gone"):
+        # Kubernetes looks at a namespace that still has pods again after half of their grace period: minutes.
+        if RERANKER_MODELS in there:
+            kubectl("delete", RERANKER_MODELS, "--all", "--cascade=foreground", "--wait")
         kubectl.remove(f"namespace/{kubectl.namespace}")
     with step(f"release {RELEASE} is gone"):
         helm = golang.find_or_build(golang.HELM)
@@ -60,7 +82,6 @@ def _remove_objects(kubectl: Kubectl) -> None:
         output_of("helm uninstall", [helm, *uninstall], env=kubectl.environment)
         kubectl.remove(f"namespace/{OPERATOR_NAMESPACE}")
     # Deleting a CRD deletes every resource of its kind, so it stays where there are some that aren't ours.
-    there = kubectl("get", "crd", "--output=name")
     for crd in CRDS:
         if crd in there and not kubectl.get(crd, "--all-namespaces")["items"]:
             kubectl.remove(f"crd/{crd}")
@@ -81,8 +102,11 @@ def _kind_up() -> Path:
     name = _kind_name()
     os.environ["KIND_CLUSTER"] = name  # tells hack.images where to load to
     if name not in output_of("kind get clusters", [_kind(), "get", "clusters"]).split():
+        argv = [_kind(), "create", "cluster", f"--name={name}", "--wait=120s"]
+        if image := os.environ.get("KIND_IMAGE"):
+            argv.append(f"--image={image}")
         with step(f"kind cluster {name} is ready", doing=f"starting the kind cluster {name}"):
-            output_of("kind create cluster", [_kind(), "create", "cluster", f"--name={name}", "--wait=120s"])
+            output_of("kind create cluster", argv)
     return _kind_kubeconfig()
 
 
