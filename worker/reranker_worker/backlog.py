@@ -3,7 +3,7 @@
 import threading
 import time
 from bisect import insort
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
@@ -22,12 +22,16 @@ class PendingScore:
     adapter: LoadedAdapter | None
     pairs: list[EncodedPair]
     deadline_s: float | None
+    waiting: list[int] = field(init=False)
+    """The positions of its pairs that no batch has taken, by ascending length."""
     lengths: list[int] = field(init=False)
+    """Their tokens."""
     shared: int = field(init=False)
+    tokens: int = field(init=False)
+    """What scoring it in one batch computes."""
     model_key: int = field(init=False)
     turn: float = 0.0
     """Its place in the order: the turn of fair sharing in which it would end."""
-    taken: int = 0
     scored: int = 0
     logits: list[float] = field(init=False)
     done: "Future[list[float]]" = field(default_factory=Future)
@@ -36,17 +40,14 @@ class PendingScore:
     batches: list[Step] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.lengths = [len(pair) for pair in self.pairs]
+        self.waiting = sorted(range(len(self.pairs)), key=lambda position: len(self.pairs[position]))
+        self.lengths = [len(self.pairs[position]) for position in self.waiting]
         self.shared = len(self.pairs[0].prefix)
+        self.tokens = self.shared + sum(self.lengths)
         self.model_key = id(self.model)
         self.logits = [0.0] * len(self.pairs)
         # From here on only the device thread ends it: a client that goes away can't race with a result.
         self.done.set_running_or_notify_cancel()
-
-    @property
-    def tokens(self) -> int:
-        """Return the tokens that scoring it in one batch computes."""
-        return self.shared + sum(self.lengths)
 
     @property
     def queue_s(self) -> float:
@@ -67,6 +68,11 @@ class PendingScore:
         """End the request with an error, unless it has ended already."""
         if not self.done.done():
             self.done.set_exception(error)
+
+    def take(self, place: int) -> "BatchItem":
+        """Take one of the pairs that wait, by its place in `lengths`."""
+        del self.lengths[place]
+        return BatchItem(self, self.waiting.pop(place))
 
     def add(self, position: int, logit: float) -> None:
         """Record one pair's logit; the last one ends the request."""
@@ -155,8 +161,7 @@ class Backlog:
             if not self._requests:
                 return []
             budget = min(max_tokens(), self._requests[0].model.runner.max_batch_tokens)
-            counts = take_batch(self._requests, budget)
-            return self._take(counts)
+            return self._take(take_batch(self._requests, budget))
 
     def close(self) -> None:
         """Refuse further requests and wake the device thread."""
@@ -179,15 +184,14 @@ class Backlog:
             self._requests.remove(request)
             self._share.withdraw(request.turn)
 
-    def _take(self, counts: list[int]) -> list[BatchItem]:
+    def _take(self, taken: Sequence[Sequence[int]]) -> list[BatchItem]:
         now = time.monotonic()
-        items: list[BatchItem] = []
-        for request, count in zip(self._requests, counts, strict=True):
-            if count:
+        batch: list[BatchItem] = []
+        for request, places in zip(self._requests, taken, strict=True):
+            if places:
                 request.first_taken_at = request.first_taken_at or now
-                taken = range(request.taken, request.taken + count)
-                items.extend(BatchItem(request, position) for position in taken)
-                self._share.advance(request.shared + sum(request.lengths[position] for position in taken))
-                request.taken += count
-        self._requests = [request for request in self._requests if request.taken < len(request.pairs)]
-        return items
+                items = [request.take(place) for place in places]
+                self._share.advance(request.shared + sum(len(request.pairs[item.position]) for item in items))
+                batch += items
+        self._requests = [request for request in self._requests if request.waiting]
+        return batch

@@ -1,12 +1,12 @@
 """Which waiting pairs make the next batch. No I/O, no clock, no torch."""
 
+from bisect import bisect_right
 from collections.abc import Sequence
-from itertools import islice
 from typing import Protocol
 
 
 class Waiting(Protocol):
-    """What a choice needs to know of a request: its model, its pairs' lengths in tokens, and how many are taken."""
+    """What a choice needs to know of a request: its model, and the lengths in tokens of its pairs that still wait."""
 
     @property
     def model_key(self) -> int:
@@ -14,32 +14,35 @@ class Waiting(Protocol):
 
     @property
     def lengths(self) -> Sequence[int]:
-        """Return the tokens of each of its pairs, in order."""
+        """Return the tokens of each of its pairs that wait, ascending."""
 
     @property
     def shared(self) -> int:
         """Return the tokens that its pairs share: computed once in each batch that holds one of them."""
 
-    @property
-    def taken(self) -> int:
-        """Return how many of its pairs earlier batches took."""
 
-
-def take_batch(requests: Sequence[Waiting], max_tokens: int) -> list[int]:
-    """Return how many further pairs the next batch takes from each request.
+def take_batch(requests: Sequence[Waiting], max_tokens: int) -> list[list[int]]:
+    """Return the places in its `lengths`, descending, of the pairs that the next batch takes from each request.
 
     Requests come in the order in which they are to be served. The first one's model decides; requests of other models
-    wait for a batch of their own. A pair longer than `max_tokens` goes by itself.
+    wait for a batch of their own. Of a request's pairs the longest that still fits is always next, so that short ones
+    are left to fill a batch up, and those of a batch are of like length. A pair over `max_tokens` goes by itself.
     """
-    counts = [0] * len(requests)
+    taken: list[list[int]] = [[] for _ in requests]
     free = max_tokens
-    for i, request in enumerate(requests):
+    for request, places in zip(requests, taken, strict=True):
         if request.model_key != requests[0].model_key:
             continue
-        for length in islice(request.lengths, request.taken, None):
-            needed = length + (0 if counts[i] else request.shared)
-            if needed > free and free < max_tokens:
-                return counts
-            counts[i] += 1
-            free -= needed
-    return counts
+        lengths, place = request.lengths, len(request.lengths)
+        if free == max_tokens and lengths[0] + request.shared > free:
+            places.append(0)
+            return taken
+        free -= request.shared
+        # What is longer than the last one that fitted doesn't fit now.
+        while place := bisect_right(lengths, free, hi=place):
+            place -= 1
+            places.append(place)
+            free -= lengths[place]
+        if len(places) < len(lengths):
+            return taken
+    return taken
