@@ -150,7 +150,8 @@ def _report(kind: str, requests: Sequence[Request]) -> None:
     print("\n" + history.table(requests, ("phase",), history.phase_of))
     for line in history.failures(requests):
         print(f"  failed: {line}")
-    kubeconfig = f"{line}\n    " if (line := cluster.look_around(kind)) else ""
+    command = cluster.kubeconfig_command(kind)
+    kubeconfig = f"{command}\n    " if command else ""
     print(f"""
   every request: {(OUTPUT / "history.jsonl").relative_to(REPOSITORY)}
   look around:

@@ -52,8 +52,8 @@ def disconnect(kind: str, namespace: str) -> None:
             _remove_objects(Kubectl(golang.find_or_build(golang.KUBECTL), None, namespace))
 
 
-def look_around(kind: str) -> str:
-    """Return the command that leads kubectl to this cluster; empty where the current context does."""
+def kubeconfig_command(kind: str) -> str:
+    """Return the command by which kubectl finds this cluster; empty where the current context does."""
     match kind:
         case "local":
             return 'export KUBECONFIG="$(python3 -m hack.cluster kubeconfig)"'
@@ -70,10 +70,9 @@ def removal(kind: str) -> str:
 
 
 def _remove_objects(kubectl: Kubectl) -> None:
-    there = kubectl("get", "crd", "--output=name")
     with step(f"namespace {kubectl.namespace} is gone"):
         # Kubernetes looks at a namespace that still has pods again after half of their grace period: minutes.
-        if RERANKER_MODELS in there:
+        if RERANKER_MODELS in kubectl("get", "crd", "--output=name"):
             kubectl("delete", RERANKER_MODELS, "--all", "--cascade=foreground", "--wait")
         kubectl.remove(f"namespace/{kubectl.namespace}")
     with step(f"release {RELEASE} is gone"):
@@ -82,6 +81,7 @@ def _remove_objects(kubectl: Kubectl) -> None:
         output_of("helm uninstall", [helm, *uninstall], env=kubectl.environment)
         kubectl.remove(f"namespace/{OPERATOR_NAMESPACE}")
     # Deleting a CRD deletes every resource of its kind, so it stays where there are some that aren't ours.
+    there = kubectl("get", "crd", "--output=name")
     for crd in CRDS:
         if crd in there and not kubectl.get(crd, "--all-namespaces")["items"]:
             kubectl.remove(f"crd/{crd}")
