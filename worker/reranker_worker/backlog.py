@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-from reranker_worker.batching import take_batch
+from reranker_worker.batching import WaitingPair, take_batch
 from reranker_worker.errors import DeadlineExceeded, WorkerError
 from reranker_worker.fair_share import FairShare
 from reranker_worker.serving import EncodedPair, LoadedAdapter, LoadedModel, ScoringPair
@@ -22,10 +22,8 @@ class PendingScore:
     adapter: LoadedAdapter | None
     pairs: list[EncodedPair]
     deadline_s: float | None
-    waiting: list[int] = field(init=False)
-    """The positions of its pairs that no batch has taken, by ascending length."""
-    lengths: list[int] = field(init=False)
-    """Their tokens."""
+    waiting: list[WaitingPair] = field(init=False)
+    """Those of its pairs that no batch has taken, the shortest first."""
     shared: int = field(init=False)
     tokens: int = field(init=False)
     """What scoring it in one batch computes."""
@@ -40,10 +38,9 @@ class PendingScore:
     batches: list[Step] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.waiting = sorted(range(len(self.pairs)), key=lambda position: len(self.pairs[position]))
-        self.lengths = [len(self.pairs[position]) for position in self.waiting]
+        self.waiting = sorted(WaitingPair(len(pair), position) for position, pair in enumerate(self.pairs))
         self.shared = len(self.pairs[0].prefix)
-        self.tokens = self.shared + sum(self.lengths)
+        self.tokens = self.shared + sum(pair.tokens for pair in self.waiting)
         self.model_key = id(self.model)
         self.logits = [0.0] * len(self.pairs)
         # From here on only the device thread ends it: a client that goes away can't race with a result.
@@ -68,11 +65,6 @@ class PendingScore:
         """End the request with an error, unless it has ended already."""
         if not self.done.done():
             self.done.set_exception(error)
-
-    def take(self, place: int) -> "BatchItem":
-        """Take one of the pairs that wait, by its place in `lengths`."""
-        del self.lengths[place]
-        return BatchItem(self, self.waiting.pop(place))
 
     def add(self, position: int, logit: float) -> None:
         """Record one pair's logit; the last one ends the request."""
@@ -190,8 +182,8 @@ class Backlog:
         for request, places in zip(self._requests, taken, strict=True):
             if places:
                 request.first_taken_at = request.first_taken_at or now
-                items = [request.take(place) for place in places]
-                self._share.advance(request.shared + sum(len(request.pairs[item.position]) for item in items))
-                batch += items
+                pairs = [request.waiting.pop(place) for place in places]
+                self._share.advance(request.shared + sum(pair.tokens for pair in pairs))
+                batch += [BatchItem(request, pair.position) for pair in pairs]
         self._requests = [request for request in self._requests if request.waiting]
         return batch

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reranker_worker.batching import take_batch
+from reranker_worker.batching import WaitingPair, take_batch
 
 
 @dataclass(frozen=True)
@@ -15,6 +15,10 @@ class Request:
     lengths: Sequence[int]  # ascending
     model_key: int = 1
     shared: int = 0
+
+    @property
+    def waiting(self) -> list[WaitingPair]:
+        return [WaitingPair(length, position) for position, length in enumerate(self.lengths)]
 
 
 @pytest.mark.parametrize(
