@@ -16,7 +16,7 @@ from reranker_worker.fetching.origins import Hub, Origins
 from reranker_worker.manifest_files import ManifestFiles, StaticManifest
 from reranker_worker.metrics import Metrics
 from reranker_worker.reconciler import Reconciler
-from reranker_worker.server import ClientServer, serve_until_drained, server_config
+from reranker_worker.server import ClientServer, listen, serve_until_drained, server_config
 from reranker_worker.serving import Limits
 from reranker_worker.settings import ServeSettings
 from reranker_worker.standalone import TEMPLATE, standalone_manifest, user_cache
@@ -41,7 +41,7 @@ def serve(settings: ServeSettings) -> int:
     internal = server_config(
         internal_app(worker, settings), settings.host, settings.internal_port, settings.keep_alive_s
     )
-    listener, internal_listener = clients.bind_socket(), internal.bind_socket()
+    listener, internal_listener = listen(clients), listen(internal)
     internal_server = uvicorn.Server(internal)
 
     stop = threading.Event()

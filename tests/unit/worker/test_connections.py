@@ -1,4 +1,4 @@
-"""A client that keeps its connection is asked for a new one once in a while, and no request fails by it."""
+"""Connections that clients keep: asked to be made anew once in a while, without a failed request, and never slow."""
 
 import asyncio
 import socket
@@ -10,7 +10,7 @@ import pytest
 import uvicorn
 
 from reranker_worker.asgi import Receive, Scope, Send
-from reranker_worker.server import ageing, server_config
+from reranker_worker.server import ageing, listen, server_config
 
 
 async def echo(scope: Scope, receive: Receive, send: Send) -> None:
@@ -61,3 +61,15 @@ async def test_an_old_connection_is_closed_after_an_answer_and_the_next_request_
 def test_a_bound_of_zero_is_none(age_s: int, bounded: bool) -> None:
     config = server_config(echo, "127.0.0.1", 0, keep_alive_s=75, connection_age_s=age_s)
     assert (config.http != "h11") is bounded
+
+
+def test_an_answer_never_waits_for_the_client_to_acknowledge_its_head() -> None:
+    with (
+        listen(server_config(echo, "127.0.0.1", 0, keep_alive_s=75)) as listener,
+        socket.socket() as client,
+    ):
+        listener.listen()
+        client.connect(listener.getsockname())
+        accepted, _ = listener.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
