@@ -74,7 +74,8 @@ def attend(
     """Let each segment's queries attend to its keys.
 
     query: [1, heads, tokens, width]; key, value: [1, key heads, tokens, width] → [1, tokens, heads, width], zeros for
-    tokens of no segment. cumulative_queries, cumulative_keys: int32 [segments + 1], where each one's begin and end.
+    tokens behind the last segment. cumulative_queries, cumulative_keys: int32 [segments + 1], from 0 on, where each one
+    begins and ends.
     longest: the most keys of a segment. With a `reach` from 0 on, a query sees the keys that are at most so far away;
     where it is `causal`, the last query sees all keys, and each one before it one key less. Raises RuntimeError, in
     the words of torch's allocator, where memory lacks.
@@ -83,7 +84,8 @@ def attend(
     if function is None:
         raise RuntimeError(f"no attention in {query.dtype} was compiled that this processor computes")
     _, heads, tokens, width = query.shape
-    output = query.new_zeros(1, tokens, heads, width)
+    output = query.new_empty(1, tokens, heads, width)
+    output[:, cumulative_queries[-1] :].zero_()
     request = _Request(
         *(_States(each.data_ptr(), *_strides(each)) for each in (query, key, value, output.transpose(1, 2))),
         cumulative_queries.data_ptr(),

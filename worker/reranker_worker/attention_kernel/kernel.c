@@ -19,13 +19,13 @@
 #define SET avx2
 #define TARGET __attribute__((target("avx2,fma")))
 #define LANES 8
-#define VECTORS 2
+#define ROWS 6
 #include "rows_f32.h"
 
 #define SET avx512
 #define TARGET __attribute__((target("avx512f")))
 #define LANES 16
-#define VECTORS 2
+#define ROWS 8
 #include "rows_f32.h"
 
 #include "rows_bf16.h"
@@ -35,7 +35,7 @@
 #define SET plain
 #define TARGET
 #define LANES 4
-#define VECTORS 2
+#define ROWS 8
 #include "rows_f32.h"
 
 #endif
@@ -62,7 +62,7 @@ static void work(int64_t begin, int64_t end, void *context) {
     Run *run = context;
     const Request *r = run->asked;
     const int64_t filled = filled_up(r->longest);
-    const int64_t states = 4 * filled * r->width, rows = 4 * ROWS * (filled > r->width ? filled : r->width);
+    const int64_t states = 4 * filled * r->width, rows = 4 * MOST_ROWS * (filled > r->width ? filled : r->width);
     char *memory = malloc(2 * states + 3 * rows + 5 * 64), *next = memory;
     if (memory == NULL) {
         atomic_store(&run->out_of_memory, 1);

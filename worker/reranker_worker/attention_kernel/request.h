@@ -3,7 +3,7 @@
 
 #include <stdint.h>
 
-#define ROWS 6       /* queries at a time: their sums, and what they are made of, fit the registers */
+#define MOST_ROWS 8  /* queries at a time */
 #define KEYS_STEP 32 /* keys are filled up to a multiple of it, and widths must be one */
 #define LOG2_E 1.44269504088896340736f
 

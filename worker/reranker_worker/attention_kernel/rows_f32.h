@@ -3,7 +3,7 @@
  *   SET      the end of the functions' names
  *   TARGET   the attribute that has them compiled for it
  *   LANES    numbers of a vector
- *   VECTORS  vectors of columns at a time: as many as its registers hold ROWS sums of; without it, softmax alone
+ *   ROWS     queries at a time, MOST_ROWS at most: two vectors of sums for each of them fit the registers
  */
 
 #define JOINED(name, set) name##_##set
@@ -74,26 +74,25 @@ INLINE float WEIGHTS_OF(float *scores, Seen seen, Seen block) {
     return SUM_OF(sum);
 }
 
-#ifdef VECTORS
-/* [ROWS, depth] times [depth, VECTORS * LANES]; strides in numbers. */
+/* [ROWS, depth] times [depth, 2 * LANES]; strides in numbers. */
 INLINE void PRODUCT(const float *left, int64_t left_stride, const float *right, int64_t right_stride, int64_t depth,
                     float *to, int64_t to_stride) {
-    FLOATS sums[ROWS][VECTORS];
+    FLOATS sums[ROWS][2];
     for (int i = 0; i < ROWS; i++)
-        for (int c = 0; c < VECTORS; c++) sums[i][c] = ALL(0);
+        for (int c = 0; c < 2; c++) sums[i][c] = ALL(0);
     for (int64_t t = 0; t < depth; t++) {
-        FLOATS row[VECTORS];
-        for (int c = 0; c < VECTORS; c++) row[c] = LOAD(right + t * right_stride + c * LANES);
+        FLOATS row[2];
+        for (int c = 0; c < 2; c++) row[c] = LOAD(right + t * right_stride + c * LANES);
         for (int i = 0; i < ROWS; i++)
-            for (int c = 0; c < VECTORS; c++) sums[i][c] += left[i * left_stride + t] * row[c];
+            for (int c = 0; c < 2; c++) sums[i][c] += left[i * left_stride + t] * row[c];
     }
     for (int i = 0; i < ROWS; i++)
-        for (int c = 0; c < VECTORS; c++) STORE(to + i * to_stride + c * LANES, sums[i][c]);
+        for (int c = 0; c < 2; c++) STORE(to + i * to_stride + c * LANES, sums[i][c]);
 }
 
 TARGET static void NAMED(head_f32, SET)(const Request *r, const Scratch *s, int64_t segment, int64_t head) {
     const Task task = task_of(r, segment, head);
-    const int64_t width = r->width, filled = filled_up(task.keys), columns = VECTORS * LANES;
+    const int64_t width = r->width, filled = filled_up(task.keys), columns = 2 * LANES;
     const int64_t value_stride = r->value.token_stride / 4;
     float *keys = s->keys, *mixed = s->weights;
     for (int64_t j = 0; j < filled; j++) {
@@ -122,7 +121,6 @@ TARGET static void NAMED(head_f32, SET)(const Request *r, const Scratch *s, int6
         }
     }
 }
-#endif
 
 #undef JOINED
 #undef NAMED
@@ -142,4 +140,4 @@ TARGET static void NAMED(head_f32, SET)(const Request *r, const Scratch *s, int6
 #undef SET
 #undef TARGET
 #undef LANES
-#undef VECTORS
+#undef ROWS
