@@ -6,7 +6,7 @@ SHELL := bash
 # Where a folder with the CPU build of torch lies beside the clone, it saves the download of the CUDA build.
 WHEELS := $(wildcard ../shared/wheels)
 # Compiled when the worker is installed.
-KERNEL := $(wildcard worker/reranker_worker/attention_kernel/*.[ch])
+KERNEL := $(wildcard worker/reranker_worker/kernels/*.[ch])
 PIP := .venv/bin/python -m pip --disable-pip-version-check
 PY := .venv/bin/python
 CLUSTER ?= local

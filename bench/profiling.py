@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from itertools import islice
 from unittest import mock
 
@@ -9,11 +10,14 @@ from torch.profiler import ProfilerActivity, record_function
 from torch.profiler import profile as recorded
 
 from bench.workloads import Workload, questions
-from reranker_worker import attention_kernel
+from reranker_worker import encoder
+from reranker_worker.kernels import attention as attention_kernel
 from reranker_worker.model_runner import ModelRunner
 from reranker_worker.serving import LoadedModel, ScoringPair
 
 _BATCHES = 10
+_OURS = ((attention_kernel, "attend"), (encoder, "residual_norm"))
+"""Steps in C of our own, where they are looked up."""
 _OPERATORS = 12
 
 
@@ -31,16 +35,19 @@ def profile(model: LoadedModel, workload: Workload) -> None:
     }
     for name, step in steps.items():
         print(f"{name:18} {1000 * sum(_seconds(step, pairs) for pairs in batches) / _BATCHES:8.2f} ms a batch")
-    # The kernel is none of torch's operators, so the profiler has to be told of it.
-    attend = record_function("attention_kernel")(attention_kernel.attend)
-    with mock.patch.object(attention_kernel, "attend", attend), recorded(activities=[ProfilerActivity.CPU]) as record:
+    with ExitStack() as stack:
+        for module, name in _OURS:
+            # They are none of torch's operators, so the profiler has to be told of them.
+            shown = record_function(f"{module.__name__}.{name}")(getattr(module, name))
+            stack.enter_context(mock.patch.object(module, name, shown))
+        record = stack.enter_context(recorded(activities=[ProfilerActivity.CPU]))
         for pairs in batches:
             runner.score(pairs)
     operators = sorted(record.key_averages(), key=lambda event: event.self_cpu_time_total, reverse=True)
     total_us = sum(event.self_cpu_time_total for event in operators)
     print(f"\n{'operator':44} {'share':>6} {'calls a batch':>14}")
     for event in operators[:_OPERATORS]:
-        print(f"{event.key[:44]:44} {event.self_cpu_time_total / total_us:6.1%} {event.count / _BATCHES:14.1f}")
+        print(f"{event.key[-44:]:44} {event.self_cpu_time_total / total_us:6.1%} {event.count / _BATCHES:14.1f}")
 
 
 def _batches(model: LoadedModel, workload: Workload, max_tokens: int) -> Iterator[list[ScoringPair]]:

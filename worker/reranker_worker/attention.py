@@ -8,7 +8,7 @@ from typing import cast
 import torch
 from torch.nn import functional
 
-from reranker_worker import attention_kernel
+from reranker_worker.kernels import attention as attention_kernel
 
 PACKED = "packed"
 

@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn import functional
 
 from reranker_worker.attention import PackedBatch, first_token_attention, packed_attention
+from reranker_worker.kernels.residual_norm import residual_norm
 from reranker_worker.lora import AdaptedLinear, AdaptedRows, adapted_rows, adapting
 
 _GELUS = {"gelu": "none", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh"}
@@ -188,8 +189,7 @@ class Residual(nn.Module):
 
     def forward(self, states: torch.Tensor, residual: torch.Tensor) -> torch.Tensor:
         """[1, tokens, wide], [1, tokens, hidden] → [1, tokens, hidden]."""
-        normed: torch.Tensor = self.LayerNorm(self.dense(states) + residual)
-        return normed
+        return residual_norm(self.dense(states), residual, self.LayerNorm)
 
 
 def _table(rows: int, width: int) -> nn.Embedding:

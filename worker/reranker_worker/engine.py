@@ -12,12 +12,13 @@ from typing import ParamSpec, TypeVar
 import structlog
 from opentelemetry.trace import Tracer
 
-from reranker_worker import attention_kernel, tracing
+from reranker_worker import tracing
 from reranker_worker.backlog import Backlog, PendingScore
 from reranker_worker.capture import captured, pinnable
 from reranker_worker.device import resolve_device, use_available_cpus
 from reranker_worker.device_thread import DeviceThread
 from reranker_worker.errors import DeadlineExceeded, NotReady, Overloaded, WorkerError
+from reranker_worker.kernels import library
 from reranker_worker.metrics import Metrics
 from reranker_worker.preparing import prepare_adapter, prepare_model
 from reranker_worker.progress import Progress
@@ -75,7 +76,7 @@ class Engine:
 
     def start(self) -> None:
         """Start the device thread."""
-        if resolve_device(self._device_name).type == "cpu" and not attention_kernel.is_compiled():
+        if resolve_device(self._device_name).type == "cpu" and not library.is_compiled():
             _log.warning("attention is torch's, which is slower: no C compiler was there when this was installed")
         self._device.start()
 

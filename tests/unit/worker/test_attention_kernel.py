@@ -10,10 +10,11 @@ import torch
 from structlog.testing import capture_logs
 from torch.nn import functional
 
-from reranker_worker import attention_kernel
 from reranker_worker.attention import PackedBatch, first_token_attention, packed_attention
 from reranker_worker.causal_attention import Segment, causal_batch, packed_causal_attention
 from reranker_worker.engine import Engine
+from reranker_worker.kernels import attention as attention_kernel
+from reranker_worker.kernels import library
 from reranker_worker.serving import Limits
 
 HEADS = 3
@@ -21,7 +22,7 @@ SCALING = 0.2
 MIXED = (1, 2, 5, 6, 7, 31, 32, 33, 64, 65, 150)
 
 pytestmark = pytest.mark.skipif(
-    shutil.which("cc") is None and not attention_kernel.is_compiled(),
+    shutil.which("cc") is None and not library.is_compiled(),
     reason="there is no C compiler here, so the worker was installed without the kernel and uses torch's attention",
 )
 
@@ -54,9 +55,9 @@ def precision(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     there = torch.cpu.get_capabilities()
     left = {name: has for name, has in there.items() if not name.startswith(chosen.without)}
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: left)
-    attention_kernel._function.cache_clear()
+    library.function.cache_clear()
     yield chosen
-    attention_kernel._function.cache_clear()
+    library.function.cache_clear()
 
 
 @pytest.fixture(params=[1, 2])
@@ -113,7 +114,7 @@ def attend(
 
 
 def test_the_kernel_is_compiled_where_there_is_a_compiler() -> None:
-    assert attention_kernel.is_compiled()
+    assert library.is_compiled()
 
 
 @pytest.mark.parametrize("width", [32, 64, 96, 128])
@@ -201,7 +202,7 @@ def test_states_may_lie_otherwise_in_memory() -> None:
 
 @pytest.mark.parametrize(("compiled", "warnings"), [(True, 0), (False, 1)])
 def test_a_worker_without_it_says_so(monkeypatch: pytest.MonkeyPatch, *, compiled: bool, warnings: int) -> None:
-    monkeypatch.setattr(attention_kernel, "is_compiled", lambda: compiled)
+    monkeypatch.setattr(library, "is_compiled", lambda: compiled)
     engine = Engine(Limits(), "cpu")
     with capture_logs() as logs:
         engine.start()

@@ -4,15 +4,14 @@
  * torch's scaled_dot_product_attention takes a call a segment, and is made for thousands of tokens; pairs have a
  * hundred. Here a head's keys and values fit the cache, so a few rows of scores are computed whole, become weights in
  * place, and are multiplied with the values.
- *
- * Plain C that depends on nothing: the caller passes torch's parallel_for, so that torch's own threads do the work.
  */
 #include <math.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdlib.h>
 
-#include "request.h"
+#include "attention.h"
+#include "parallel.h"
 
 #if defined(__x86_64__)
 
@@ -20,15 +19,15 @@
 #define TARGET __attribute__((target("avx2,fma")))
 #define LANES 8
 #define ROWS 6
-#include "rows_f32.h"
+#include "attention_f32.h"
 
 #define SET avx512
 #define TARGET __attribute__((target("avx512f")))
 #define LANES 16
 #define ROWS 8
-#include "rows_f32.h"
+#include "attention_f32.h"
 
-#include "rows_bf16.h"
+#include "attention_bf16.h"
 
 #else
 
@@ -36,12 +35,9 @@
 #define TARGET
 #define LANES 4
 #define ROWS 8
-#include "rows_f32.h"
+#include "attention_f32.h"
 
 #endif
-
-/* torch_parallel_for of libtorch: calls `work` with parts of a range in several threads; other than 0 is a failure. */
-typedef int32_t (*ParallelFor)(int64_t begin, int64_t end, int64_t grain, void (*work)(int64_t, int64_t, void *), void *);
 
 typedef struct {
     const Request *asked;
@@ -87,7 +83,7 @@ static int32_t attention(const Request *asked, Head head, int64_t threads, Paral
     return failure ? failure : -atomic_load(&run.out_of_memory);
 }
 
-/* One for each precision and instruction set; it is the caller who knows what the processor has. */
+/* One for each precision and instruction set. */
 #define EXPORTED(name, head) \
     int32_t name(const Request *asked, int64_t threads, ParallelFor parallel_for) { \
         return attention(asked, head, threads, parallel_for); \
