@@ -99,8 +99,7 @@ class Embeddings(nn.Module):
     ) -> torch.Tensor:
         """[1, tokens] → [1, tokens, width]."""
         states = self.word_embeddings(input_ids) + self.token_type_embeddings(token_type_ids)
-        normed: torch.Tensor = self.LayerNorm(states + self.position_embeddings(position_ids))
-        return normed
+        return residual_norm(states, self.position_embeddings(position_ids), self.LayerNorm)
 
 
 class Layer(nn.Module):

@@ -15,7 +15,7 @@ from opentelemetry.trace import Tracer
 from reranker_worker import tracing
 from reranker_worker.backlog import Backlog, PendingScore
 from reranker_worker.capture import captured, pinnable
-from reranker_worker.device import resolve_device, use_available_cpus
+from reranker_worker.device import keep_batch_memory, resolve_device, use_available_cpus
 from reranker_worker.device_thread import DeviceThread
 from reranker_worker.errors import DeadlineExceeded, NotReady, Overloaded, WorkerError
 from reranker_worker.kernels import library
@@ -73,6 +73,7 @@ class Engine:
         self._metrics.queue_tokens.set_function(lambda: self._backlog.tokens)
         self.set_limits(limits)
         use_available_cpus()
+        keep_batch_memory()
 
     def start(self) -> None:
         """Start the device thread."""

@@ -1,5 +1,8 @@
-"""Which precision a device gets: bf16 only where it is computed, not emulated."""
+"""Which precision a device gets, bf16 only where it is computed, not emulated; and what a batch's memory costs."""
 
+import platform
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -50,3 +53,34 @@ def test_auto_is_the_fastest_that_the_cpu_computes_itself(
 ) -> None:
     monkeypatch.setattr(device, "cpu_flags", lambda: frozenset(flags.split()))
     assert device.resolve_dtype(name, torch.device("cpu")) is expected
+
+
+BATCHES = """
+import resource, sys
+from concurrent.futures import ThreadPoolExecutor
+import torch
+from reranker_worker.device import keep_batch_memory
+
+def batch():
+    for tensor in [torch.empty(6 << 20, dtype=torch.int8) for _ in range(20)]:
+        tensor.fill_(1)
+
+if sys.argv[1] == "kept":
+    keep_batch_memory()
+with ThreadPoolExecutor(1) as device_thread:
+    for _ in range(30):
+        device_thread.submit(batch).result()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(30):
+        device_thread.submit(batch).result()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other mallocs keep what they keep")
+def test_the_memory_of_a_batch_is_kept_for_the_next() -> None:
+    def faults(memory: str) -> int:
+        run = subprocess.run([sys.executable, "-c", BATCHES, memory], capture_output=True, check=True, text=True)
+        return int(run.stdout)
+
+    assert faults("kept") < faults("as glibc does") / 10
