@@ -16,7 +16,7 @@ _LARGEST_KEPT_BYTES = 64 << 20
 """More than the largest tensor of a batch: 2,048 tokens of 4,096 numbers in fp32."""
 _KEPT_BYTES = 128 << 20
 """Twice that, as glibc itself relates the two."""
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 """mallopt's names, from glibc's malloc.h."""
 
 
@@ -44,14 +44,12 @@ def use_available_cpus() -> None:
 def keep_batch_memory() -> None:
     """Let malloc keep what one batch frees for the next one, where it is glibc's.
 
-    By default it gives most of it back to the kernel and gets it again page by page: ten thousand faults a request. A
-    thread's own arena would do so whatever it is told, since its heaps are small; so all threads share one.
+    By default it gives most of it back to the kernel and gets it again page by page: ten thousand faults a request.
     """
     libc = ctypes.CDLL(None)
     if hasattr(libc, "mallopt"):
         libc.mallopt(_M_MMAP_THRESHOLD, _LARGEST_KEPT_BYTES)
         libc.mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
-        libc.mallopt(_M_ARENA_MAX, 1)
 
 
 def available_cpus() -> int:

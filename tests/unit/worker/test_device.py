@@ -57,22 +57,19 @@ def test_auto_is_the_fastest_that_the_cpu_computes_itself(
 
 BATCHES = """
 import resource, sys
-from concurrent.futures import ThreadPoolExecutor
 import torch
 from reranker_worker.device import keep_batch_memory
 
-def batch():
-    for tensor in [torch.empty(6 << 20, dtype=torch.int8) for _ in range(20)]:
-        tensor.fill_(1)
+def batches():
+    for _ in range(30):
+        for tensor in [torch.empty(6 << 20, dtype=torch.int8) for _ in range(20)]:
+            tensor.fill_(1)
 
 if sys.argv[1] == "kept":
     keep_batch_memory()
-with ThreadPoolExecutor(1) as device_thread:
-    for _ in range(30):
-        device_thread.submit(batch).result()
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    for _ in range(30):
-        device_thread.submit(batch).result()
+batches()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+batches()
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
