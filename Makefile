@@ -6,7 +6,7 @@ SHELL := bash
 # Where a folder with the CPU build of torch lies beside the clone, it saves the download of the CUDA build.
 WHEELS := $(wildcard ../shared/wheels)
 # Compiled when the worker is installed.
-KERNEL := $(wildcard worker/reranker_worker/kernels/*.[ch])
+KERNELS := $(wildcard worker/reranker_worker/kernels/*.[ch])
 PIP := .venv/bin/python -m pip --disable-pip-version-check
 PY := .venv/bin/python
 CLUSTER ?= local
@@ -77,7 +77,7 @@ images: ## build both images and load them into the cluster
 clean: ## remove what make wrote in this folder
 	rm -rf build .venv .mypy_cache .ruff_cache .pytest_cache
 
-.venv/.installed: constraints.txt requirements-dev.txt operator/pyproject.toml worker/pyproject.toml $(KERNEL)
+.venv/.installed: constraints.txt requirements-dev.txt operator/pyproject.toml worker/pyproject.toml $(KERNELS)
 	python3 -m venv .venv
 	$(PIP) install --quiet --constraint constraints.txt $(if $(WHEELS),--find-links $(WHEELS)) \
 	    --editable ./operator --editable './worker[tracing]' --requirement requirements-dev.txt

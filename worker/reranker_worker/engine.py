@@ -78,7 +78,9 @@ class Engine:
     def start(self) -> None:
         """Start the device thread."""
         if resolve_device(self._device_name).type == "cpu" and not library.is_compiled():
-            _log.warning("attention is torch's, which is slower: no C compiler was there when this was installed")
+            _log.warning(
+                "attention and norms are torch's, which are slower: no C compiler was there when this was installed"
+            )
         self._device.start()
 
     def close(self) -> None:

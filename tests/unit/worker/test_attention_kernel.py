@@ -16,6 +16,7 @@ from reranker_worker.engine import Engine
 from reranker_worker.kernels import attention as attention_kernel
 from reranker_worker.kernels import library
 from reranker_worker.serving import Limits
+from tests.fixtures.processor import processor_without
 
 HEADS = 3
 SCALING = 0.2
@@ -50,14 +51,10 @@ PRECISIONS = [
 
 
 @pytest.fixture(params=PRECISIONS)
-def precision(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Precision]:
+def precision(request: pytest.FixtureRequest) -> Iterator[Precision]:
     chosen: Precision = request.param
-    there = torch.cpu.get_capabilities()
-    left = {name: has for name, has in there.items() if not name.startswith(chosen.without)}
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: left)
-    library.function.cache_clear()
-    yield chosen
-    library.function.cache_clear()
+    with processor_without(chosen.without):
+        yield chosen
 
 
 @pytest.fixture(params=[1, 2])

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from reranker_worker.kernels import library
 from reranker_worker.kernels.residual_norm import residual_norm
+from tests.fixtures.processor import processor_without
 
 
 class Precision(NamedTuple):
@@ -29,14 +30,10 @@ PRECISIONS = [
 
 
 @pytest.fixture(params=PRECISIONS, ids=lambda each: f"{each.dtype} without {each.without}".removeprefix("torch."))
-def precision(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Precision]:
+def precision(request: pytest.FixtureRequest) -> Iterator[Precision]:
     chosen: Precision = request.param
-    there = torch.cpu.get_capabilities()
-    left = {name: has for name, has in there.items() if not name.startswith(chosen.without)}
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: left)
-    library.function.cache_clear()
-    yield chosen
-    library.function.cache_clear()
+    with processor_without(chosen.without):
+        yield chosen
 
 
 class Never(nn.LayerNorm):

@@ -12,7 +12,7 @@ from reranker_worker.kernels.library import ANY, AVX2, AVX512, AVX512_BF16, Comp
 _WIDTH_MULTIPLE = 32
 """Of a head's width; KEYS_STEP in attention.h."""
 _MOST_KEYS_FP32 = 2048
-"""Where a head has more of them, they no longer fit the cache, and torch's attention is faster; in bf16 it never is."""
+"""With more of them a head no longer fits the cache, and with AVX2 torch's attention is faster; in bf16 it never is."""
 _FUNCTIONS = (
     Compiled(torch.bfloat16, "attention_bf16_avx512", AVX512_BF16),
     Compiled(torch.float32, "attention_f32_avx512", AVX512),

@@ -2,7 +2,6 @@
  * Adds a residual to a layer's output and norms each row, in one pass over memory: torch takes three, and rounds between.
  */
 #include <math.h>
-#include <string.h>
 
 #include "parallel.h"
 

@@ -29,7 +29,7 @@ class _Request(ctypes.Structure):
 
 
 def residual_norm(states: torch.Tensor, residual: torch.Tensor, norm: nn.LayerNorm) -> torch.Tensor:
-    """Return the norm of the sum; [.., width], and so is the result."""
+    """Return the norm of the sum: both [.., width] → [.., width], in their precision, summed in fp32 where compiled."""
     compiled = function(states.dtype, _FUNCTIONS) if _is_covered(states, residual, norm) else None
     if compiled is None:
         normed: torch.Tensor = norm(states + residual)
