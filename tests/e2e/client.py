@@ -64,6 +64,10 @@ class Client:
         headers = {name.lower(): value for name, value in answered["headers"].items()}
         return Reply(answered["status"], headers, answered["text"])
 
+    def reaches(self, host: str) -> bool:
+        """Tell whether anything answers there."""
+        return self.send(f"http://{host}:8080/v1/models").status > 0
+
     def rerank(self, host: str, **members: object) -> Reply:
         """Rerank DOCUMENTS for QUERY at a Service's name or a pod's address."""
         body = {"query": QUERY, "documents": list(DOCUMENTS), **members}

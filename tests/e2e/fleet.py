@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from hack.stage.processes import kill, processes_of
@@ -15,13 +15,14 @@ SYSTEM_NAMESPACE = "reranker-system"
 OPERATOR = "reranker-operator"
 
 
-@dataclass(frozen=True)
+@dataclass
 class Model:
     """A RerankerModel that a test deployed."""
 
     name: str
     kube: Kube
     client: Client
+    _was_reached: bool = field(default=False, init=False)
 
     def resource(self) -> Object:
         return self.kube.get("rerankermodel", self.name)
@@ -35,7 +36,14 @@ class Model:
         self.kube.patch("rerankermodel", self.name, {"spec": spec})
 
     def wait_ready(self, timeout_s: int = 180) -> None:
+        """Wait until it is Ready and, the first time, until the client's node knows the way to its pods.
+
+        kube-proxy looks at Services once a second at most; one whose pods it doesn't know yet it refuses.
+        """
         self.kube.wait_ready(self.name, timeout_s)
+        if not self._was_reached and self.pods():
+            eventually(lambda: self.client.reaches(self.name), what=f"the node leads to {self.name}")
+            self._was_reached = True
 
     def rerank(self, **members: object) -> Reply:
         """Send through the Service."""
