@@ -28,6 +28,7 @@ from bench.report import Record, publish, write
 from bench.servers import NotServing, Server, free_port, serving
 from bench.systems import MISSING, SYSTEMS, Start, System, own_python
 from bench.workloads import WORKLOADS, Question, Workload, questions, token_lengths
+from reranker_worker.device import cpu_flags, has_int8_units
 
 _REPORTS = Path("build/reports")
 _SYSTEMS = [system.name for system in SYSTEMS]
@@ -114,6 +115,9 @@ def _started(
         if system.name not in options.systems:
             missing[system.name] = "left out by --systems"
             continue
+        if system.dtype == "int8" and not has_int8_units(cpu_flags()):
+            missing[system.name] = "the processor has no units for int8"
+            continue
         try:
             server = stack.enter_context(_server(system, options.dtype, served, judged[0]))
             measured.append(Measured(server, deviation(server, judged, expected)))
@@ -129,7 +133,7 @@ def _server(system: System, dtype: str, model: Path, question: Question) -> Iter
     python = own_python() if system.requirements is None else interpreter(system.requirements, system.python)
     folder = _REPORTS / system.name
     folder.mkdir(parents=True, exist_ok=True)
-    start = Start(python, model, free_port(), dtype, folder.resolve())
+    start = Start(python, model, free_port(), system.dtype or dtype, folder.resolve())
     for name, text in system.files(start).items():
         (folder / name).write_text(text)
     with serving(system, start, question, folder / "log") as server:
@@ -158,7 +162,7 @@ def _record(measured: Measured, workload: Workload, model: Path, dtype: str, pea
         system=measured.server.system.name,
         model=model.name,
         workload=workload.name,
-        dtype=dtype,
+        dtype=measured.server.system.dtype or dtype,
         pairs_per_s=round(rate, 1),
         p50_ms=round(latencies[len(latencies) // 2]),
         p95_ms=round(latencies[int(0.95 * len(latencies))]),

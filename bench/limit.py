@@ -39,7 +39,8 @@ class GemmPeak:
     def __init__(self, dimensions: Dimensions, dtype: torch.dtype) -> None:
         hidden, inner = dimensions.hidden, dimensions.intermediate
         shapes = ((hidden, hidden), (hidden, inner), (inner, hidden))
-        self._products = [(torch.randn(_ROWS, k).to(dtype), torch.randn(k, n).to(dtype)) for k, n in shapes]
+        self._products = [(_matrix(_ROWS, k, dtype), _matrix(k, n, dtype)) for k, n in shapes]
+        self._multiply = torch._int_mm if dtype is torch.int8 else torch.mm  # noqa: SLF001
         self._flop = sum(2 * _ROWS * k * n for k, n in shapes)
         self._seconds: list[float] = []
 
@@ -49,13 +50,18 @@ class GemmPeak:
             for _ in range(times):
                 started = time.perf_counter()
                 for left, right in self._products:
-                    torch.mm(left, right)
+                    self._multiply(left, right)
                 self._seconds.append(time.perf_counter() - started)
 
     @property
     def flop_per_s(self) -> float:
         """Return the best speed seen: what comes between only makes it slower."""
         return self._flop / min(self._seconds)
+
+
+def _matrix(rows: int, columns: int, dtype: torch.dtype) -> torch.Tensor:
+    numbers = torch.randn(rows, columns)
+    return (numbers * 32).clamp(-127, 127).to(dtype) if dtype is torch.int8 else numbers.to(dtype)
 
 
 def limit_fraction(pairs_per_s: float, lengths: Sequence[int], dimensions: Dimensions, peak: GemmPeak) -> float:

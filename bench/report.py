@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from bench.systems import OURS
+from bench.systems import OURS, OURS_INT8
 
 _BAR_PX, _ROW_PX, _LABEL_PX = 420, 22, 210
 _COLUMNS = (
@@ -87,7 +87,7 @@ def plot(records: Sequence[Record]) -> str:
     ordered = sorted(records, key=lambda record: (record.workload, -record.pairs_per_s))
     for i, record in enumerate(ordered):
         top, width = i * _ROW_PX, _BAR_PX * record.pairs_per_s / most
-        colour = "#2563eb" if record.system == OURS else "#9ca3af"
+        colour = "#2563eb" if record.system in {OURS, OURS_INT8} else "#9ca3af"
         rows.append(
             f'<text x="{_LABEL_PX - 8}" y="{top + 15}" text-anchor="end">{record.workload} {record.system}</text>'
             f'<rect x="{_LABEL_PX}" y="{top + 3}" width="{width:.1f}" height="{_ROW_PX - 6}" fill="{colour}"/>'

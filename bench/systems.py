@@ -1,6 +1,6 @@
 """The systems that are compared: how each is started, asked and read. No I/O.
 
-Each at its best documented settings for this kind of machine; all in the same precision.
+Each at its best documented settings for this kind of machine; all in the same precision, and ours in int8 as well.
 """
 
 import json
@@ -14,6 +14,7 @@ from typing import Any
 from bench.workloads import Question
 
 OURS = "reranker-worker"
+OURS_INT8 = f"{OURS}-int8"
 _NAME = "bench"
 
 
@@ -79,6 +80,8 @@ class System:
     """The file of its requirements under bench/peers, for all but ours."""
     python: str | None = None
     """The version of Python that it wants, where any will not do."""
+    dtype: str | None = None
+    """Its precision, where that isn't the others'."""
     dialect: Dialect = RERANK
     logistic: bool = True
     """Whether its scores are a sigmoid of the model's logits."""
@@ -141,6 +144,7 @@ def _sie_files(start: Start) -> Mapping[str, str]:
 
 SYSTEMS = (
     System(OURS, _worker, logistic=False),
+    System(OURS_INT8, _worker, dtype="int8", logistic=False),
     System("sentence-transformers", _sentence_transformers, requirements="sentence-transformers", logistic=False),
     System("infinity", _infinity, requirements="infinity", environment={"DO_NOT_TRACK": "1"}),
     System(

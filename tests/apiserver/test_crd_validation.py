@@ -227,7 +227,10 @@ INVALID: dict[str, tuple[Json, str]] = {
     "a name that starts with a digit": ({"metadata.name": "2bge"}, "first a letter, last a letter or digit"),
     "a name of 51 characters": ({"metadata.name": "a" * 51}, "at most 50 lower-case letters, digits and '-'"),
     "a served name with a colon": ({"spec.servedName": "bge:legal"}, "letters, digits, '.', '_', '/' and '-'"),
-    "an unknown dtype": ({"spec.engine.dtype": "int8"}, 'supported values: "auto", "float32", "bfloat16", "float16"'),
+    "an unknown dtype": (
+        {"spec.engine.dtype": "int4"},
+        'supported values: "auto", "float32", "bfloat16", "float16", "int8"',
+    ),
     "an unknown scale of scores": ({"spec.engine.scores": "softmax"}, 'supported values: "sigmoid", "raw"'),
     "a length below a pair's least": ({"spec.engine.maxLength": 8}, "greater than or equal to 16"),
     "a length as a string": ({"spec.engine.maxLength": "512"}, 'must be of type integer: "string"'),

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from reranker_worker import cgroup
+from reranker_worker.errors import CheckpointError
 from reranker_worker.serving import DType
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -28,8 +29,14 @@ def resolve_device(name: str) -> torch.device:
 
 
 def resolve_dtype(name: DType, device: torch.device) -> torch.dtype:
-    """Return the precision to score in; `auto` is the fastest that the device computes natively."""
-    if name != "auto":
+    """Return the precision to score in; `auto` is the fastest that the device computes natively.
+
+    With int8 it is that of all that isn't a linear layer; raises CheckpointError where int8 isn't computed.
+    """
+    if name == "int8" and device.type != "cpu":
+        accepted = ", ".join(("auto", *_DTYPES))
+        raise CheckpointError("UnsupportedDtype", f"int8 is computed on CPUs alone; accepted on {device}: {accepted}")
+    if name in _DTYPES:
         return _DTYPES[name]
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
@@ -75,6 +82,11 @@ def cpu_flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
 def has_bf16_units(flags: AbstractSet[str]) -> bool:
     """Tell whether a CPU computes bf16 itself; one that doesn't emulates it, slower than it computes fp32."""
     return not flags.isdisjoint({"amx_bf16", "avx512_bf16"})
+
+
+def has_int8_units(flags: AbstractSet[str]) -> bool:
+    """Tell whether a CPU sums products of bytes itself; without that oneDNN's sums of them overflow."""
+    return not flags.isdisjoint({"avx512_vnni", "avx_vnni", "amx_int8"})
 
 
 def _meminfo_available() -> int:

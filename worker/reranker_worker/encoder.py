@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn import functional
 
 from reranker_worker.attention import PackedBatch, first_token_attention, packed_attention
+from reranker_worker.kernels.int8_rows import Int8Rows
 from reranker_worker.kernels.residual_norm import residual_norm
 from reranker_worker.lora import AdaptedLinear, AdaptedRows, adapted_rows, adapting
 
@@ -150,7 +151,7 @@ class Intermediate(nn.Module):
         self.dense = nn.Linear(config.hidden_size, config.intermediate_size)
         self.activation = config.hidden_act
 
-    def forward(self, states: torch.Tensor) -> torch.Tensor:
+    def forward(self, states: torch.Tensor) -> torch.Tensor | Int8Rows:
         """[1, tokens, hidden] → [1, tokens, intermediate]."""
         if self.activation in _GELUS:
             return cast("AdaptedLinear", self.dense).with_gelu(states, _GELUS[self.activation])
@@ -186,7 +187,7 @@ class Residual(nn.Module):
         self.dense = nn.Linear(wide, hidden)
         self.LayerNorm = nn.LayerNorm(hidden, eps=eps)
 
-    def forward(self, states: torch.Tensor, residual: torch.Tensor) -> torch.Tensor:
+    def forward(self, states: torch.Tensor | Int8Rows, residual: torch.Tensor) -> torch.Tensor:
         """[1, tokens, wide], [1, tokens, hidden] → [1, tokens, hidden]."""
         return residual_norm(self.dense(states), residual, self.LayerNorm)
 

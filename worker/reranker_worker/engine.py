@@ -79,7 +79,7 @@ class Engine:
         """Start the device thread."""
         if resolve_device(self._device_name).type == "cpu" and not library.is_compiled():
             _log.warning(
-                "attention and norms are torch's, which are slower: no C compiler was there when this was installed"
+                "attention, norms and int8 rows are torch's, which are slower: there was no C compiler at installation"
             )
         self._device.start()
 

@@ -12,6 +12,7 @@ from torch import nn
 from reranker_worker import (
     collecting,
     decoder_network,
+    int8,
     lora,
     parameters,
     prepacked,
@@ -55,10 +56,12 @@ class Network:
     """Whether its weights are laid out for the processor's own products."""
 
 
-def load_network(folder: Path, dtype: torch.dtype, device: torch.device, *, spare_tokens: int = 0) -> Network:
+def load_network(
+    folder: Path, dtype: torch.dtype, device: torch.device, *, in_int8: bool = False, spare_tokens: int = 0
+) -> Network:
     """Load a checkpoint onto the device; raises CheckpointError with the reason why it can't be served.
 
-    Beside the weights, a batch of `spare_tokens` must find room.
+    in_int8: whether linear layers are computed in int8. Beside the weights, a batch of `spare_tokens` must find room.
     """
     config = weights.read_json(folder / "config.json", invalid)
     family = _family(config)
@@ -73,9 +76,10 @@ def load_network(folder: Path, dtype: torch.dtype, device: torch.device, *, spar
         decoder_network.share_head(module)
     _fill_buffers(module, device)
     module.requires_grad_(requires_grad=False).eval()
-    laid_out = prepacked.pays(dtype, device, bf16_units=has_bf16_units(cpu_flags()))
-    if laid_out:
-        # Heads see one row a pair, and of a decoder's few rows of the weight are read.
+    # Heads see one row a pair, and of a decoder's few rows of the weight are read.
+    if in_int8:
+        laid_out = int8.quantize(module, but=family.head)
+    elif laid_out := prepacked.pays(dtype, device, bf16_units=has_bf16_units(cpu_flags())):
         prepacked.prepack(module, but=family.head)
     pad = _integer(config, "pad_token_id", 1 if family.positions_follow_padding else 0, least=0)
     first = pad + 1 if family.positions_follow_padding else 0

@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from reranker_worker import prepacked
+from reranker_worker.kernels.int8_rows import Int8Rows
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,7 +68,7 @@ class AdaptedLinear(nn.Linear):
                 apply_change(change, input.flatten(0, -2)[rows], output.flatten(0, -2)[rows])
         return output
 
-    def with_gelu(self, input: torch.Tensor, approximate: str) -> torch.Tensor:  # noqa: A002
+    def with_gelu(self, input: torch.Tensor, approximate: str) -> torch.Tensor | Int8Rows:  # noqa: A002
         """Return GELU of the layer's output, computed within the product where no adapter comes between the two."""
         adapted = any(self.path in weights.changes for _, weights in adapted_rows.get())
         if adapted or not self.weight.is_mkldnn:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
 from reranker_worker.errors import ManifestError
-from reranker_worker.serving import EngineSettings, Limits
+from reranker_worker.serving import DType, EngineSettings, Limits
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ class _Source(_Member):
 
 
 class _Engine(_Member):
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    dtype: DType = "auto"
     max_length: Annotated[int, Field(ge=8, le=131_072)] = 512
     scores: Literal["sigmoid", "raw"] = "sigmoid"
 

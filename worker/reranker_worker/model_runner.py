@@ -11,6 +11,7 @@ from torch.nn import functional
 from reranker_worker.attention import PackedBatch
 from reranker_worker.errors import DeviceFault
 from reranker_worker.families import Family
+from reranker_worker.int8 import Int8Linear
 from reranker_worker.lora import AdaptedRows, LoraWeights, adapting
 from reranker_worker.prepacked import filled_up, plain
 from reranker_worker.serving import PairFailure, ScoringPair
@@ -172,7 +173,11 @@ class ModelRunner:
 def full_precision(module: nn.Module) -> nn.Module:
     """Return a copy in fp32, its weights as they were before they were laid out."""
     # The memo makes the copy share nothing with the module that other batches read, and casts each weight once.
-    widened = {id(weight): nn.Parameter(plain(weight).float(), requires_grad=False) for weight in module.parameters()}
+    widened: dict[int, nn.Module | nn.Parameter] = {
+        id(layer): layer.in_numbers() for layer in module.modules() if isinstance(layer, Int8Linear)
+    }
+    for weight in module.parameters():
+        widened.setdefault(id(weight), nn.Parameter(plain(weight).float(), requires_grad=False))
     return copy.deepcopy(module, widened)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
-_ROWS = 2048
+FULL_ROWS = 2048
 """As many rows as a full batch has; the layout is chosen for them."""
 _FEWEST_ROWS = 32
 _ROW_MULTIPLE = 256
@@ -34,7 +34,7 @@ def prepack(module: nn.Module, but: Iterable[str] = ()) -> None:
     kept = tuple(f"{path}." for path in but)
     for path, child in module.named_modules():
         if isinstance(child, nn.Linear) and not f"{path}.".startswith(kept):
-            packed = torch.ops.mkldnn._reorder_linear_weight(child.weight.detach(), _ROWS)  # noqa: SLF001
+            packed = torch.ops.mkldnn._reorder_linear_weight(child.weight.detach(), FULL_ROWS)  # noqa: SLF001
             child.weight = nn.Parameter(packed, requires_grad=False)
 
 

@@ -41,7 +41,8 @@ def prepare_model(
 ) -> LoadedModel:
     """Return a model that has scored, and that leaves room for a batch of `spare_tokens`; raises CheckpointError."""
     with metrics.loading("model"):
-        network = load_network(path, resolve_dtype(settings.dtype, device), device, spare_tokens=spare_tokens)
+        dtype, in_int8 = resolve_dtype(settings.dtype, device), settings.dtype == "int8"
+        network = load_network(path, dtype, device, in_int8=in_int8, spare_tokens=spare_tokens)
         max_length = min(settings.max_length, network.positions)
         tokenizer, runner = _parts(path, network, max_length)
         model = LoadedModel(
@@ -51,7 +52,7 @@ def prepare_model(
             settings=settings,
             max_length=max_length,
             device=str(device),
-            dtype=str(network.dtype).removeprefix("torch."),
+            dtype="int8" if in_int8 else str(network.dtype).removeprefix("torch."),
         )
         _warm_up(model)
     return model

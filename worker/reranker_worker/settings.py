@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 from pydantic import AliasChoices, Field, model_validator
 from pydantic_settings import BaseSettings, CliImplicitFlag, CliPositionalArg, SettingsConfigDict
 
+from reranker_worker.serving import DType
+
 LogFormat = Literal["auto", "json", "console"]
 Port = Annotated[int, Field(ge=0, le=65_535)]
 Seconds = Annotated[float, Field(ge=0, le=86_400)]
@@ -107,7 +109,7 @@ class ServeSettings(HttpLimits, _ManifestPaths):
     revision: str = Field(default="", description="Hub revision of --model; the default branch without one.")
     adapter: dict[str, str] = Field(default={}, description="NAME=FOLDER_OR_HUB_ID of an adapter; may be repeated.")
     served_name: str = Field(default="", description="Name that clients call --model by.")
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(default="auto", description="Type of --model.")
+    dtype: DType = Field(default="auto", description="Type of --model.")
     max_length: Annotated[int, Field(ge=8, le=131_072)] = Field(default=512, description="Tokens of a pair of --model.")
     scores: Literal["sigmoid", "raw"] = Field(default="sigmoid", description="Activation of --model's scores.")
     playground: CliImplicitFlag[bool] = Field(default=False, description="Serve a page to try --model at /playground.")

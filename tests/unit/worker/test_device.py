@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from reranker_worker import device
+from reranker_worker.errors import CheckpointError
 from reranker_worker.serving import DType
 
 AVX2 = "fpu sse2 avx2 fma"
@@ -45,14 +46,41 @@ def test_a_kernel_without_flags_is_one_without_units(tmp_path: Path) -> None:
         ("auto", f"{AVX512} amx_bf16", torch.bfloat16),
         ("float32", f"{AVX512} amx_bf16", torch.float32),
         ("bfloat16", AVX2, torch.bfloat16),
+        ("int8", AVX2, torch.float32),
+        ("int8", f"{AVX512} avx512_bf16", torch.bfloat16),
     ],
-    ids=["auto without units", "auto with units", "asked for", "asked for where it is emulated"],
+    ids=[
+        *("auto without units", "auto with units", "asked for", "asked for where it is emulated"),
+        *("what isn't in int8 without units", "what isn't in int8 with units"),
+    ],
 )
 def test_auto_is_the_fastest_that_the_cpu_computes_itself(
     name: DType, flags: str, expected: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(device, "cpu_flags", lambda: frozenset(flags.split()))
     assert device.resolve_dtype(name, torch.device("cpu")) is expected
+
+
+def test_int8_is_refused_where_it_isnt_computed() -> None:
+    with pytest.raises(CheckpointError, match="accepted on cuda: auto, float32, bfloat16, float16") as refused:
+        device.resolve_dtype("int8", torch.device("cuda"))
+    assert refused.value.reason == "UnsupportedDtype"
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        (AVX2, False),
+        (AVX512, False),
+        (f"{AVX2} avx_vnni", True),
+        (f"{AVX512} avx512_vnni", True),
+        (f"{AVX512} amx_bf16", False),
+        (f"{AVX512} amx_int8", True),
+        ("", False),
+    ],
+)
+def test_a_cpu_says_whether_it_computes_int8(flags: str, *, expected: bool) -> None:
+    assert device.has_int8_units(frozenset(flags.split())) is expected
 
 
 BATCHES = """

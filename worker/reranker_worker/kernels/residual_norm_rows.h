@@ -1,40 +1,5 @@
-/*
- * Rows of both precisions for the instruction set named SET; included once for each of them, with
- *   SET     the end of the functions' names
- *   TARGET  the attribute that has them compiled for it
- *   LANES   numbers of a vector
- */
-
-#define JOINED(name, set) name##_##set
-#define NAMED(name, set) JOINED(name, set)
-#define FLOATS NAMED(Floats, SET)
-#define INTS NAMED(Ints, SET)
-#define SHORTS NAMED(Shorts, SET)
-#define SUM_OF NAMED(sum_of, SET)
-#define WIDENED NAMED(widened, SET)
-#define NARROWED NAMED(narrowed, SET)
-#define GET(from, at) (is_bf16 ? WIDENED((from) + 2 * (at)) : *(const FLOATS *)((from) + 4 * (at)))
-#define INLINE TARGET static inline __attribute__((always_inline))
-
-typedef float FLOATS __attribute__((vector_size(4 * LANES), aligned(2), may_alias));
-typedef uint32_t INTS __attribute__((vector_size(4 * LANES)));
-typedef uint16_t SHORTS __attribute__((vector_size(2 * LANES), aligned(2), may_alias));
-
-INLINE float SUM_OF(FLOATS x) {
-    float sum = 0;
-    for (int lane = 0; lane < LANES; lane++) sum += x[lane];
-    return sum;
-}
-
-INLINE FLOATS WIDENED(const char *from) {
-    return (FLOATS)(__builtin_convertvector(*(const SHORTS *)from, INTS) << 16);
-}
-
-/* Rounds to the nearest number in bf16, of two to the even one; what isn't a number stays none. */
-INLINE SHORTS NARROWED(FLOATS x) {
-    const INTS bits = (INTS)x, rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16, none = (INTS)(x != x);
-    return __builtin_convertvector((none & 0x7fc0) | (~none & rounded), SHORTS);
-}
+/* Rows of both precisions; included once for each instruction set, as row_vectors.h is. */
+#include "row_vectors.h"
 
 INLINE void NAMED(normed, SET)(const Request *r, int64_t row, const int is_bf16) {
     const int64_t width = r->width, start = row * width;
@@ -43,15 +8,12 @@ INLINE void NAMED(normed, SET)(const Request *r, int64_t row, const int is_bf16)
         numbers[i] = GET(r->states, start + i * LANES) + GET(r->residual, start + i * LANES);
         sum += numbers[i];
     }
-    const float mean = SUM_OF(sum) / width;
+    const float mean = NAMED(sum_of, SET)(sum) / width;
     for (int64_t i = 0; i < width / LANES; i++) squares += (numbers[i] - mean) * (numbers[i] - mean);
-    const float scale = 1 / sqrtf(SUM_OF(squares) / width + r->eps);
+    const float scale = 1 / sqrtf(NAMED(sum_of, SET)(squares) / width + r->eps);
     for (int64_t i = 0; i < width / LANES; i++) {
         const FLOATS x = (numbers[i] - mean) * scale * GET(r->weight, i * LANES) + GET(r->bias, i * LANES);
-        if (is_bf16)
-            *(SHORTS *)(r->output + 2 * (start + i * LANES)) = NARROWED(x);
-        else
-            *(FLOATS *)(r->output + 4 * (start + i * LANES)) = x;
+        PUT(r->output, start + i * LANES, x);
     }
 }
 
@@ -67,16 +29,6 @@ INLINE void NAMED(normed, SET)(const Request *r, int64_t row, const int is_bf16)
 EXPORTED(bf16, 1)
 EXPORTED(f32, 0)
 
-#undef JOINED
-#undef NAMED
-#undef FLOATS
-#undef INTS
-#undef SHORTS
-#undef SUM_OF
-#undef WIDENED
-#undef NARROWED
-#undef GET
-#undef INLINE
 #undef EXPORTED
 #undef SET
 #undef TARGET

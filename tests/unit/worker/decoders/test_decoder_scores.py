@@ -191,6 +191,16 @@ async def test_half_precision_is_honoured_where_it_is_asked_for(
     assert result.scores == pytest.approx(expected, abs=0.5)
 
 
+async def test_int8_is_near_fp32(engine: Engine, decoder: Decoder) -> None:
+    settings = EngineSettings(dtype="int8", max_length=1024, scores="raw")
+    results = []
+    for model in (decoder.model, engine.load_model(decoder.folder, f"{decoder.family}-int8", settings)):
+        engine.serve(Serving(model))
+        results.append((await engine.score(ScoreRequest(QUERIES[0], _documents(1)))).scores)
+    assert results[1] == pytest.approx(results[0], abs=0.5)
+    assert results[1] != results[0]
+
+
 def test_a_score_that_overflows_in_half_precision_is_computed_again(engine: Engine, tmp_path: Path) -> None:
     base = decoder_checkpoint(tmp_path, "qwen3", initializer_range=40.0)
     settings = EngineSettings(dtype="float16", max_length=1024, scores="raw")

@@ -9,13 +9,11 @@ from torch import nn
 
 from reranker_worker import prepacked
 from reranker_worker.engine import Engine
-from reranker_worker.model_runner import ModelRunner, full_precision
-from reranker_worker.serving import EngineSettings, LoadedAdapter, LoadedModel, ScoringPair
+from reranker_worker.model_runner import full_precision
+from reranker_worker.serving import EngineSettings, LoadedAdapter, LoadedModel
 from tests.fixtures.checkpoints import lora_adapter
 from tests.fixtures.families import ATTENTION
-
-QUERY = "fast python library"
-DOCUMENTS = ["web server", "", "a small tool for the kernel and the driver", "python " * 60, "mail, font, music"]
+from tests.fixtures.scoring import pair_scores, scoring_pairs, torch_runner
 
 
 @pytest.fixture
@@ -34,31 +32,18 @@ def adapters(base: Path, family: str, tmp_path: Path) -> list[Path]:
     ]
 
 
-def runner(model: LoadedModel) -> ModelRunner:
-    assert isinstance(model.runner, ModelRunner)
-    return model.runner
-
-
-def scores(model: LoadedModel, *adapters: LoadedAdapter | None) -> list[float]:
-    encoded = model.tokenizer.encode_pairs(model.tokenizer.encode_query(QUERY), DOCUMENTS)
-    pairs = [ScoringPair(pair, adapters[i % len(adapters)] if adapters else None) for i, pair in enumerate(encoded)]
-    outcomes = model.runner.score(pairs)
-    assert all(isinstance(outcome, float) for outcome in outcomes)
-    return [float(outcome) for outcome in outcomes if isinstance(outcome, float)]
-
-
 def test_all_linear_layers_but_the_heads_are_laid_out(laid_out: LoadedModel, model: LoadedModel) -> None:
-    family, module = runner(laid_out).family, runner(laid_out).module
+    family, module = torch_runner(laid_out).family, torch_runner(laid_out).module
     linears = {path: child for path, child in module.named_modules() if isinstance(child, nn.Linear)}
     inside = {path for path, linear in linears.items() if linear.weight.is_mkldnn}
     assert inside
     assert {path.partition(".")[0] for path in inside} == {family.backbone}
     assert all(f"{path}.".startswith(tuple(f"{head}." for head in family.head)) for path in linears.keys() - inside)
-    assert not any(weight.is_mkldnn for weight in runner(model).module.parameters())
+    assert not any(weight.is_mkldnn for weight in torch_runner(model).module.parameters())
 
 
 def test_scores_stay_what_they_are(laid_out: LoadedModel, model: LoadedModel) -> None:
-    assert scores(laid_out) == pytest.approx(scores(model), abs=1e-5)
+    assert pair_scores(laid_out) == pytest.approx(pair_scores(model), abs=1e-5)
 
 
 def test_adapters_are_loaded_onto_weights_that_are_laid_out_and_change_scores_as_ever(
@@ -68,24 +53,24 @@ def test_adapters_are_loaded_onto_weights_that_are_laid_out_and_change_scores_as
     for each in (model, laid_out):
         loaded = [engine.load_adapter(each, folder, folder.name, "1", 16) for folder in adapters]
         changed[each.revision] = [None, *loaded]
-    expected = scores(model, *changed[model.revision])
-    assert expected != pytest.approx(scores(model), abs=1e-2)
-    assert scores(laid_out, *changed[laid_out.revision]) == pytest.approx(expected, abs=1e-4)
+    expected = pair_scores(model, *changed[model.revision])
+    assert expected != pytest.approx(pair_scores(model), abs=1e-2)
+    assert pair_scores(laid_out, *changed[laid_out.revision]) == pytest.approx(expected, abs=1e-4)
 
 
 def test_the_copy_that_scores_again_what_was_not_finite_has_plain_weights(
     laid_out: LoadedModel, model: LoadedModel
 ) -> None:
-    copied = full_precision(runner(laid_out).module)
+    copied = full_precision(torch_runner(laid_out).module)
     assert not any(weight.is_mkldnn for weight in copied.parameters())
-    again = replace(laid_out, runner=replace(runner(laid_out), module=copied))
-    assert scores(again) == pytest.approx(scores(model), abs=1e-5)
+    again = replace(laid_out, runner=replace(torch_runner(laid_out), module=copied))
+    assert pair_scores(again) == pytest.approx(pair_scores(model), abs=1e-5)
 
 
 def test_the_filling_belongs_to_no_pair(laid_out: LoadedModel) -> None:
-    encoded = laid_out.tokenizer.encode_pairs(laid_out.tokenizer.encode_query(QUERY), DOCUMENTS)
-    packed = runner(laid_out).pack([ScoringPair(pair) for pair in encoded])
-    tokens = sum(map(len, encoded))
+    pairs = scoring_pairs(laid_out)
+    packed = torch_runner(laid_out).pack(pairs)
+    tokens = sum(len(pair.encoded) for pair in pairs)
     assert packed.input_ids.shape[1] == packed.position_ids.shape[1] == prepacked.filled_up(tokens) > tokens
     assert packed.bounds[-1] == packed.cumulative[-1].item() == tokens
 
