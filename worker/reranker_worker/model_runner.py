@@ -1,12 +1,13 @@
 """Runs batches of one model: packs pairs into a row, runs the network, and scores again what failed alone."""
 
 import copy
+from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 import torch
 from torch import nn
-from torch.nn import functional
 
 from reranker_worker.attention import PackedBatch
 from reranker_worker.errors import DeviceFault
@@ -128,13 +129,14 @@ class ModelRunner:
         bounds = [0]
         for pair in pairs:
             bounds.append(bounds[-1] + len(pair.encoded))
-        ids = [token for pair in pairs for token in pair.encoded.token_ids]
+        ids = list(chain.from_iterable(pair.encoded.token_ids for pair in pairs))
         self._check_ids(ids)
-        positions = [position for pair in pairs for position in self._positions(pair.encoded.token_ids)]
-        types = [kind for pair in pairs for kind in pair.encoded.type_ids]
-        filling = filled_up(len(ids)) - len(ids) if self.fills_up else 0
+        positions = chain.from_iterable(self._positions(pair.encoded.token_ids) for pair in pairs)
+        types = chain.from_iterable(pair.encoded.type_ids for pair in pairs)
         # Zeros: a token, a position and a type that every model has.
-        table = self._to_device(functional.pad(torch.tensor([ids, positions, types]), (0, filling)))
+        filling = [0] * (filled_up(len(ids)) - len(ids) if self.fills_up else 0)
+        rows = array("q", [*ids, *filling, *positions, *filling, *types, *filling])
+        table = self._to_device(torch.frombuffer(rows, dtype=torch.int64).view(3, -1))
         edges = self._to_device(torch.tensor(bounds))
         return PackedBatch(
             input_ids=table[0:1],
