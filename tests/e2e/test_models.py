@@ -35,6 +35,17 @@ def test_a_model_from_the_hub_is_fetched_and_called_by_its_repository_s_name(fle
     assert model.rerank(model="another").status == 404
 
 
+def test_a_model_goes_over_to_int8(fleet: Fleet) -> None:
+    model = fleet.model("narrowed", "bert-1")
+    model.wait_ready()
+    exact = model.rerank()
+    model.patch({"engine": {"dtype": "int8"}})
+    model.wait_ready()
+    reply = eventually(lambda: (r := model.rerank()).revision != exact.revision and r, what="the revision in int8")
+    assert reply.scores == pytest.approx(exact.scores, abs=0.1)
+    assert reply.scores != pytest.approx(exact.scores, abs=TOLERANCE)
+
+
 def test_an_adapter_is_loaded_changed_and_removed_without_a_new_pod(fleet: Fleet) -> None:
     model = fleet.model("adapted", "bert-1", replicas=2)
     model.wait_ready()

@@ -12,18 +12,14 @@ from torch import nn
 from torch.nn import functional
 
 from reranker_worker.device import cpu_flags, has_int8_units
-from reranker_worker.kernels.int8_rows import (
-    LARGEST,
-    ZERO_POINT,
-    Int8Rows,
-    from_product,
-    gelu_to_int8,
-    to_int8,
-)
+from reranker_worker.kernels.int8_rows import Int8Rows, Product, from_product, gelu_to_int8, to_int8
 from reranker_worker.lora import AdaptedLinear, adapted_rows
 from reranker_worker.prepacked import FULL_ROWS
 
-_log = structlog.get_logger(__name__)
+_log = structlog.get_logger("int8")
+
+_LARGEST = 127
+"""Of a weight's bytes, either side of 0."""
 
 
 class Int8Linear(AdaptedLinear):
@@ -36,6 +32,8 @@ class Int8Linear(AdaptedLinear):
     """int8 [out, in], or laid out for oneDNN: [in, out]."""
     scales: torch.Tensor
     """float32 [out]: a weight is its byte times its output's scale."""
+    sums: torch.Tensor
+    """float32 [out], of each output's weights."""
     zero_points: torch.Tensor
     """int64 [out]: zeros, which oneDNN asks for."""
 
@@ -52,26 +50,26 @@ class Int8Linear(AdaptedLinear):
         new.path, new.bias = linear.path, linear.bias
         numbers = linear.weight.detach().float()
         largest = numbers.abs().amax(1, keepdim=True)
-        weights = (numbers * torch.where(largest > 0, LARGEST / largest, 0)).round().to(torch.int8)
+        weights = (numbers * torch.where(largest > 0, _LARGEST / largest, 0)).round().to(torch.int8)
         new.weights = (
             torch.ops.onednn.qlinear_prepack(weights, [FULL_ROWS, linear.in_features]) if laid_out else weights
         )
-        new.scales = (largest / LARGEST).flatten()
+        new.scales = (largest / _LARGEST).flatten()
+        new.sums = weights.sum(1) * new.scales
         new.zero_points = torch.zeros(linear.out_features, dtype=torch.int64)
         return new
 
     def forward(self, input: torch.Tensor | Int8Rows) -> torch.Tensor:  # noqa: A002 - nn.Linear's name for it
         """Return the layer's output; rows that come in int8 are those of no adapter."""
         if isinstance(input, Int8Rows):
-            return from_product(self._multiplied(input), input.scales, self.bias)
+            return from_product(self._multiplied(input))
         return super().forward(input)
 
     def with_gelu(self, input: torch.Tensor, approximate: str) -> torch.Tensor | Int8Rows:  # noqa: A002
         """Return GELU of the layer's output, in int8 where no adapter reads it."""
         if approximate != "none" or adapted_rows.get():
             return functional.gelu(self(input), approximate=approximate)
-        rows = to_int8(input)
-        return gelu_to_int8(self._multiplied(rows), rows.scales, self.bias)
+        return gelu_to_int8(self._multiplied(to_int8(input)))
 
     def in_numbers(self) -> AdaptedLinear:
         """Return a layer in fp32 with the weights that these stand for."""
@@ -85,18 +83,18 @@ class Int8Linear(AdaptedLinear):
     def _product(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002
         return self.forward(to_int8(input))
 
-    def _multiplied(self, rows: Int8Rows) -> torch.Tensor:
-        """Return the product of the rows' bytes and the weights: times the rows' scales it is the layer's output."""
+    def _multiplied(self, rows: Int8Rows) -> Product:
         dtype = self.weight.dtype
-        if not self.weights.is_mkldnn:
+        if self.weights.is_mkldnn:
+            of_rows, of_weights, of_output = (1.0, rows.zero_point), (self.scales, self.zero_points), (1.0, 0, dtype)
+            of_bytes = torch.ops.onednn.qlinear_pointwise(
+                rows.bytes, *of_rows, self.weights, *of_weights, None, *of_output, "none", [], ""
+            )
+        else:
             # Whole numbers in fp32: the same to its 24 bits, about as slow as a layer in it.
-            numbers: torch.Tensor = functional.linear(rows.bytes.float() - ZERO_POINT, self.weights.float())
-            return (numbers * self.scales).to(dtype)
-        of_rows, of_weights, of_output = (1.0, ZERO_POINT), (self.scales, self.zero_points), (1.0, 0, dtype)
-        product: torch.Tensor = torch.ops.onednn.qlinear_pointwise(
-            rows.bytes, *of_rows, self.weights, *of_weights, None, *of_output, "none", [], ""
-        )
-        return product
+            numbers = functional.linear(rows.bytes.float() - rows.zero_point, self.weights.float())
+            of_bytes = (numbers * self.scales).to(dtype)
+        return Product(of_bytes, rows, self.sums, self.bias)
 
 
 def quantize(module: nn.Module, but: Iterable[str] = ()) -> bool:

@@ -2,33 +2,35 @@
 #include "row_vectors.h"
 
 #define BYTES NAMED(Bytes, SET)
-#define SIGNED NAMED(Signed, SET)
 #define ABSOLUTE(x) ((FLOATS)((INTS)(x) & 0x7fffffff))
+#define ALL(number) ((number) - (FLOATS){0})
 
-typedef int32_t SIGNED __attribute__((vector_size(4 * LANES)));
 typedef uint8_t BYTES __attribute__((vector_size(LANES), aligned(1), may_alias));
 
 #if LANES == 16 /* gcc 12 takes comparisons and shuffles for these */
 
-#define LARGER_OF(a, b) ((SIGNED)_mm512_max_epi32((__m512i)(a), (__m512i)(b)))
-#define LARGEST_OF(x) _mm512_reduce_max_epi32((__m512i)(x))
+#define LOWER_OF(a, b) ((FLOATS)_mm512_min_ps((__m512)(a), (__m512)(b)))
+#define HIGHER_OF(a, b) ((FLOATS)_mm512_max_ps((__m512)(a), (__m512)(b)))
+#define LOWEST_OF(x) _mm512_reduce_min_ps((__m512)(x))
+#define HIGHEST_OF(x) _mm512_reduce_max_ps((__m512)(x))
 #define PUT_BYTES(to, x) _mm_storeu_si128((__m128i *)(to), _mm512_cvtepi32_epi8((__m512i)(x)))
 
 #else
 
-#define LARGER_OF NAMED(larger_of, SET)
-#define LARGEST_OF NAMED(largest_of, SET)
+#define LOWER_OF(a, b) NAMED(chosen, SET)((INTS)((a) < (b)), a, b)
+#define HIGHER_OF(a, b) NAMED(chosen, SET)((INTS)((a) > (b)), a, b)
+#define LOWEST_OF NAMED(lowest_of, SET)
+#define HIGHEST_OF(x) (-NAMED(lowest_of, SET)(-(x)))
 #define PUT_BYTES(to, x) (*(BYTES *)(to) = __builtin_convertvector(__builtin_convertvector((INTS)(x), SHORTS), BYTES))
 
-INLINE SIGNED NAMED(larger_of, SET)(SIGNED a, SIGNED b) {
-    const SIGNED distance = a - b; /* both are 0 at least */
-    return a - (distance & distance >> 31);
+INLINE FLOATS NAMED(chosen, SET)(INTS where, FLOATS a, FLOATS b) {
+    return (FLOATS)((where & (INTS)a) | (~where & (INTS)b));
 }
 
-INLINE int32_t NAMED(largest_of, SET)(SIGNED x) {
-    int32_t largest = 0;
-    for (int lane = 0; lane < LANES; lane++) largest = x[lane] > largest ? x[lane] : largest;
-    return largest;
+INLINE float NAMED(lowest_of, SET)(FLOATS x) {
+    float lowest = x[0];
+    for (int lane = 1; lane < LANES; lane++) lowest = x[lane] < lowest ? x[lane] : lowest;
+    return lowest;
 }
 
 #endif
@@ -56,28 +58,33 @@ INLINE FLOATS NAMED(gelu, SET)(FLOATS x) {
 
 INLINE void NAMED(row_of, SET)(const Request *r, int64_t row, const int is_bf16, const int to_bytes, const int is_gelu) {
     const int64_t width = r->width, start = row * width;
-    const float scale = r->scales ? r->scales[row] : 1.0f;
+    const float scale = r->scales ? r->scales[row] : 1.0f, offset = r->scales ? r->offsets[row] : 0.0f;
     FLOATS numbers[MOST_NUMBERS / LANES] __attribute__((aligned(4 * LANES)));
-    SIGNED largest = {0}; /* as whole numbers, whose order is the same, and of which those that aren't finite are the largest */
+    FLOATS lowest = ALL(INFINITY), highest = ALL(-INFINITY), none = ALL(0);
     for (int64_t i = 0; i < width; i += LANES) {
         FLOATS x = GET(r->input, start + i) * scale;
+        if (r->scales) x += *(const FLOATS *)(r->sums + i) * offset;
         if (r->bias) x += GET(r->bias, i);
         if (is_gelu) x = NAMED(gelu, SET)(x);
         if (!to_bytes) {
             PUT(r->output, start + i, x);
             continue;
         }
-        largest = LARGER_OF(largest, (SIGNED)ABSOLUTE(x));
+        lowest = LOWER_OF(x, lowest);
+        highest = HIGHER_OF(x, highest);
+        none += x * 0.0f; /* other than 0 where a number isn't finite, which no byte can say */
         numbers[i / LANES] = x;
     }
     if (!to_bytes) return;
-    const union { int32_t bits; float number; } found = {LARGEST_OF(largest)};
-    const float most = found.number;
-    const float steps = most > 0 ? LARGEST / most : 0;
-    const float rounding = 12582912.0f + ZERO_POINT; /* 1.5 * 2^23: adding it rounds to a whole number, in the lowest bits */
+    const int zero_point = is_gelu ? GELU_ZERO_POINT : ZERO_POINT;
+    const float from = LOWEST_OF(lowest), to = HIGHEST_OF(highest);
+    const float step = (to - from) / (is_gelu ? 255 : 254), zero = is_gelu ? from : (from + to) / 2;
+    const float steps = step > 0 ? 1 / step : 0;
+    const float rounding = 12582912.0f + zero_point; /* 1.5 * 2^23: adding it rounds to a whole number, in the lowest bits */
     for (int64_t i = 0; i < width; i += LANES)
-        PUT_BYTES(r->bytes + start + i, numbers[i / LANES] * steps + rounding);
-    r->byte_scales[row] = most / LARGEST;
+        PUT_BYTES(r->bytes + start + i, (numbers[i / LANES] - zero) * steps + rounding);
+    r->byte_scales[row] = step + NAMED(sum_of, SET)(none);
+    r->byte_offsets[row] = zero;
 }
 
 #define ROWS(precision, is_bf16, form, to_bytes, is_gelu) \
@@ -102,11 +109,13 @@ EXPORTED(bf16, 1)
 EXPORTED(f32, 0)
 
 #undef BYTES
-#undef SIGNED
-#undef LARGER_OF
-#undef LARGEST_OF
+#undef LOWER_OF
+#undef HIGHER_OF
+#undef LOWEST_OF
+#undef HIGHEST_OF
 #undef PUT_BYTES
 #undef ABSOLUTE
+#undef ALL
 #undef ROWS
 #undef EXPORTED
 #undef SET

@@ -11,7 +11,7 @@ from reranker_worker import int8
 from reranker_worker.device import cpu_flags, has_int8_units
 from reranker_worker.engine import Engine
 from reranker_worker.int8 import Int8Linear
-from reranker_worker.kernels.int8_rows import LARGEST, ZERO_POINT, Int8Rows, to_int8
+from reranker_worker.kernels.int8_rows import Int8Rows, to_int8
 from reranker_worker.lora import AdaptedLinear, LoraWeights, LowRank, adapting
 from reranker_worker.model_runner import full_precision
 from reranker_worker.serving import EngineSettings, LoadedAdapter, LoadedModel
@@ -19,8 +19,8 @@ from tests.fixtures.checkpoints import lora_adapter
 from tests.fixtures.scoring import pair_scores, torch_runner
 
 ROUNDED = {torch.float32: 2e-6, torch.bfloat16: 2**-7}
-NEAR = 0.3
-"""As near as such a model's scores, which lie some units apart, are held to in bf16 too."""
+NEAR = 0.5
+"""Of models so small, whose scores lie some units apart; a trained one is held to less in tests/accuracy."""
 UNITS = pytest.param(
     True, marks=pytest.mark.skipif(not has_int8_units(cpu_flags()), reason="the processor has no units for int8")
 )
@@ -56,7 +56,7 @@ def test_a_layers_products_are_exact(  # of what its inputs and weights were rou
 ) -> None:
     linear, states = linear_of(width, out, dtype, bias=bias), torch.randn(1, rows, width).to(dtype)
     layer, rounded = Int8Linear.of(linear, laid_out=laid_out), to_int8(states[0])
-    numbers = (rounded.bytes.double() - ZERO_POINT) * rounded.scales.double()
+    numbers = (rounded.bytes.double() - rounded.zero_point) * rounded.scales.double() + rounded.offsets.double()
     product = numbers @ layer.in_numbers().weight.double().T
     exact = product if linear.bias is None else product + linear.bias.double()
     found = layer(states)
@@ -83,7 +83,7 @@ def test_gelu_stays_in_int8_until_the_next_product_unless_an_adapter_reads_it(*,
 def test_a_layer_comes_back_in_numbers_off_by_half_a_step_at_most(*, laid_out: bool) -> None:
     linear = linear_of(48, 80, torch.bfloat16)
     back = Int8Linear.of(linear, laid_out=laid_out).in_numbers()
-    step = linear.weight.float().abs().amax(1, keepdim=True) / LARGEST
+    step = linear.weight.float().abs().amax(1, keepdim=True) / 127
     assert back.weight.dtype is torch.float32
     assert ((back.weight - linear.weight.float()).abs() <= step * 0.5001).all()
     assert torch.equal(back.bias, linear.bias.float())
@@ -114,8 +114,8 @@ def test_adapters_change_scores_as_in_fp32(
         # Rows without the adapter keep their scores beside rows with it, but for what isn't kept in int8 there.
         assert mixed[::2] == pytest.approx(plain[::2], abs=NEAR / 2)
         changes.append([after - before for after, before in zip(mixed[1::2], plain[1::2], strict=True)])
-    assert max(map(abs, changes[0])) > NEAR
-    assert changes[1] == pytest.approx(changes[0], abs=NEAR)
+    assert max(map(abs, changes[0])) > 0.4
+    assert changes[1] == pytest.approx(changes[0], abs=0.4)
 
 
 def test_what_isnt_finite_is_scored_again_in_fp32_with_the_same_weights(
