@@ -10,13 +10,16 @@ from torch.profiler import ProfilerActivity, record_function
 from torch.profiler import profile as recorded
 
 from bench.workloads import Workload, questions
-from reranker_worker import encoder
+from reranker_worker import encoder, int8
 from reranker_worker.kernels import attention as attention_kernel
 from reranker_worker.model_runner import ModelRunner
 from reranker_worker.serving import LoadedModel, ScoringPair
 
 _BATCHES = 10
-_OURS = ((attention_kernel, "attend"), (encoder, "residual_norm"))
+_OURS = (
+    *((attention_kernel, "attend"), (encoder, "residual_norm")),
+    *((int8, "to_int8"), (int8, "from_product"), (int8, "gelu_to_int8")),
+)
 """Steps in C of our own, where they are looked up."""
 _OPERATORS = 12
 
