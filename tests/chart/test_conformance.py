@@ -52,7 +52,7 @@ BAD: dict[str, tuple[Json, str]] = {
     "a misspelt field of a model": (changed(MODEL, replica=2), "replica"),
     "a model without a source": (changed({**MODEL, "spec": {}}), "source"),
     "a number of replicas as text": (changed(MODEL, replicas="2"), "replicas"),
-    "an engine that there isn't": (changed(MODEL, engine={"dtype": "int8"}), "dtype"),
+    "an engine that there isn't": (changed(MODEL, engine={"dtype": "int4"}), "dtype"),
     "a quantity that isn't one": (changed(MODEL, resources={"limits": {"memory": "8 GB"}}), "memory"),
     "a misspelt field of a Service": (changed(SERVICE, selectors={}), "selectors"),
     "a port as a list": (changed(SERVICE, ports=[{"port": [8080]}]), "port"),

@@ -1,5 +1,6 @@
 """Which precision a device gets, bf16 only where it is computed, not emulated; and what a batch's memory costs."""
 
+import os
 import platform
 import subprocess
 import sys
@@ -105,7 +106,11 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other mallocs keep what they keep")
 def test_the_memory_of_a_batch_is_kept_for_the_next() -> None:
     def faults(memory: str) -> int:
-        run = subprocess.run([sys.executable, "-c", BATCHES, memory], capture_output=True, check=True, text=True)
+        # Left to itself glibc gives memory back or, where something else lies above it, by chance doesn't.
+        environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "131072"}
+        run = subprocess.run(
+            [sys.executable, "-c", BATCHES, memory], env=environment, capture_output=True, check=True, text=True
+        )
         return int(run.stdout)
 
-    assert faults("kept") < faults("as glibc does") / 10
+    assert faults("kept") < faults("given back") / 10

@@ -13,15 +13,15 @@
 #define GELU_ZERO_POINT 0  /* the lowest number's: most of GELU's are near it, so sums of bytes stay small */
 
 typedef struct {
-    const char *input;            /* [rows, width] */
-    const float *scales, *offsets; /* [rows], of the bytes that `input` is a product of, or NULL */
-    const float *sums;            /* [width], of each output's weights; with `offsets` */
-    const char *bias;             /* [width], or NULL */
-    char *output;                 /* [rows, width], or NULL where bytes are wanted */
-    uint8_t *bytes;               /* [rows, width] */
+    const char *input;                 /* [rows, width] */
+    const float *scales, *offsets;     /* [rows], of the bytes that `input` is a product of, or NULL */
+    const float *sums;                 /* [width], of each output's weights; with `offsets` */
+    const char *bias;                  /* [width], or NULL */
+    char *output;                      /* [rows, width], or NULL where bytes are wanted */
+    uint8_t *bytes;                    /* [rows, width] */
     float *byte_scales, *byte_offsets; /* [rows] */
     int64_t rows, width;
-    int32_t is_gelu; /* of the numbers before they become bytes */
+    int32_t is_gelu;                   /* of the numbers before they become bytes */
 } Request;
 
 #if defined(__x86_64__)

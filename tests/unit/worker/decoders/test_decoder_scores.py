@@ -5,6 +5,7 @@ import math
 import random
 from collections.abc import Callable
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pytest
@@ -192,13 +193,14 @@ async def test_half_precision_is_honoured_where_it_is_asked_for(
 
 
 async def test_int8_is_near_fp32(engine: Engine, decoder: Decoder) -> None:
+    # In the mean: networks so small and random multiply some roundings, for a document here or there by a lot.
     settings = EngineSettings(dtype="int8", max_length=1024, scores="raw")
     results = []
     for model in (decoder.model, engine.load_model(decoder.folder, f"{decoder.family}-int8", settings)):
         engine.serve(Serving(model))
         results.append((await engine.score(ScoreRequest(QUERIES[0], _documents(1)))).scores)
-    assert results[1] == pytest.approx(results[0], abs=0.5)
-    assert results[1] != results[0]
+    apart = fmean(abs(one - other) for one, other in zip(*results, strict=True))
+    assert 0 < apart < 0.1 * (max(results[0]) - min(results[0]))
 
 
 def test_a_score_that_overflows_in_half_precision_is_computed_again(engine: Engine, tmp_path: Path) -> None:
