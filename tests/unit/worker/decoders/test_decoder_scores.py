@@ -5,7 +5,6 @@ import math
 import random
 from collections.abc import Callable
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import pytest
@@ -21,6 +20,7 @@ from reranker_worker.model_runner import ModelRunner
 from reranker_worker.serving import EncodedPair, EngineSettings, ScoreRequest, ScoringPair, Serving, Truncation
 from tests.fixtures.checkpoints import WORDS, edit_config
 from tests.fixtures.decoders import FAMILIES, decoder_checkpoint, reference_scores
+from tests.fixtures.scoring import apart
 
 from .conftest import RAW, Decoder
 
@@ -193,14 +193,12 @@ async def test_half_precision_is_honoured_where_it_is_asked_for(
 
 
 async def test_int8_is_near_fp32(engine: Engine, decoder: Decoder) -> None:
-    # In the mean: networks so small and random multiply some roundings, for a document here or there by a lot.
     settings = EngineSettings(dtype="int8", max_length=1024, scores="raw")
     results = []
     for model in (decoder.model, engine.load_model(decoder.folder, f"{decoder.family}-int8", settings)):
         engine.serve(Serving(model))
         results.append((await engine.score(ScoreRequest(QUERIES[0], _documents(1)))).scores)
-    apart = fmean(abs(one - other) for one, other in zip(*results, strict=True))
-    assert 0 < apart < 0.1 * (max(results[0]) - min(results[0]))
+    assert 0 < apart(results[1], results[0]) < 0.1
 
 
 def test_a_score_that_overflows_in_half_precision_is_computed_again(engine: Engine, tmp_path: Path) -> None:

@@ -16,11 +16,11 @@ from reranker_worker.lora import AdaptedLinear, LoraWeights, LowRank, adapting
 from reranker_worker.model_runner import full_precision
 from reranker_worker.serving import EngineSettings, LoadedAdapter, LoadedModel
 from tests.fixtures.checkpoints import lora_adapter
-from tests.fixtures.scoring import pair_scores, torch_runner
+from tests.fixtures.scoring import apart, pair_scores, torch_runner
 
 ROUNDED = {torch.float32: 2e-6, torch.bfloat16: 2**-7}
-NEAR = 0.5
-"""Of models so small, whose scores lie some units apart; a trained one is held to less in tests/accuracy."""
+NEAR = 0.1
+"""For models so small, whose scores lie some units apart; a trained one is held to less in tests/accuracy."""
 UNITS = pytest.param(
     True, marks=pytest.mark.skipif(not has_int8_units(cpu_flags()), reason="the processor has no units for int8")
 )
@@ -99,8 +99,7 @@ def test_all_linear_layers_but_the_heads_are_in_int8(in_int8: LoadedModel) -> No
 
 
 def test_scores_are_near_those_in_fp32_and_others(in_int8: LoadedModel, model: LoadedModel) -> None:
-    assert pair_scores(in_int8) == pytest.approx(pair_scores(model), abs=NEAR)
-    assert pair_scores(in_int8) != pair_scores(model)
+    assert 0 < apart(pair_scores(in_int8), pair_scores(model)) < NEAR
 
 
 def test_adapters_change_scores_as_in_fp32(
@@ -112,7 +111,7 @@ def test_adapters_change_scores_as_in_fp32(
         adapters: list[LoadedAdapter | None] = [None, engine.load_adapter(each, folder, "everything", "1", 16)]
         plain, mixed = pair_scores(each), pair_scores(each, *adapters)
         # Rows without the adapter keep their scores beside rows with it, but for what isn't kept in int8 there.
-        assert mixed[::2] == pytest.approx(plain[::2], abs=NEAR / 2)
+        assert mixed[::2] == pytest.approx(plain[::2], abs=0.25)
         changes.append([after - before for after, before in zip(mixed[1::2], plain[1::2], strict=True)])
     assert max(map(abs, changes[0])) > 0.4
     assert changes[1] == pytest.approx(changes[0], abs=0.4)
@@ -125,4 +124,4 @@ def test_what_isnt_finite_is_scored_again_in_fp32_with_the_same_weights(
     assert not any(isinstance(layer, Int8Linear) for layer in copied.modules())
     assert all(weight.dtype is torch.float32 and not weight.is_meta for weight in copied.parameters())
     again = replace(in_int8, runner=replace(torch_runner(in_int8), module=copied))
-    assert pair_scores(again) == pytest.approx(pair_scores(model), abs=NEAR)
+    assert 0 < apart(pair_scores(again), pair_scores(model)) < NEAR
