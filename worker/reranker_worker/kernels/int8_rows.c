@@ -24,23 +24,5 @@ typedef struct {
     int32_t is_gelu;                   /* of the numbers before they become bytes */
 } Request;
 
-#if defined(__x86_64__)
-
-#define SET avx2
-#define TARGET __attribute__((target("avx2,fma")))
-#define LANES 8
-#include "int8_rows_of.h"
-
-#define SET avx512
-#define TARGET __attribute__((target("avx512f,avx512bw,avx512vl")))
-#define LANES 16
-#include "int8_rows_of.h"
-
-#else
-
-#define SET plain
-#define TARGET
-#define LANES 4
-#include "int8_rows_of.h"
-
-#endif
+#define ROWS "int8_rows_of.h"
+#include "row_sets.h"

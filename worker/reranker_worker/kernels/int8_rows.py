@@ -6,19 +6,13 @@ from typing import NamedTuple
 import torch
 from torch.nn import functional
 
-from reranker_worker.kernels.library import ANY, AVX2, AVX512, Compiled, function
+from reranker_worker.kernels.library import ROW_MULTIPLE, function, row_functions
 
 ZERO_POINT, GELU_ZERO_POINT = 128, 0
 """ZERO_POINT and GELU_ZERO_POINT in int8_rows.c."""
-_WIDTH_MULTIPLE = 16
 _MOST_NUMBERS = 32768
 """Of a row; MOST_NUMBERS in int8_rows.c."""
-_FUNCTIONS = tuple(
-    Compiled(dtype, f"int8_rows_{name}_{instructions}", needs)
-    for dtype, name in ((torch.bfloat16, "bf16"), (torch.float32, "f32"))
-    for instructions, needs in (("avx512", AVX512), ("avx2", AVX2), ("plain", ANY))
-)
-"""What int8_rows.c has, the fastest first."""
+_FUNCTIONS = row_functions("int8_rows")
 
 
 class Int8Rows(NamedTuple):
@@ -124,7 +118,7 @@ def _is_covered(input: torch.Tensor, bias: torch.Tensor | None) -> bool:  # noqa
     width = input.shape[-1]
     return (
         input.device.type == "cpu"
-        and width % _WIDTH_MULTIPLE == 0
+        and width % ROW_MULTIPLE == 0
         and width <= _MOST_NUMBERS
         and input.is_contiguous()
         and (bias is None or (bias.dtype is input.dtype and bias.is_contiguous()))

@@ -1,4 +1,4 @@
-/* Rows of both precisions; included once for each instruction set, as row_vectors.h is. */
+/* Rows of both precisions; included once for each instruction set, by row_sets.h. */
 #include "row_vectors.h"
 
 #define BYTES NAMED(Bytes, SET)
@@ -87,15 +87,15 @@ INLINE void NAMED(row_of, SET)(const Request *r, int64_t row, const int is_bf16,
     r->byte_offsets[row] = zero;
 }
 
-#define ROWS(precision, is_bf16, form, to_bytes, is_gelu) \
+#define PASSES(precision, is_bf16, form, to_bytes, is_gelu) \
     TARGET static void NAMED(precision##_##form, SET)(int64_t begin, int64_t end, void *asked) { \
         for (int64_t row = begin; row < end; row++) NAMED(row_of, SET)(asked, row, is_bf16, to_bytes, is_gelu); \
     }
 
 #define EXPORTED(precision, is_bf16) \
-    ROWS(precision, is_bf16, numbers, 0, 0) \
-    ROWS(precision, is_bf16, bytes, 1, 0) \
-    ROWS(precision, is_bf16, bytes_gelu, 1, 1) \
+    PASSES(precision, is_bf16, numbers, 0, 0) \
+    PASSES(precision, is_bf16, bytes, 1, 0) \
+    PASSES(precision, is_bf16, bytes_gelu, 1, 1) \
     int32_t NAMED(int8_rows_##precision, SET)(const Request *r, int64_t threads, ParallelFor parallel_for) { \
         (void)threads; \
         return parallel_for(0, r->rows, GRAIN, \
@@ -116,8 +116,5 @@ EXPORTED(f32, 0)
 #undef PUT_BYTES
 #undef ABSOLUTE
 #undef ALL
-#undef ROWS
+#undef PASSES
 #undef EXPORTED
-#undef SET
-#undef TARGET
-#undef LANES

@@ -19,6 +19,9 @@ AVX2 = frozenset({"avx2", "fma3"})
 ANY = frozenset[str]()
 """What a processor must have, by torch's names; compiled for `ANY` is only what other architectures than x86-64 run."""
 
+ROW_MULTIPLE = 16
+"""Numbers of the longest vector: what passes over rows in C asks of a row's width."""
+
 
 class Compiled(NamedTuple):
     """A function of the C code."""
@@ -26,6 +29,15 @@ class Compiled(NamedTuple):
     dtype: torch.dtype
     name: str
     needs: frozenset[str]
+
+
+def row_functions(name: str) -> tuple[Compiled, ...]:
+    """Return what row_sets.h makes of the functions of that name, for each precision the fastest first."""
+    return tuple(
+        Compiled(dtype, f"{name}_{precision}_{instructions}", needs)
+        for dtype, precision in ((torch.bfloat16, "bf16"), (torch.float32, "f32"))
+        for instructions, needs in (("avx512", AVX512), ("avx2", AVX2), ("plain", ANY))
+    )
 
 
 def is_compiled() -> bool:

@@ -16,23 +16,5 @@ typedef struct {
     float eps;
 } Request;
 
-#if defined(__x86_64__)
-
-#define SET avx2
-#define TARGET __attribute__((target("avx2,fma")))
-#define LANES 8
-#include "residual_norm_rows.h"
-
-#define SET avx512
-#define TARGET __attribute__((target("avx512f,avx512bw,avx512vl")))
-#define LANES 16
-#include "residual_norm_rows.h"
-
-#else
-
-#define SET plain
-#define TARGET
-#define LANES 4
-#include "residual_norm_rows.h"
-
-#endif
+#define ROWS "residual_norm_rows.h"
+#include "row_sets.h"

@@ -5,17 +5,11 @@ import ctypes
 import torch
 from torch import nn
 
-from reranker_worker.kernels.library import ANY, AVX2, AVX512, Compiled, function
+from reranker_worker.kernels.library import ROW_MULTIPLE, function, row_functions
 
-_WIDTH_MULTIPLE = 16
 _MOST_NUMBERS = 8192
 """Of a row; MOST_NUMBERS in residual_norm.c."""
-_FUNCTIONS = tuple(
-    Compiled(dtype, f"residual_norm_{name}_{instructions}", needs)
-    for dtype, name in ((torch.bfloat16, "bf16"), (torch.float32, "f32"))
-    for instructions, needs in (("avx512", AVX512), ("avx2", AVX2), ("plain", ANY))
-)
-"""What residual_norm.c has, the fastest first."""
+_FUNCTIONS = row_functions("residual_norm")
 
 
 class _Request(ctypes.Structure):
@@ -49,7 +43,7 @@ def _is_covered(states: torch.Tensor, residual: torch.Tensor, norm: nn.LayerNorm
     return (
         states.device.type == "cpu"
         and states.shape == residual.shape
-        and width % _WIDTH_MULTIPLE == 0
+        and width % ROW_MULTIPLE == 0
         and width <= _MOST_NUMBERS
         and all(each.dtype is states.dtype and each.is_contiguous() for each in tensors)
     )

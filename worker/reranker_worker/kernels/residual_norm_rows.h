@@ -1,4 +1,4 @@
-/* Rows of both precisions; included once for each instruction set, as row_vectors.h is. */
+/* Rows of both precisions; included once for each instruction set, by row_sets.h. */
 #include "row_vectors.h"
 
 INLINE void NAMED(normed, SET)(const Request *r, int64_t row, const int is_bf16) {
@@ -30,6 +30,3 @@ EXPORTED(bf16, 1)
 EXPORTED(f32, 0)
 
 #undef EXPORTED
-#undef SET
-#undef TARGET
-#undef LANES
