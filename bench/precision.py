@@ -49,8 +49,8 @@ def main() -> None:
     questions = demo_questions() if options.held_out is None else read(options.held_out)[: options.queries]
     found = compared(options.model or default_model(), questions, options.dtype)
     print(
-        f"{found.questions} questions: nDCG@10 {found.exact_ndcg:.4f} in fp32, {found.rounded_ndcg:.4f} in "
-        f"{options.dtype}; "
+        f"{found.questions} questions: "
+        f"nDCG@10 {found.exact_ndcg:.4f} in fp32, {found.rounded_ndcg:.4f} in {options.dtype}; "
         f"logits differ by {found.max_abs_diff:.3f} at most, by {found.mean_abs_diff:.3f} in the mean; "
         f"Kendall's tau {found.kendall_tau:.3f}"
     )

@@ -40,13 +40,7 @@ class Int8Linear(AdaptedLinear):
     @classmethod
     def of(cls, linear: AdaptedLinear, *, laid_out: bool) -> Self:
         """Return the layer with each weight rounded to the nearest of 255 steps of its output."""
-        new = cls(
-            linear.in_features,
-            linear.out_features,
-            bias=linear.bias is not None,
-            device="meta",
-            dtype=linear.weight.dtype,
-        )
+        new = cls(linear.in_features, linear.out_features, bias=False, device="meta", dtype=linear.weight.dtype)
         new.path, new.bias = linear.path, linear.bias
         numbers = linear.weight.detach().float()
         largest = numbers.abs().amax(1, keepdim=True)
@@ -73,7 +67,7 @@ class Int8Linear(AdaptedLinear):
 
     def in_numbers(self) -> AdaptedLinear:
         """Return a layer in fp32 with the weights that these stand for."""
-        new = AdaptedLinear(self.in_features, self.out_features, bias=self.bias is not None, device="meta")
+        new = AdaptedLinear(self.in_features, self.out_features, bias=False, device="meta")
         weights = self.weights.to_dense().T if self.weights.is_mkldnn else self.weights
         new.path = self.path
         new.weight = nn.Parameter(weights * self.scales.unsqueeze(1), requires_grad=False)

@@ -173,7 +173,7 @@ class ModelRunner:
 
 
 def full_precision(module: nn.Module) -> nn.Module:
-    """Return a copy in fp32, its weights as they were before they were laid out."""
+    """Return a copy in fp32, its weights as they were before they were laid out; of int8 what they stand for."""
     # The memo makes the copy share nothing with the module that other batches read, and casts each weight once.
     widened: dict[int, nn.Module | nn.Parameter] = {
         id(layer): layer.in_numbers() for layer in module.modules() if isinstance(layer, Int8Linear)
