@@ -4,11 +4,13 @@ The node is this machine, so a Service's address and a pod's are reached from he
 """
 
 import json
+import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 from hack.clients import stage
 from hack.clients.overload import overloaded
@@ -27,6 +29,7 @@ NAMESPACE = "reranker-clients"
 MODEL, COLD, GOLDEN = "clients", "cold", "golden"
 _PATIENCE_S = 180
 _POLL_S = 0.2
+_CONNECT_S = 2
 
 
 @dataclass
@@ -49,6 +52,8 @@ class ServiceStage:
             self.kubectl.apply(self._resource(MODEL, 0), _unready_service())
             wait_ready(self.kubectl, f"rerankermodel/{MODEL}")
         self.url, self.cold_url = (self._address(name) for name in (MODEL, f"{COLD}-unready"))
+        # kube-proxy looks at Services once a second at most, and refuses or loses what is sent before.
+        _wait_for(f"the node leads to {MODEL}", lambda: _listens(self.url))
 
     def swap(self) -> None:
         """Edit the source, and wait until the operator has flipped every pod."""
@@ -165,6 +170,15 @@ def _unready_service() -> Object:
         "publishNotReadyAddresses": True,
     }
     return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": f"{COLD}-unready"}, "spec": spec}
+
+
+def _listens(url: str) -> bool:
+    place = urlsplit(url)
+    try:
+        socket.create_connection((place.hostname, place.port), timeout=_CONNECT_S).close()
+    except OSError:
+        return False
+    return True
 
 
 def _wait_for(what: str, condition: Callable[[], bool]) -> None:

@@ -65,8 +65,8 @@ class Client:
         return Reply(answered["status"], headers, answered["text"])
 
     def reaches(self, host: str) -> bool:
-        """Tell whether anything answers there."""
-        return self.send(f"http://{host}:8080/v1/models").status > 0
+        """Tell whether anything answers there; soon, since each try that was lost stays lost however long it waits."""
+        return self.send(f"http://{host}:8080/v1/models", timeout_s=3).status > 0
 
     def rerank(self, host: str, **members: object) -> Reply:
         """Rerank DOCUMENTS for QUERY at a Service's name or a pod's address."""

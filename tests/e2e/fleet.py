@@ -22,7 +22,7 @@ class Model:
     name: str
     kube: Kube
     client: Client
-    _was_reached: bool = field(default=False, init=False)
+    _reached: str = field(default="", init=False)  # the UID of the Service that the client's node leads to
 
     def resource(self) -> Object:
         return self.kube.get("rerankermodel", self.name)
@@ -36,14 +36,18 @@ class Model:
         self.kube.patch("rerankermodel", self.name, {"spec": spec})
 
     def wait_ready(self, timeout_s: int = 180) -> None:
-        """Wait until it is Ready and, the first time, until the client's node knows the way to its pods.
+        """Wait until it is Ready and, once for each Service that it gets, until the client's node leads there.
 
-        kube-proxy looks at Services once a second at most; one whose pods it doesn't know yet it refuses.
+        kube-proxy looks at Services once a second at most. One whose pods it doesn't know yet it refuses, and what is
+        sent to an address that it doesn't know yet is lost.
         """
         self.kube.wait_ready(self.name, timeout_s)
-        if not self._was_reached and self.pods():
+        if not self.pods():
+            return
+        service = self.kube.get("service", self.name)["metadata"]["uid"]
+        if service != self._reached:
             eventually(lambda: self.client.reaches(self.name), what=f"the node leads to {self.name}")
-            self._was_reached = True
+            self._reached = service
 
     def rerank(self, **members: object) -> Reply:
         """Send through the Service."""

@@ -1,5 +1,7 @@
 """What a RerankerModel does on a real node, seen by its clients."""
 
+from functools import partial
+
 import pytest
 
 from tests.e2e.fleet import Fleet
@@ -92,11 +94,11 @@ def test_deleted_and_edited_children_are_repaired(fleet: Fleet) -> None:
     model = fleet.model("repaired", "bert-1")
     model.wait_ready()
     generation = model.kube.get("deployment", model.name)["metadata"]["generation"]
-    model.kube("delete", "service,poddisruptionbudget", model.name)
-    model.kube("delete", "configmap", f"{model.name}-serving")
+    children = f"service/{model.name}", f"poddisruptionbudget/{model.name}", f"configmap/{model.name}-serving"
+    model.kube("delete", *children)
     model.kube.patch("deployment", model.name, {"spec": {"replicas": 3}})
-    eventually(lambda: model.kube("get", "service,pdb", model.name, check=False), what="children are back")
-    eventually(lambda: model.kube("get", "configmap", f"{model.name}-serving", check=False), what="manifest is back")
+    for child in children:
+        eventually(partial(model.kube, "get", child, check=False), what=f"{child} is back")
     eventually(lambda: model.kube.get("deployment", model.name)["spec"]["replicas"] == 1, what="replicas are back")
     model.wait_ready()
     assert model.kube.get("deployment", model.name)["metadata"]["generation"] == generation + 2

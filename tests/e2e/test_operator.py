@@ -20,7 +20,9 @@ IDLE_SECONDS = int(os.environ.get("RERANKER_IDLE_SECONDS", "75"))
 
 def written(fleet: Fleet) -> int:
     """Return how many writes the operator has sent since it started."""
-    return writes(fleet.client.send(f"http://{OPERATOR}.{SYSTEM_NAMESPACE}.svc:8080/metrics").text)
+    reply = fleet.client.send(f"http://{OPERATOR}.{SYSTEM_NAMESPACE}.svc:8080/metrics")
+    assert reply.status == 200, reply.text
+    return writes(reply.text)
 
 
 def test_an_idle_fleet_costs_no_write(fleet: Fleet) -> None:
