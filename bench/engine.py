@@ -18,6 +18,7 @@ from bench.limit import Dimensions, GemmPeak, limit_fraction
 from bench.models import SIZES, of_size
 from bench.profiling import profile
 from bench.workloads import WORKLOADS, Question, Workload, questions, token_lengths
+from reranker_worker.device import on_passing_thread
 from reranker_worker.engine import Engine
 from reranker_worker.metrics import Metrics
 from reranker_worker.serving import DType, EngineSettings, Limits, ScoreRequest, Serving
@@ -51,10 +52,10 @@ def main() -> None:
     try:
         model = engine.load_model(options.model, "bench", EngineSettings(dtype=dtype, scores="raw"))
         engine.serve(Serving(model))
-        peak = GemmPeak(Dimensions.of(options.model), getattr(torch, model.dtype))
+        peak = on_passing_thread(lambda: GemmPeak(Dimensions.of(options.model), getattr(torch, model.dtype)))
         print(f"{options.model.name}, {model.dtype}, {options.threads} threads")
         if options.profile:
-            profile(model, WORKLOADS[0])
+            on_passing_thread(lambda: profile(model, WORKLOADS[0]))
             return
         asyncio.run(_measure(engine, metrics, peak, options))
     finally:
@@ -76,13 +77,13 @@ def _options() -> argparse.Namespace:
 
 async def _measure(engine: Engine, metrics: Metrics, peak: GemmPeak, options: argparse.Namespace) -> None:
     dimensions = Dimensions.of(options.model)
-    peak.measure()
+    on_passing_thread(peak.measure)
     workloads = [replace(workload, documents=options.documents) for workload in WORKLOADS]
     windows: dict[str, list[Window]] = {workload.name: [] for workload in workloads}
     for _ in range(options.rounds):
         for workload in workloads:
             windows[workload.name].append(await _window(engine, metrics, workload, options.seconds))
-            peak.measure()
+            on_passing_thread(peak.measure)
     print(f"GEMM peak {peak.flop_per_s / 1e9:.0f} GFLOP/s; peak memory {_peak_mb()} MB")
     print(f"{'':4} {'pairs/s':>8} {'p50 ms':>8} {'p95 ms':>8} {'idle':>7} {'of the limit':>13}")
     for workload in workloads:

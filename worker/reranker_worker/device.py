@@ -2,14 +2,19 @@
 
 import ctypes
 import os
+from collections.abc import Callable
 from collections.abc import Set as AbstractSet
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
 from reranker_worker import cgroup
 from reranker_worker.errors import CheckpointError
 from reranker_worker.serving import DType
+
+_T = TypeVar("_T")
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -46,6 +51,17 @@ def resolve_dtype(name: DType, device: torch.device) -> torch.dtype:
 def use_available_cpus() -> None:
     """Let torch use the CPUs that this container may use; by default it counts the node's."""
     torch.set_num_threads(available_cpus())
+
+
+def on_passing_thread(work: Callable[[], _T]) -> _T:
+    """Do work that isn't a batch but may use all CPUs, as loading does, on a thread that then ends.
+
+    OpenMP gives each thread that computes in parallel others of its own, for as long as it lives. Once they are more
+    than the CPUs, libgomp has a thread that waits for the others sleep at once, and a batch waits a hundred times: in
+    int8 that made it a fifth slower. So the device thread is to be the only one that has them.
+    """
+    with ThreadPoolExecutor(1, thread_name_prefix="passing") as passing:
+        return passing.submit(work).result()
 
 
 def keep_batch_memory() -> None:

@@ -15,7 +15,7 @@ from opentelemetry.trace import Tracer
 from reranker_worker import tracing
 from reranker_worker.backlog import Backlog, PendingScore
 from reranker_worker.capture import captured, pinnable
-from reranker_worker.device import keep_batch_memory, resolve_device, use_available_cpus
+from reranker_worker.device import keep_batch_memory, on_passing_thread, resolve_device, use_available_cpus
 from reranker_worker.device_thread import DeviceThread
 from reranker_worker.errors import DeadlineExceeded, NotReady, Overloaded, WorkerError
 from reranker_worker.kernels import library
@@ -94,11 +94,15 @@ class Engine:
         batches = [held.model.runner.max_batch_tokens for held in self._serving.held.values()]
         spare_tokens = min(max(batches, default=0), self._limits.max_batch_tokens)
         device = resolve_device(self._device_name)
-        return prepare_model(path, revision, settings, device, self._metrics, spare_tokens=spare_tokens)
+        return on_passing_thread(
+            lambda: prepare_model(path, revision, settings, device, self._metrics, spare_tokens=spare_tokens)
+        )
 
     def load_adapter(self, model: LoadedModel, path: Path, name: str, revision: str, max_rank: int) -> LoadedAdapter:
         """Load an adapter and probe it on the model; blocks, on any thread. Raises AdapterError."""
-        return prepare_adapter(model, path, self._metrics, name=name, revision=revision, max_rank=max_rank)
+        return on_passing_thread(
+            lambda: prepare_adapter(model, path, self._metrics, name=name, revision=revision, max_rank=max_rank)
+        )
 
     def serve(self, serving: Serving) -> None:
         """Swap what answers; requests admitted before keep what they were admitted with."""

@@ -4,6 +4,7 @@ import os
 import platform
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -114,3 +115,44 @@ def test_the_memory_of_a_batch_is_kept_for_the_next() -> None:
         return int(run.stdout)
 
     assert faults("kept") < faults("given back") / 10
+
+
+OPENMP_THREADS = """
+import os, sys, threading, time
+import torch
+from reranker_worker.device import on_passing_thread
+
+def threads():
+    return len(os.listdir("/proc/self/task"))
+
+def in_parallel():
+    torch.ones(1 << 22).exp_()
+    return threads()
+
+torch.set_num_threads(2)
+before = threads()
+most = on_passing_thread(in_parallel) if sys.argv[1] == "passing" else in_parallel()
+end = time.monotonic() + 10
+while sys.argv[1] == "passing" and threads() > before and time.monotonic() < end:
+    time.sleep(0.01)
+print(most - before, threads() - before)
+"""
+
+
+@pytest.mark.skipif(platform.system() != "Linux", reason="threads are counted in /proc")
+@pytest.mark.parametrize(
+    ("where", "most", "left"),
+    [pytest.param("passing", 2, 0, id="itself and one more, both gone"), pytest.param("here", 1, 1, id="kept")],
+)
+def test_what_openmp_gave_a_passing_thread_ends_with_it(where: str, most: int, left: int) -> None:
+    command = [sys.executable, "-c", OPENMP_THREADS, where]
+    counted = subprocess.run(command, env=os.environ | {"OMP_NUM_THREADS": "2"}, capture_output=True, check=True)
+    assert counted.stdout.split() == [b"%d" % most, b"%d" % left]
+
+
+def test_what_is_raised_on_a_passing_thread_is_raised_to_who_asked() -> None:
+    def refuse() -> None:
+        raise CheckpointError("MissingHead", f"on {threading.current_thread().name}")
+
+    with pytest.raises(CheckpointError, match="passing"):
+        device.on_passing_thread(refuse)

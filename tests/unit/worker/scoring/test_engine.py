@@ -7,7 +7,7 @@ import weakref
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from threading import Event
+from threading import Event, Thread, current_thread
 
 import pytest
 import torch
@@ -329,6 +329,24 @@ def test_a_long_batch_gives_a_sign_of_life_in_each_layer(bert_model: LoadedModel
     pairs = bert_model.tokenizer.encode_pairs([7], ["web"])
     bert_model.runner.score([ScoringPair(pair) for pair in pairs], lambda: beats.append(None))
     assert len(beats) == 2
+
+
+def test_the_threads_that_try_a_model_and_an_adapter_end(
+    fresh: Engine, bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried_on: list[Thread] = []
+    score = ModelRunner.score
+
+    def noted(runner: ModelRunner, pairs: Sequence[ScoringPair]) -> list[float | PairFailure]:
+        tried_on.append(current_thread())
+        return score(runner, pairs)
+
+    monkeypatch.setattr(ModelRunner, "score", noted)
+    model = fresh.load_model(bert, "bert-1", RAW)
+    tries = len(tried_on)
+    fresh.load_adapter(model, lora_adapter(tmp_path, bert), "x", "x-1", 16)
+    assert 0 < tries < len(tried_on)
+    assert not any(thread.is_alive() for thread in tried_on)
 
 
 def test_out_of_memory_splits_the_batch_until_a_pair_is_alone(
