@@ -122,7 +122,8 @@ class Layer(nn.Module):
         The same numbers: only keys and values mix tokens, and those are computed for all of them.
         """
         attention, first = self.attention.self, states[:, packed.starts]
-        key, value = attention.by_head(attention.key(states)), attention.by_head(attention.value(states))
+        prepared = attention.prepared(states)
+        key, value = attention.by_head(attention.key(prepared)), attention.by_head(attention.value(prepared))
         with adapting(_pair_rows(adapted_rows.get(), packed.bounds)):
             query = attention.by_head(attention.query(first))
             mixed = first_token_attention(query, key, value, scaling=attention.scaling, packed=packed)
@@ -170,9 +171,14 @@ class SelfAttention(nn.Module):
 
     def forward(self, states: torch.Tensor, packed: PackedBatch) -> torch.Tensor:
         """[1, tokens, hidden] → [1, tokens, hidden]."""
-        query, key, value = (self.by_head(linear(states)) for linear in (self.query, self.key, self.value))
+        prepared = self.prepared(states)
+        query, key, value = (self.by_head(linear(prepared)) for linear in (self.query, self.key, self.value))
         mixed, _ = packed_attention(self, query, key, value, None, scaling=self.scaling, packed=packed)
         return mixed.flatten(2)
+
+    def prepared(self, states: torch.Tensor) -> torch.Tensor | Int8Rows:
+        """Return what the linear layers take, made once for all of them."""
+        return cast("AdaptedLinear", self.query).prepared(states)
 
     def by_head(self, states: torch.Tensor) -> torch.Tensor:
         """[1, tokens, hidden] → [1, heads, tokens, width]."""

@@ -59,6 +59,10 @@ class Int8Linear(AdaptedLinear):
             return from_product(self._multiplied(input))
         return super().forward(input)
 
+    def prepared(self, input: torch.Tensor) -> torch.Tensor | Int8Rows:  # noqa: A002
+        """Return the input in int8 where no adapter reads it."""
+        return input if adapted_rows.get() else to_int8(input)
+
     def with_gelu(self, input: torch.Tensor, approximate: str) -> torch.Tensor | Int8Rows:  # noqa: A002
         """Return GELU of the layer's output, in int8 where no adapter reads it."""
         if approximate != "none" or adapted_rows.get():

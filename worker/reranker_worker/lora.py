@@ -68,6 +68,10 @@ class AdaptedLinear(nn.Linear):
                 apply_change(change, input.flatten(0, -2)[rows], output.flatten(0, -2)[rows])
         return output
 
+    def prepared(self, input: torch.Tensor) -> torch.Tensor | Int8Rows:  # noqa: A002
+        """Return the input in the form that this layer multiplies, for several layers of the same input."""
+        return input
+
     def with_gelu(self, input: torch.Tensor, approximate: str) -> torch.Tensor | Int8Rows:  # noqa: A002
         """Return GELU of the layer's output, computed within the product where no adapter comes between the two."""
         adapted = any(self.path in weights.changes for _, weights in adapted_rows.get())

@@ -80,6 +80,15 @@ def test_gelu_stays_in_int8_until_the_next_product_unless_an_adapter_reads_it(*,
     assert torch.allclose(outer(between), expected, atol=0.02)
 
 
+def test_layers_of_one_input_share_its_bytes_unless_an_adapter_reads_it(*, laid_out: bool) -> None:
+    layer, states = Int8Linear.of(linear_of(48, 64, torch.float32), laid_out=laid_out), torch.randn(1, 5, 48)
+    shared = layer.prepared(states)
+    assert isinstance(shared, Int8Rows)
+    assert torch.equal(layer(shared), layer(states))
+    with adapting([(slice(0, 2), LoraWeights({}, rank=1))]):
+        assert layer.prepared(states) is states
+
+
 def test_a_layer_comes_back_in_numbers_off_by_half_a_step_at_most(*, laid_out: bool) -> None:
     linear = linear_of(48, 80, torch.bfloat16)
     back = Int8Linear.of(linear, laid_out=laid_out).in_numbers()
