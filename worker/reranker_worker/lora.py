@@ -85,6 +85,13 @@ class AdaptedLinear(nn.Linear):
         return super().forward(input)
 
 
+def without_effect(weights: LoraWeights) -> LoraWeights:
+    """Return an adapter of the same layers that adds nothing to them: with it a model computes in the same steps."""
+    low_rank = {path: change for path, change in weights.changes.items() if isinstance(change, LowRank)}
+    nothing = {path: LowRank(torch.zeros_like(each.down), each.up) for path, each in low_rank.items()}
+    return LoraWeights(nothing, weights.rank)
+
+
 def adapt_linears(model: nn.Module) -> None:
     """Swap every linear layer of a model on the meta device for one that takes adapters."""
     for path, module in list(model.named_modules()):

@@ -12,7 +12,9 @@ from safetensors.torch import load_file, save_file
 from reranker_worker.engine import Engine
 from reranker_worker.errors import AdapterError, NotFound
 from reranker_worker.serving import (
+    DType,
     EncodedPair,
+    EngineSettings,
     LoadedAdapter,
     LoadedModel,
     PairFailure,
@@ -229,6 +231,16 @@ def test_an_adapter_for_another_family_matches_nothing(engine: Engine, bert_mode
     with pytest.raises(AdapterError) as refusal:
         engine.load_adapter(bert_model, folder, "x", "x-1", 16)
     assert refusal.value.reason == "AdapterMatchesNothing"
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int8"])
+def test_an_adapter_without_effect_is_told_from_rounding(
+    engine: Engine, bert: Path, adapter_folder: Path, dtype: DType
+) -> None:
+    model = engine.load_model(bert, f"bert-{dtype}", EngineSettings(dtype=dtype, scores="raw"))
+    _tensors(_silence)(adapter_folder)
+    with pytest.raises(AdapterError, match="changes no score"):
+        engine.load_adapter(model, adapter_folder, "x", "x-1", 16)
 
 
 def test_a_refused_adapter_leaves_the_model_as_it_was(
