@@ -11,6 +11,8 @@ from torch.nn import functional
 from reranker_worker.kernels import attention as attention_kernel
 
 PACKED = "packed"
+_MOST_STATES = 1 << 20
+"""Numbers of a pair's states; the kernel lays them out twice, in 8 MB a thread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,42 @@ def first_token_attention(
             query[:, :, i : i + 1], key[:, :, start:end], value[:, :, start:end], scale=scaling
         ).transpose(1, 2)
     return output
+
+
+def reads_states(states: torch.Tensor, packed: PackedBatch) -> bool:
+    """Tell whether `first_token_attention_to_states` is at hand for the states of a batch, [1, tokens, hidden]."""
+    longest, hidden = packed.longest, states.shape[-1]
+    return longest * hidden <= _MOST_STATES and attention_kernel.covers(states.unsqueeze(1), longest=longest)
+
+
+def first_token_attention_to_states(
+    query: torch.Tensor,
+    states: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    *,
+    scaling: float,
+    packed: PackedBatch,
+) -> torch.Tensor:
+    """Attend from each pair's first token without any token's key and value, which would cost more than all the rest.
+
+    A score is q·(Kx) = (Kᵀq)·x, so a head's query is multiplied by its keys' weights once and then reads states; and a
+    sum of values is V times that sum of states. Without biases: a key's adds the same to all scores of a query, and a
+    value's is the caller's to add.
+
+    query: [1, heads, pairs, width]; states: [1, tokens, hidden]; key, value: weights, float32 [heads * width, hidden]
+    → [1, pairs, heads * width].
+    """
+    if packed.on_layer is not None:
+        packed.on_layer()
+    _, heads, pairs, width = query.shape
+    keys, values = (weight.view(heads, width, -1) for weight in (key, value))
+    asked = (query[0].float() @ keys).transpose(0, 1).to(states.dtype).reshape(1, 1, pairs * heads, -1)
+    bounds = (torch.arange(pairs + 1, dtype=torch.int32) * heads, packed.cumulative)
+    read = states.unsqueeze(1)
+    mixed = attention_kernel.attend(asked, read, read, *bounds, longest=packed.longest, scaling=scaling)
+    by_head = mixed.view(pairs, heads, -1).transpose(0, 1).float() @ values.transpose(1, 2)
+    return by_head.transpose(0, 1).flatten(1).to(states.dtype).unsqueeze(0)
 
 
 def attention_by_torch(

@@ -13,7 +13,13 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from reranker_worker.attention import PackedBatch, first_token_attention, packed_attention
+from reranker_worker.attention import (
+    PackedBatch,
+    first_token_attention,
+    first_token_attention_to_states,
+    packed_attention,
+    reads_states,
+)
 from reranker_worker.kernels.int8_rows import Int8Rows
 from reranker_worker.kernels.residual_norm import residual_norm
 from reranker_worker.lora import AdaptedLinear, AdaptedRows, adapted_rows, adapting
@@ -119,15 +125,12 @@ class Layer(nn.Module):
     def of_first_tokens(self, states: torch.Tensor, packed: PackedBatch) -> torch.Tensor:
         """Return the layer's states of each pair's first token alone: [1, tokens, hidden] → [1, pairs, hidden].
 
-        The same numbers: only keys and values mix tokens, and those are computed for all of them.
+        The same numbers: only attention mixes tokens.
         """
-        attention, first = self.attention.self, states[:, packed.starts]
-        prepared = attention.prepared(states)
-        key, value = attention.by_head(attention.key(prepared)), attention.by_head(attention.value(prepared))
-        with adapting(_pair_rows(adapted_rows.get(), packed.bounds)):
-            query = attention.by_head(attention.query(first))
-            mixed = first_token_attention(query, key, value, scaling=attention.scaling, packed=packed)
-            return self._mixed(mixed.flatten(2), first)
+        rows = _pair_rows(adapted_rows.get(), packed.bounds)
+        mixed = self.attention.self.of_first_tokens(states, packed, rows)
+        with adapting(rows):
+            return self._mixed(mixed, states[:, packed.starts])
 
     def _mixed(self, mixed: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
         attended = self.attention.output(mixed, states)
@@ -149,13 +152,13 @@ class Intermediate(nn.Module):
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
-        self.dense = nn.Linear(config.hidden_size, config.intermediate_size)
+        self.dense = AdaptedLinear(config.hidden_size, config.intermediate_size)
         self.activation = config.hidden_act
 
     def forward(self, states: torch.Tensor) -> torch.Tensor | Int8Rows:
         """[1, tokens, hidden] → [1, tokens, intermediate]."""
         if self.activation in _GELUS:
-            return cast("AdaptedLinear", self.dense).with_gelu(states, _GELUS[self.activation])
+            return self.dense.with_gelu(states, _GELUS[self.activation])
         return _OTHERS[self.activation](self.dense(states))
 
 
@@ -165,22 +168,30 @@ class SelfAttention(nn.Module):
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         hidden = config.hidden_size
-        self.query, self.key, self.value = (nn.Linear(hidden, hidden) for _ in range(3))
+        self.query, self.key, self.value = (AdaptedLinear(hidden, hidden) for _ in range(3))
         self.head_width = hidden // config.num_attention_heads
         self.scaling = self.head_width**-0.5
 
     def forward(self, states: torch.Tensor, packed: PackedBatch) -> torch.Tensor:
         """[1, tokens, hidden] → [1, tokens, hidden]."""
-        prepared = self.prepared(states)
-        query, key, value = (self.by_head(linear(prepared)) for linear in (self.query, self.key, self.value))
+        prepared = self.query.prepared(states)
+        query, key, value = (self._by_head(linear(prepared)) for linear in (self.query, self.key, self.value))
         mixed, _ = packed_attention(self, query, key, value, None, scaling=self.scaling, packed=packed)
         return mixed.flatten(2)
 
-    def prepared(self, states: torch.Tensor) -> torch.Tensor | Int8Rows:
-        """Return what the linear layers take, made once for all of them."""
-        return cast("AdaptedLinear", self.query).prepared(states)
+    def of_first_tokens(self, states: torch.Tensor, packed: PackedBatch, rows: AdaptedRows) -> torch.Tensor:
+        """Attend from each pair's first token, [1, tokens, hidden] → [1, pairs, hidden]; `rows` are adapted pairs."""
+        with adapting(rows):
+            query = self._by_head(self.query(states[:, packed.starts]))
+        if reads_states(states, packed) and not (self.key.is_adapted or self.value.is_adapted):
+            weights = self.key.numbers(), self.value.numbers()
+            mixed = first_token_attention_to_states(query, states, *weights, scaling=self.scaling, packed=packed)
+            return mixed if self.value.bias is None else mixed + self.value.bias
+        prepared = self.key.prepared(states)
+        key, value = (self._by_head(linear(prepared)) for linear in (self.key, self.value))
+        return first_token_attention(query, key, value, scaling=self.scaling, packed=packed).flatten(2)
 
-    def by_head(self, states: torch.Tensor) -> torch.Tensor:
+    def _by_head(self, states: torch.Tensor) -> torch.Tensor:
         """[1, tokens, hidden] → [1, heads, tokens, width]."""
         return states.view(1, states.shape[1], -1, self.head_width).transpose(1, 2)
 
@@ -190,7 +201,7 @@ class Residual(nn.Module):
 
     def __init__(self, wide: int, hidden: int, eps: float) -> None:
         super().__init__()
-        self.dense = nn.Linear(wide, hidden)
+        self.dense = AdaptedLinear(wide, hidden)
         self.LayerNorm = nn.LayerNorm(hidden, eps=eps)
 
     def forward(self, states: torch.Tensor | Int8Rows, residual: torch.Tensor) -> torch.Tensor:

@@ -69,12 +69,16 @@ class Int8Linear(AdaptedLinear):
             return functional.gelu(self(input), approximate=approximate)
         return gelu_to_int8(self._multiplied(to_int8(input)))
 
+    def numbers(self) -> torch.Tensor:
+        """Return the weights that these stand for in fp32, [out, in]."""
+        weights = self.weights.to_dense().T if self.weights.is_mkldnn else self.weights
+        return weights * self.scales.unsqueeze(1)
+
     def in_numbers(self) -> AdaptedLinear:
         """Return a layer in fp32 with the weights that these stand for."""
         new = AdaptedLinear(self.in_features, self.out_features, bias=False, device="meta")
-        weights = self.weights.to_dense().T if self.weights.is_mkldnn else self.weights
         new.path = self.path
-        new.weight = nn.Parameter(weights * self.scales.unsqueeze(1), requires_grad=False)
+        new.weight = nn.Parameter(self.numbers(), requires_grad=False)
         new.bias = None if self.bias is None else nn.Parameter(self.bias.float(), requires_grad=False)
         return new
 

@@ -59,6 +59,15 @@ class AdaptedLinear(nn.Linear):
 
     path: str = ""
 
+    @property
+    def is_adapted(self) -> bool:
+        """Tell whether an adapter of the running forward changes this layer."""
+        return any(self.path in weights.changes for _, weights in adapted_rows.get())
+
+    def numbers(self) -> torch.Tensor:
+        """Return the weights in fp32, [out, in], however they are laid out."""
+        return prepacked.plain(self.weight).float()
+
     def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - nn.Linear's name for it
         """Return the layer's output; rows with an adapter get that adapter's change."""
         output = self._product(input)
@@ -74,8 +83,7 @@ class AdaptedLinear(nn.Linear):
 
     def with_gelu(self, input: torch.Tensor, approximate: str) -> torch.Tensor | Int8Rows:  # noqa: A002
         """Return GELU of the layer's output, computed within the product where no adapter comes between the two."""
-        adapted = any(self.path in weights.changes for _, weights in adapted_rows.get())
-        if adapted or not self.weight.is_mkldnn:
+        if self.is_adapted or not self.weight.is_mkldnn:
             return functional.gelu(self(input), approximate=approximate)
         return prepacked.product(input, self.weight, self.bias, "gelu" if approximate == "none" else "gelu-tanh")
 
@@ -93,9 +101,11 @@ def without_effect(weights: LoraWeights) -> LoraWeights:
 
 
 def adapt_linears(model: nn.Module) -> None:
-    """Swap every linear layer of a model on the meta device for one that takes adapters."""
+    """Swap every linear layer of a model on the meta device for one that takes adapters, and tell each its path."""
     for path, module in list(model.named_modules()):
-        if type(module) is nn.Linear:
+        if isinstance(module, AdaptedLinear):
+            module.path = path
+        elif type(module) is nn.Linear:
             linear = AdaptedLinear(module.in_features, module.out_features, bias=module.bias is not None, device="meta")
             linear.path = path
             model.set_submodule(path, linear)

@@ -10,7 +10,13 @@ import torch
 from structlog.testing import capture_logs
 from torch.nn import functional
 
-from reranker_worker.attention import PackedBatch, first_token_attention, packed_attention
+from reranker_worker.attention import (
+    PackedBatch,
+    first_token_attention,
+    first_token_attention_to_states,
+    packed_attention,
+    reads_states,
+)
 from reranker_worker.causal_attention import Segment, causal_batch, packed_causal_attention
 from reranker_worker.engine import Engine
 from reranker_worker.kernels import attention as attention_kernel
@@ -134,6 +140,29 @@ def test_first_tokens_attend_to_their_pairs_as_by_torch(precision: Precision) ->
     mixed = first_token_attention(query, key, value, scaling=SCALING, packed=packed)
     wanted = expected(query, key, value, packed, first_only=True)
     torch.testing.assert_close(mixed.double(), wanted, atol=precision.tolerance, rtol=precision.tolerance)
+
+
+@pytest.mark.usefixtures("_threads")
+def test_first_tokens_read_states_as_they_would_keys_and_values(precision: Precision) -> None:
+    torch.manual_seed(7)
+    packed = batch(MIXED)
+    hidden = HEADS * 32
+    query, read = states(len(MIXED), 32, precision.dtype), torch.randn(1, packed.bounds[-1], hidden).to(precision.dtype)
+    weights, bias = torch.randn(2, hidden, hidden) / hidden**0.5, torch.randn(hidden, dtype=torch.float64)
+    assert reads_states(read, packed)
+    mixed = first_token_attention_to_states(query, read, *weights, scaling=SCALING, packed=packed)
+    # The key's bias, which changes no share, is left out by what is tested.
+    key, value = (read.double() @ weight.double().T + bias for weight in weights)
+    key, value = (each.view(1, -1, HEADS, 32).transpose(1, 2) for each in (key, value))
+    wanted = expected(query, key, value, packed, first_only=True).flatten(2) - bias
+    torch.testing.assert_close(mixed.double(), wanted, atol=precision.tolerance, rtol=precision.tolerance)
+
+
+def test_states_of_very_long_pairs_are_not_read(precision: Precision) -> None:
+    wide = torch.zeros(1, 1, 1024, dtype=precision.dtype)
+    assert reads_states(wide, batch((1000,)))
+    assert not reads_states(wide, batch((1025,)))
+    assert not reads_states(wide[..., :1000], batch((1000,)))
 
 
 @pytest.mark.parametrize("window", [1, 2, 17, 65, 150])
