@@ -281,6 +281,7 @@ def test_a_swap_shows_while_one_looks(page: Page, worker: WorkerProcess) -> None
     page.clock.install()
     page.reload()
     expect(page.get_by_text("serves m-1")).to_be_visible()
+    expect(page.get_by_role("status")).to_contain_text("ranked in")  # else the example's ranking is what is said last
     worker.write(serving("m-2", "m-1", generation=2))
     worker.wait(lambda state: any(entry["revision"] == "m-2" and entry["serving"] for entry in state["models"]))
     page.clock.run_for(5_000)
