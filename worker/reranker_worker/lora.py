@@ -94,9 +94,12 @@ class AdaptedLinear(nn.Linear):
 
 
 def without_effect(weights: LoraWeights) -> LoraWeights:
-    """Return an adapter of the same layers that adds nothing to them: with it a model computes in the same steps."""
+    """Return an adapter that adds nothing where this one adds, so that a model takes the same steps with it.
+
+    It replaces no layer, and takes no memory of its own.
+    """
     low_rank = {path: change for path, change in weights.changes.items() if isinstance(change, LowRank)}
-    nothing = {path: LowRank(torch.zeros_like(each.down), each.up) for path, each in low_rank.items()}
+    nothing = {path: LowRank(each.down.new_zeros(()).expand_as(each.down), each.up) for path, each in low_rank.items()}
     return LoraWeights(nothing, weights.rank)
 
 
