@@ -9,7 +9,7 @@ import asyncio
 import json
 import statistics
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -52,9 +52,11 @@ def main() -> None:
     options = _options()
     model = (options.model or default_model()).resolve()
     workloads = [
-        replace(workload, documents=options.documents) for workload in WORKLOADS if workload.name in options.workloads
+        replace(workload, documents=options.documents, requests=options.requests or workload.requests)
+        for workload in WORKLOADS
+        if workload.name in options.workloads
     ]
-    conditions = _conditions(options, model)
+    conditions = _conditions(options, model, workloads)
     served = in_precision(model, options.dtype, _REPORTS.resolve() / "model")
     peak = GemmPeak(Dimensions.of(model), getattr(torch, options.dtype))
     missing = dict(MISSING)
@@ -63,7 +65,7 @@ def main() -> None:
         for turn in range(options.rounds):
             for workload in workloads:
                 for each in list(measured):
-                    _measure(each, workload, options.requests, turn, missing)
+                    _measure(each, workload, turn, missing)
                     peak.measure()
         records = [
             _record(each, workload, model, options.dtype, peak)
@@ -88,7 +90,7 @@ def _options() -> argparse.Namespace:
         "--dtype", default=fastest, choices=["float32", "bfloat16"], help=f"here {fastest} unless given"
     )
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--requests", type=int, default=2, help="of each client in a round")
+    parser.add_argument("--requests", type=int, help="of each client in a round, instead of a workload's own")
     parser.add_argument("--documents", type=int, default=_DOCUMENTS, help="in each request")
     for flag, names in (("--systems", _SYSTEMS), ("--workloads", _WORKLOADS)):
         parser.add_argument(flag, nargs="+", default=names, choices=names)
@@ -99,8 +101,9 @@ def _leaves_nothing_out(options: argparse.Namespace) -> bool:
     return (options.systems, options.workloads, options.documents) == (_SYSTEMS, _WORKLOADS, _DOCUMENTS)
 
 
-def _conditions(options: argparse.Namespace, model: Path) -> str:
-    rounds = f"{options.rounds} rounds of {options.requests} requests a client, {options.documents} documents each"
+def _conditions(options: argparse.Namespace, model: Path, workloads: Sequence[Workload]) -> str:
+    requests = ", ".join(f"{each.requests * each.clients} ({each.name})" for each in workloads)
+    rounds = f"{options.rounds} rounds of {requests} requests, {options.documents} documents each"
     return f"{machine()}. Model {model.name}, {options.dtype}, {rounds}, {datetime.now(UTC).date().isoformat()}"
 
 
@@ -140,13 +143,11 @@ def _server(system: System, dtype: str, model: Path, question: Question) -> Iter
         yield server
 
 
-def _measure(measured: Measured, workload: Workload, requests: int, turn: int, missing: dict[str, str]) -> None:
+def _measure(measured: Measured, workload: Workload, turn: int, missing: dict[str, str]) -> None:
     """Let one server answer a round of requests while the others are paused."""
     measured.server.resume()
     try:
-        measured.rounds.setdefault(workload.name, []).append(
-            asyncio.run(ask(measured.server, workload, requests, turn))
-        )
+        measured.rounds.setdefault(workload.name, []).append(asyncio.run(ask(measured.server, workload, turn)))
     except NotServing as error:
         measured.rounds[workload.name] = []
         missing[f"{measured.server.system.name} on {workload.name}"] = str(error)

@@ -2,8 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain, islice
 
 import httpx
 
@@ -23,31 +24,35 @@ class Round:
     latencies_ms: tuple[float, ...]
 
 
-async def ask(server: Server, workload: Workload, requests: int, turn: int) -> Round:
-    """Let each client ask so many requests, one after the other; each `turn` has texts of its own."""
-    asked = questions(workload)
-    for _ in range(turn * requests * workload.clients):
-        next(asked)
-    latencies: list[float] = []
+async def ask(server: Server, workload: Workload, turn: int) -> Round:
+    """Let each client ask its requests, one after the other; each `turn` has texts of its own.
+
+    A request before them isn't counted: a server that was paused finds its memory in no cache.
+    """
+    requests = workload.requests * workload.clients
+    asked = islice(questions(workload), turn * requests, None)
     limits = httpx.Limits(max_connections=workload.clients)
     async with httpx.AsyncClient(timeout=_LONGEST_ANSWER_S, limits=limits, headers=HEADERS) as client:
+        await _answered(client, server, next(questions(workload)))
         started = time.perf_counter()
-        await asyncio.gather(
-            *(_client(client, server, asked, requests, latencies) for _ in range(workload.clients)),
+        latencies = await asyncio.gather(
+            *(_client(client, server, islice(asked, workload.requests)) for _ in range(workload.clients)),
         )
         seconds = time.perf_counter() - started
-    return Round(requests * workload.clients * workload.documents, seconds, tuple(latencies))
+    return Round(requests * workload.documents, seconds, tuple(chain.from_iterable(latencies)))
 
 
-async def _client(
-    client: httpx.AsyncClient, server: Server, asked: Iterator[Question], requests: int, latencies: list[float]
-) -> None:
-    for _ in range(requests):
-        question = next(asked)
-        started = time.perf_counter()
-        answer = await client.post(server.url, json=server.system.dialect.body(question))
-        latencies.append(1000 * (time.perf_counter() - started))
-        if answer.status_code != 200:
-            raise NotServing(f"it answers {answer.status_code}: {answer.text[:300]}")
-        if len(server.system.dialect.scores(answer.json())) != len(question.documents):
-            raise NotServing("it leaves documents out")
+async def _client(client: httpx.AsyncClient, server: Server, asked: Iterable[Question]) -> list[float]:
+    return [await _answered(client, server, question) for question in asked]
+
+
+async def _answered(client: httpx.AsyncClient, server: Server, question: Question) -> float:
+    """Return how long the answer took, in ms; raises NotServing where it isn't one."""
+    started = time.perf_counter()
+    answer = await client.post(server.url, json=server.system.dialect.body(question))
+    latency_ms = 1000 * (time.perf_counter() - started)
+    if answer.status_code != 200:
+        raise NotServing(f"it answers {answer.status_code}: {answer.text[:300]}")
+    if len(server.system.dialect.scores(answer.json())) != len(question.documents):
+        raise NotServing("it leaves documents out")
+    return latency_ms

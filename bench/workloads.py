@@ -28,6 +28,8 @@ class Workload:
 
     name: str
     clients: int
+    requests: int
+    """Of each client in a round: a round of few requests would tell of noise."""
     documents: int = 100
     mixed: bool = False
 
@@ -40,7 +42,11 @@ class Question:
     documents: tuple[str, ...]
 
 
-WORKLOADS = (Workload("W1", clients=1), Workload("W2", clients=16), Workload("W3", clients=4, mixed=True))
+WORKLOADS = (
+    Workload("W1", clients=1, requests=12),
+    Workload("W2", clients=16, requests=2),
+    Workload("W3", clients=4, requests=3, mixed=True),
+)
 
 
 def questions(workload: Workload) -> Iterator[Question]:
