@@ -38,12 +38,13 @@ class PackedBatch:
 
 
 def register() -> None:
-    """Make "packed" an attention implementation of transformers; importing it here keeps the worker's start short."""
-    from transformers.masking_utils import AttentionMaskInterface  # noqa: PLC0415
+    """Make "packed" an attention implementation of transformers; importing it here keeps the worker's start short.
+
+    transformers makes no mask for one that it knows no kind of mask of.
+    """
     from transformers.modeling_utils import AttentionInterface  # noqa: PLC0415
 
     AttentionInterface.register(PACKED, packed_attention)
-    AttentionMaskInterface.register(PACKED, _no_mask)
 
 
 def packed_attention(
@@ -195,7 +196,3 @@ def _varlen(
         window_size=(reach, reach),
     )
     return cast("torch.Tensor", output).unsqueeze(0)
-
-
-def _no_mask(*_: object, **__: object) -> None:
-    """Return no mask: the pairs' bounds say what attends to what."""

@@ -7,6 +7,7 @@ from typing import cast
 import torch
 from torch.nn import functional
 
+from reranker_worker.device import copied
 from reranker_worker.kernels import attention as attention_kernel
 
 PACKED_CAUSAL = "packed-causal"
@@ -66,11 +67,9 @@ class CausalBatch:
 
 def register() -> None:
     """Make "packed-causal" an attention implementation of transformers."""
-    from transformers.masking_utils import AttentionMaskInterface  # noqa: PLC0415
     from transformers.modeling_utils import AttentionInterface  # noqa: PLC0415
 
     AttentionInterface.register(PACKED_CAUSAL, packed_causal_attention)
-    AttentionMaskInterface.register(PACKED_CAUSAL, _no_mask)
 
 
 def causal_batch(
@@ -91,7 +90,7 @@ def causal_batch(
         segments=segments,
         past=past,
         keep=keep,
-        key_rows=torch.tensor(rows).to(device),
+        key_rows=copied(torch.tensor(rows), device),
         cumulative_queries=_cumulative(queries, device),
         cumulative_keys=_cumulative(keys, device),
         on_layer=on_layer,
@@ -188,8 +187,4 @@ def _mask(queries: int, keys: int) -> torch.Tensor:
 
 
 def _cumulative(lengths: Sequence[int], device: torch.device) -> torch.Tensor:
-    return torch.tensor([0, *lengths]).cumsum(0).to(device, torch.int32)
-
-
-def _no_mask(*_: object, **__: object) -> None:
-    """Return no mask: the segments say what attends to what."""
+    return copied(torch.tensor([0, *lengths]).cumsum(0).to(torch.int32), device)

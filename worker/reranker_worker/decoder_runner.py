@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from reranker_worker.causal_attention import Segment, States, causal_batch
+from reranker_worker.device import copied
 from reranker_worker.lora import AdaptedRows, LoraWeights, LowRank, Replacement, adapted_rows, apply_change
 from reranker_worker.model_runner import ModelRunner, OnLayer
 from reranker_worker.prefix_cache import PrefixCache, PrefixKey, PrefixStates, joined
@@ -58,7 +59,7 @@ class DecoderRunner(ModelRunner):
             keep=[(segment, computed[key]) for key, segment in prompts.prefixes.items()],
             on_layer=on_layer,
         )
-        table = self._to_device(torch.tensor([prompts.token_ids, prompts.positions]))
+        table = copied(torch.tensor([prompts.token_ids, prompts.positions]), self.device)
         token = adapted_rows.set(prompts.adapted_tokens)
         try:
             states = module.get_submodule(self.family.backbone)(
@@ -68,8 +69,9 @@ class DecoderRunner(ModelRunner):
             adapted_rows.reset(token)
         for key, layers in computed.items():
             cache.put(key, PrefixStates(layers))
-        scored = states[0, self._to_device(torch.tensor(prompts.last_rows))]
-        logits = answer_logits(module, self.family.head[0], scored, self.answers, prompts.adapted_pairs).float()
+        scored = states[0, copied(torch.tensor(prompts.last_rows), self.device)]
+        answers = copied(torch.tensor(self.answers), self.device)
+        logits = answer_logits(module, self.family.head[0], scored, answers, prompts.adapted_pairs).float()
         return logits[:, 0] - logits[:, 1] if len(self.answers) > 1 else logits[:, 0]
 
 
@@ -120,25 +122,25 @@ def _lora(pair: ScoringPair) -> LoraWeights | None:
 
 
 def answer_logits(
-    module: nn.Module, head: str, states: torch.Tensor, answers: Sequence[int], adapted: AdaptedRows
+    module: nn.Module, head: str, states: torch.Tensor, answers: torch.Tensor, adapted: AdaptedRows
 ) -> torch.Tensor:
     """Return the answers' logits, [pairs, answers]: the only rows of the vocabulary's head that are computed.
 
-    states: [pairs, hidden].
+    states: [pairs, hidden]; answers: token ids, int64 [answers], on the states' device.
     """
     linear = module.get_submodule(head)
     if not isinstance(linear, nn.Linear):
         raise TypeError(f"{head} is no linear layer but {type(linear).__name__}")
-    rows = list(answers)
-    output = functional.linear(states, linear.weight[rows], None if linear.bias is None else linear.bias[rows])
+    bias = None if linear.bias is None else linear.bias[answers]
+    output = functional.linear(states, linear.weight[answers], bias)
     for span, weights in adapted:
         change = weights.changes.get(head)
         if change is not None:
-            apply_change(_restricted(change, rows), states[span], output[span])
+            apply_change(_restricted(change, answers), states[span], output[span])
     return output
 
 
-def _restricted(change: LowRank | Replacement, rows: list[int]) -> LowRank | Replacement:
+def _restricted(change: LowRank | Replacement, rows: torch.Tensor) -> LowRank | Replacement:
     match change:
         case LowRank(down, up):
             return LowRank(down, up[rows])

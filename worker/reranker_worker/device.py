@@ -81,6 +81,13 @@ def available_cpus() -> int:
     return cpus if quota is None else min(cpus, max(1, round(quota)))
 
 
+def copied(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Return a tensor of the CPU's on a device; the copy to a GPU waits for none of the GPU's work."""
+    if device.type == "cpu":
+        return tensor
+    return tensor.pin_memory().to(device, non_blocking=True)
+
+
 def free_bytes(device: torch.device) -> int:
     """Return the memory that can still be allocated on the device."""
     if device.type == "cuda":

@@ -2,19 +2,24 @@
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 import structlog
 
 from reranker_worker.backlog import Backlog, BatchItem, PendingScore
 from reranker_worker.errors import DeviceFault, NotReady, ScoringFailed, WorkerError
 from reranker_worker.metrics import Metrics
-from reranker_worker.serving import PairFailure
+from reranker_worker.serving import PairFailure, RunningBatch
 from reranker_worker.tracing import Step
 
 _log = structlog.get_logger("engine")
 
 _IDLE_TURN_S = 0.5
+# How often a GPU is asked whether it is done while nothing waits; the shortest batches take several times as long.
+_BUSY_TURN_S = 0.0005
 _RATE_MEMORY = 0.8
 _FAILURES = {
     "NonFinite": "its score isn't finite, in float32 either",
@@ -22,8 +27,23 @@ _FAILURES = {
 }
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Batch:
+    """Pairs that the device was told to score."""
+
+    items: Sequence[BatchItem]
+    requests: Sequence[PendingScore]
+    tokens: int
+    began_s: float
+    running: RunningBatch
+
+
 class DeviceThread:
-    """Runs one batch a turn until it is stopped or the device is lost."""
+    """Begins one batch a turn until it is stopped or the device is lost.
+
+    A GPU computes by itself: while it is at one batch the next one is taken, packed and handed to it, so that it never
+    waits for Python. A batch on a CPU is done once it is begun.
+    """
 
     def __init__(self, backlog: Backlog, max_batch_tokens: Callable[[], int], metrics: Metrics) -> None:
         self._backlog = backlog
@@ -32,6 +52,9 @@ class DeviceThread:
         self._thread = threading.Thread(target=self._run, name="device", daemon=True)
         self._stopping = threading.Event()
         self._beat_s = time.monotonic()
+        # The oldest first: one, and on a GPU another behind it.
+        self._begun: deque[_Batch] = deque()
+        self._last_ended_s = 0.0
         self.fatal: WorkerError | None = None
         self.tokens_per_s = 0.0
 
@@ -50,7 +73,7 @@ class DeviceThread:
             self._refuse_waiting()
 
     def heartbeat_age_s(self) -> float:
-        """Return the time since the last sign of life: a turn begun, or a layer of a long batch."""
+        """Return the time since the last sign of life: an idle turn, a layer of a batch that begins, a batch's end."""
         return time.monotonic() - self._beat_s
 
     def _beat(self) -> None:
@@ -59,11 +82,14 @@ class DeviceThread:
     def _run(self) -> None:
         try:
             while not self._stopping.is_set():
-                self._beat()
                 self._turn()
+            while self._begun:
+                self._end_oldest()
         except DeviceFault as fault:
             self.fatal = fault
             _log.critical("device lost", reason=fault.reason, message=fault.message)
+            for batch in self._begun:
+                _fail(batch.requests, _lost())
         finally:
             if not self._stopping.is_set() and self.fatal is None:
                 self.fatal = DeviceFault("DeviceThreadEnded", "the device thread ended by an error of its own")
@@ -71,41 +97,47 @@ class DeviceThread:
             self._refuse_waiting()
 
     def _turn(self) -> None:
-        # A function of its own: its locals would keep a model in memory that is no longer served.
-        items = self._backlog.take(self._max_batch_tokens, _IDLE_TURN_S)
+        # Functions of their own: their locals would keep a model in memory that is no longer served.
+        if not self._begun:
+            self._beat()
+        items = self._backlog.take(self._max_batch_tokens, _BUSY_TURN_S if self._begun else _IDLE_TURN_S)
         if items:
-            self._score(items)
+            self._begin(items)
+        while self._begun and (len(self._begun) > 1 or self._begun[0].running.is_done()):
+            self._end_oldest()
 
-    def _score(self, items: list[BatchItem]) -> None:
+    def _begin(self, items: list[BatchItem]) -> None:
         requests = list(dict.fromkeys(item.request for item in items))
         pairs = [item.pair for item in items]
         tokens = sum(len(pair.encoded) for pair in pairs) + sum(request.shared for request in requests)
-        started = time.monotonic()
-        try:
-            outcomes = requests[0].model.runner.score(pairs, self._beat)
-        except DeviceFault:
-            _fail(requests, NotReady("the device is lost; this worker is being replaced", retry_after_s=1.0))
-            raise
-        except RuntimeError as error:
-            _log.exception("batch failed", pairs=len(pairs), tokens=tokens, error=type(error).__name__)
-            outcomes = []
-        finally:
-            self._observe(requests, len(pairs), tokens, started)
-        if not outcomes:
-            _fail(requests, ScoringFailed("the batch that held this request couldn't be computed"))
-        for item, outcome in zip(items, outcomes, strict=bool(outcomes)):
-            _record(item, outcome)
+        began_s = time.monotonic()
+        with _failing(requests, pairs=len(pairs), tokens=tokens):
+            running = requests[0].model.runner.begin(pairs, self._beat)
+            self._begun.append(_Batch(items, requests, tokens, began_s, running))
 
-    def _observe(self, requests: Sequence[PendingScore], pairs: int, tokens: int, began_s: float) -> None:
+    def _end_oldest(self) -> None:
+        """Wait for the batch that was begun first, and hand its logits back."""
+        batch = self._begun.popleft()
+        with _failing(batch.requests, pairs=len(batch.items), tokens=batch.tokens):
+            outcomes = batch.running.outcomes()
+            self._beat()
+            self._observe(batch)
+            for item, outcome in zip(batch.items, outcomes, strict=True):
+                _record(item, outcome)
+
+    def _observe(self, batch: _Batch) -> None:
+        pairs, tokens = len(batch.items), batch.tokens
         size = {
             "reranker.batch.pairs": pairs,
             "reranker.batch.tokens": tokens,
-            "reranker.batch.requests": len(requests),
+            "reranker.batch.requests": len(batch.requests),
         }
-        batch = Step("batch", began_s, time.monotonic(), size)
-        for request in requests:
-            request.batches.append(batch)
-        seconds = batch.seconds
+        # A batch that was handed over while another one ran has had the device since then alone.
+        step = Step("batch", max(batch.began_s, self._last_ended_s), time.monotonic(), size)
+        self._last_ended_s = step.ended_s
+        for request in batch.requests:
+            request.batches.append(step)
+        seconds = step.seconds
         rate = tokens / max(seconds, 1e-6)
         self.tokens_per_s = _RATE_MEMORY * self.tokens_per_s + (1 - _RATE_MEMORY) * rate if self.tokens_per_s else rate
         self._metrics.load.scored(pairs, seconds)
@@ -124,6 +156,23 @@ def _record(item: BatchItem, outcome: float | PairFailure) -> None:
         )
     else:
         item.request.add(item.position, outcome)
+
+
+@contextmanager
+def _failing(requests: Sequence[PendingScore], **batch: int) -> Iterator[None]:
+    """Fail a batch's requests for what goes wrong with it; a lost device is raised as well."""
+    try:
+        yield
+    except DeviceFault:
+        _fail(requests, _lost())
+        raise
+    except RuntimeError as error:
+        _log.exception("batch failed", **batch, error=type(error).__name__)
+        _fail(requests, ScoringFailed("the batch that held this request couldn't be computed"))
+
+
+def _lost() -> NotReady:
+    return NotReady("the device is lost; this worker is being replaced", retry_after_s=1.0)
 
 
 def _fail(requests: Sequence[PendingScore], error: WorkerError) -> None:

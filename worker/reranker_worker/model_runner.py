@@ -2,7 +2,8 @@
 
 import copy
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
 
@@ -10,18 +11,27 @@ import torch
 from torch import nn
 
 from reranker_worker.attention import PackedBatch
+from reranker_worker.device import copied
 from reranker_worker.errors import DeviceFault
 from reranker_worker.families import Family
 from reranker_worker.int8 import Int8Linear
 from reranker_worker.lora import AdaptedRows, LoraWeights, adapting
 from reranker_worker.prepacked import filled_up, plain
-from reranker_worker.serving import PairFailure, ScoringPair
+from reranker_worker.serving import PairFailure, RunningBatch, ScoringPair
 
 # Measured on CPUs: throughput is flat between 2,048 and 4,096 tokens and falls behind; the smaller keeps waits short.
 _CPU_BATCH_TOKENS = 2048
 _UNBOUNDED = 2**31
 
 OnLayer = Callable[[], None] | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Part:
+    """Pairs that were run together; logits: float32 [pairs] once the device is done, None where they didn't fit."""
+
+    pairs: list[ScoringPair]
+    logits: torch.Tensor | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,29 +54,55 @@ class ModelRunner:
 
     def score(self, pairs: Sequence[ScoringPair], on_layer: OnLayer = None) -> list[float | PairFailure]:
         """Return each pair's logit, or why it has none; raises DeviceFault when the device is lost."""
+        return self.begin(pairs, on_layer).outcomes()
+
+    def begin(self, pairs: Sequence[ScoringPair], on_layer: OnLayer = None) -> RunningBatch:
+        """Tell the device to score pairs; raises DeviceFault when it is lost."""
         # Pairs of one adapter lie side by side, so each adapter's rows are one slice.
         order = sorted(range(len(pairs)), key=lambda i: id(pairs[i].adapter) if pairs[i].adapter else 0)
-        outcomes: list[float | PairFailure] = [0.0] * len(pairs)
-        with torch.inference_mode():
-            ordered = self._logits_or_failures(self.module, [pairs[i] for i in order], on_layer)
-        for i, outcome in zip(order, ordered, strict=True):
-            outcomes[i] = outcome
-        return outcomes
+        running = self._begun(self.module, [pairs[i] for i in order], on_layer)
 
-    def _logits_or_failures(
-        self, module: nn.Module, pairs: list[ScoringPair], on_layer: OnLayer
-    ) -> list[float | PairFailure]:
+        def outcomes() -> list[float | PairFailure]:
+            placed: list[float | PairFailure] = [0.0] * len(order)
+            for i, outcome in zip(order, running.outcomes(), strict=True):
+                placed[i] = outcome
+            return placed
+
+        return RunningBatch(running.is_done, outcomes)
+
+    def _begun(self, module: nn.Module, pairs: list[ScoringPair], on_layer: OnLayer) -> RunningBatch:
+        with torch.inference_mode(), _faults(self.device):
+            parts = self._parts(module, pairs, on_layer)
+            scored = _mark(self.device)
+
+        def is_done() -> bool:
+            with _faults(self.device):
+                return scored is None or bool(scored.query())  # type: ignore[no-untyped-call]
+
+        def outcomes() -> list[float | PairFailure]:
+            if scored is not None:
+                with _faults(self.device):
+                    scored.synchronize()
+            return [outcome for part in parts for outcome in self._outcomes(module, part, on_layer)]
+
+        return RunningBatch(is_done, outcomes)
+
+    def _parts(self, module: nn.Module, pairs: list[ScoringPair], on_layer: OnLayer) -> list[_Part]:
+        """Run pairs in as many parts as the device's memory asks for."""
         logits = self._forward_in_memory(module, pairs, on_layer)
-        if logits is None and len(pairs) == 1:
-            return [PairFailure("OutOfMemory")]
-        if logits is None:
-            middle = len(pairs) // 2
-            halves = (pairs[:middle], pairs[middle:])
-            return [outcome for half in halves for outcome in self._logits_or_failures(module, half, on_layer)]
-        bad = (~logits.isfinite()).nonzero().flatten().tolist()
-        outcomes: list[float | PairFailure] = list(logits.tolist())
+        if logits is not None or len(pairs) == 1:
+            return [_Part(pairs, logits)]
+        middle = len(pairs) // 2
+        return [part for half in (pairs[:middle], pairs[middle:]) for part in self._parts(module, half, on_layer)]
+
+    def _outcomes(self, module: nn.Module, part: _Part, on_layer: OnLayer) -> list[float | PairFailure]:
+        """Read a part's logits; those that aren't finite are computed again in fp32."""
+        if part.logits is None:
+            return [PairFailure("OutOfMemory") for _ in part.pairs]
+        outcomes: list[float | PairFailure] = list(part.logits.tolist())
+        bad = (~part.logits.isfinite()).nonzero().flatten().tolist()
         if bad:
-            again = self._in_full_precision(module, [pairs[i] for i in bad], on_layer)
+            again = self._in_full_precision(module, [part.pairs[i] for i in bad], on_layer)
             for i, outcome in zip(bad, again, strict=True):
                 outcomes[i] = outcome
         return outcomes
@@ -77,18 +113,16 @@ class ModelRunner:
         """Score pairs whose logits weren't finite in fp32, with a copy that lives only for this call."""
         if next(module.parameters()).dtype is torch.float32:
             return [PairFailure("NonFinite") for _ in pairs]
-        return self._logits_or_failures(full_precision(module), pairs, on_layer)
+        return self._begun(full_precision(module), pairs, on_layer).outcomes()
 
     def _forward_in_memory(
         self, module: nn.Module, pairs: Sequence[ScoringPair], on_layer: OnLayer
     ) -> torch.Tensor | None:
-        """Return the logits on the CPU, or None when the device has no memory for this batch."""
+        """Return where the logits will be on the CPU, or None when the device has no memory for this batch."""
         try:
-            return self.forward(module, pairs, on_layer).cpu()
+            return self.forward(module, pairs, on_layer).to("cpu", non_blocking=True)
         except torch.OutOfMemoryError:
             torch.cuda.empty_cache()
-        except torch.AcceleratorError as error:
-            raise DeviceFault("DeviceFault", f"{self.device} is lost, the process must be replaced: {error}") from error
         except RuntimeError as error:
             # The CPU's allocator has no exception of its own.
             if "can't allocate memory" not in str(error):
@@ -121,7 +155,8 @@ class ModelRunner:
         if self.family.pooling is not None and getattr(module.config, self.family.pooling) == "mean":
             lengths = packed.cumulative.diff().to(torch.int64)
             own = states[0, : packed.bounds[-1]].float()
-            return torch.segment_reduce(own, "mean", lengths=lengths).to(states.dtype)
+            # "Unsafe" is that lengths aren't checked, for which a GPU would have to be waited for.
+            return torch.segment_reduce(own, "mean", lengths=lengths, unsafe=True).to(states.dtype)
         return states[0, packed.starts]
 
     def pack(self, pairs: Sequence[ScoringPair], on_layer: OnLayer = None) -> PackedBatch:
@@ -136,8 +171,8 @@ class ModelRunner:
         # Zeros: a token, a position and a type that every model has.
         filling = [0] * (filled_up(len(ids)) - len(ids) if self.fills_up else 0)
         rows = array("q", [*ids, *filling, *positions, *filling, *types, *filling])
-        table = self._to_device(torch.frombuffer(rows, dtype=torch.int64).view(3, -1))
-        edges = self._to_device(torch.tensor(bounds))
+        table = copied(torch.frombuffer(rows, dtype=torch.int64).view(3, -1), self.device)
+        edges = copied(torch.tensor(bounds), self.device)
         return PackedBatch(
             input_ids=table[0:1],
             position_ids=table[1:2],
@@ -166,10 +201,22 @@ class ModelRunner:
             positions.append(pad if token == pad else last)
         return positions
 
-    def _to_device(self, tensor: torch.Tensor) -> torch.Tensor:
-        if self.device.type == "cpu":
-            return tensor
-        return tensor.pin_memory().to(self.device, non_blocking=True)
+
+def _mark(device: torch.device) -> torch.cuda.Event | None:
+    """Return what tells when a GPU has done all that it was told so far; a CPU has."""
+    if device.type == "cpu":
+        return None
+    event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+    event.record(torch.cuda.current_stream(device))
+    return event
+
+
+@contextmanager
+def _faults(device: torch.device) -> Iterator[None]:
+    try:
+        yield
+    except torch.AcceleratorError as error:
+        raise DeviceFault("DeviceFault", f"{device} is lost, the process must be replaced: {error}") from error
 
 
 def full_precision(module: nn.Module) -> nn.Module:

@@ -106,13 +106,27 @@ class PairFailure:
     reason: Literal["NonFinite", "OutOfMemory"]
 
 
+@dataclass(frozen=True, slots=True)
+class RunningBatch:
+    """A batch that a device has been told to score."""
+
+    is_done: Callable[[], bool]
+    """Tells whether `outcomes` needn't wait: a CPU has scored it by now, a GPU may be at it."""
+    outcomes: Callable[[], list[float | PairFailure]]
+    """Waits for each pair's logit, or why it has none; raises DeviceFault when the device is lost."""
+
+
 class Runner(Protocol):
-    """Scores a batch of pairs of one model on its device."""
+    """Scores batches of pairs of one model on its device, in the order in which they were begun."""
+
+    def begin(self, pairs: Sequence[ScoringPair], on_layer: Callable[[], None] | None = None) -> RunningBatch:
+        """Tell the device to score pairs; calls `on_layer` as a sign of life, raises DeviceFault."""
+        ...
 
     def score(
         self, pairs: Sequence[ScoringPair], on_layer: Callable[[], None] | None = None
     ) -> list[float | PairFailure]:
-        """Return each pair's logit, or why it has none; calls `on_layer` as a sign of life."""
+        """Return each pair's logit, or why it has none, as soon as the device has them."""
         ...
 
     @property

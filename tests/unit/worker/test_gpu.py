@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from reranker_worker.engine import Engine
-from reranker_worker.serving import DType, EngineSettings, Limits, LoadedModel, ScoreRequest, Serving
+from reranker_worker.serving import DType, EngineSettings, Limits, LoadedModel, ScoreRequest, ScoringPair, Serving
 from tests.fixtures import decoders
 from tests.fixtures.checkpoints import bert_checkpoint, lora_adapter, xlm_roberta_checkpoint
 from tests.fixtures.families import FAMILIES
@@ -78,6 +78,29 @@ async def test_an_adapters_pairs_are_scored_with_it_and_the_models_without(engin
         result = await engine.score(ScoreRequest(QUERY, DOCUMENTS, name))
         expected = reference_logits(folder, QUERY, DOCUMENTS, path, max_length=128)
         assert result.scores == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.parametrize("family", [*ENCODERS, *decoders.FAMILIES])
+def test_a_batch_is_begun_without_waiting_for_the_device(engine: Engine, tmp_path: Path, family: str) -> None:
+    decoder = family in decoders.FAMILIES
+    folder = decoders.decoder_checkpoint(tmp_path, family) if decoder else ENCODERS[family](tmp_path)
+    model = loaded(engine, folder, "auto")
+    encoded = model.tokenizer.encode_pairs(model.tokenizer.encode_query(QUERY), DOCUMENTS)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        begun = model.runner.begin([ScoringPair(pair) for pair in encoded])
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert len(begun.outcomes()) == len(DOCUMENTS)
+
+
+def test_batches_are_begun_before_the_first_is_done_and_end_in_their_order(engine: Engine, tmp_path: Path) -> None:
+    model = loaded(engine, bert_checkpoint(tmp_path), "auto")
+    pairs = [ScoringPair(pair) for pair in model.tokenizer.encode_pairs([7], DOCUMENTS)]
+    alone = [model.runner.score(batch) for batch in (pairs[:2], pairs[2:])]
+    begun = [model.runner.begin(batch) for batch in (pairs[:2], pairs[2:])]
+    assert [batch.outcomes() for batch in begun] == alone
+    assert all(batch.is_done() for batch in begun)
 
 
 def test_auto_is_half_precision(engine: Engine, tmp_path: Path) -> None:

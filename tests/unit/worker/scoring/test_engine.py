@@ -29,6 +29,7 @@ from reranker_worker.serving import (
     LoadedModel,
     PairFailure,
     Queue,
+    RunningBatch,
     ScoreRequest,
     ScoringPair,
     Serving,
@@ -52,9 +53,14 @@ async def fresh() -> AsyncIterator[Engine]:
 
 @dataclass
 class ScriptedRunner:
-    """Scores a pair by its length, when the test lets it; keeps what each batch held."""
+    """Scores a pair by its length, when the test lets it; keeps what each batch held.
 
+    by_itself: whether it is like a GPU, which goes on computing after it was told what.
+    """
+
+    by_itself: bool = False
     batches: list[list[ScoringPair]] = field(default_factory=list)
+    ended: list[list[ScoringPair]] = field(default_factory=list)
     gate: Event = field(default_factory=Event)
     outcome: Callable[[ScoringPair], float | PairFailure] = lambda pair: float(len(pair.encoded))
     max_batch_tokens: int = 100
@@ -62,10 +68,20 @@ class ScriptedRunner:
     def score(
         self, pairs: Sequence[ScoringPair], on_layer: Callable[[], None] | None = None
     ) -> list[float | PairFailure]:
+        return self.begin(pairs, on_layer).outcomes()
+
+    def begin(self, pairs: Sequence[ScoringPair], on_layer: Callable[[], None] | None = None) -> RunningBatch:
         if on_layer is not None:
             on_layer()
         self.batches.append(list(pairs))
+        if self.by_itself:
+            return RunningBatch(self.gate.is_set, lambda: self._ended(pairs))
+        outcomes = self._ended(pairs)
+        return RunningBatch(lambda: True, lambda: outcomes)
+
+    def _ended(self, pairs: Sequence[ScoringPair]) -> list[float | PairFailure]:
         assert self.gate.wait(10)
+        self.ended.append(list(pairs))
         return [self.outcome(pair) for pair in pairs]
 
 
@@ -293,6 +309,90 @@ async def test_a_lost_device_fails_everything_and_is_reported_for_good(fresh: En
     assert fresh.fatal.reason == "DeviceFault"
     with pytest.raises(NotReady):
         await fresh.score(ScoreRequest("q", ["w"]))
+
+
+async def test_a_device_that_computes_by_itself_is_given_the_next_batch_meanwhile(fresh: Engine) -> None:
+    runner = ScriptedRunner(by_itself=True)
+    fresh.serve(Serving(_scripted(runner)))
+    asked = asyncio.create_task(fresh.score(ScoreRequest("q", [f"{'w ' * (80 + i)}" for i in range(5)])))
+    await _until(lambda: len(runner.batches) == 2)
+    assert not runner.ended
+    runner.gate.set()
+    assert (await asked).scores == [81.0 + i for i in range(5)]
+    assert runner.ended == runner.batches
+    assert len(runner.batches) == 5
+
+
+async def test_a_batch_is_answered_though_nothing_comes_behind_it(fresh: Engine) -> None:
+    runner = ScriptedRunner(by_itself=True)
+    runner.gate.set()
+    fresh.serve(Serving(_scripted(runner)))
+    assert (await fresh.score(ScoreRequest("q", ["w", "w w"]))).scores == [2.0, 3.0]
+    assert (await fresh.score(ScoreRequest("q", ["w w w"]))).scores == [4.0]
+
+
+async def test_a_batch_that_breaks_leaves_the_one_behind_it_alone(fresh: Engine) -> None:
+    def outcome(pair: ScoringPair) -> float:
+        if len(pair.encoded) == 90:
+            raise RuntimeError("shape mismatch")
+        return 1.0
+
+    runner = ScriptedRunner(by_itself=True, outcome=outcome)
+    fresh.serve(Serving(_scripted(runner)))
+    broken, whole = (asyncio.create_task(fresh.score(ScoreRequest("q", ["w " * words]))) for words in (89, 90))
+    await _until(lambda: len(runner.batches) == 2)
+    runner.gate.set()
+    with pytest.raises(ScoringFailed):
+        await broken
+    assert (await whole).scores == [1.0]
+    assert fresh.fatal is None
+
+
+async def test_a_device_lost_at_a_batch_fails_the_one_behind_it_too(fresh: Engine) -> None:
+    lost = ScriptedRunner(by_itself=True, outcome=_raise(DeviceFault("DeviceFault", "illegal memory access")))
+    fresh.serve(Serving(_scripted(lost)))
+    requests = [asyncio.create_task(fresh.score(ScoreRequest("q", ["w " * 80]))) for _ in range(3)]
+    await _until(lambda: len(lost.batches) == 2)
+    lost.gate.set()
+    outcomes = await asyncio.gather(*requests, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [NotReady] * 3
+    assert fresh.fatal is not None
+
+
+async def test_closing_waits_for_what_the_device_is_at(fresh: Engine) -> None:
+    runner = ScriptedRunner(by_itself=True)
+    fresh.serve(Serving(_scripted(runner)))
+    begun = [asyncio.create_task(fresh.score(ScoreRequest("q", ["w " * 80]))) for _ in range(2)]
+    await _until(lambda: len(runner.batches) == 2)
+    closing = asyncio.create_task(asyncio.to_thread(fresh.close))
+    await _until(fresh._device._stopping.is_set)
+    runner.gate.set()
+    await closing
+    assert [(await result).scores for result in begun] == [[81.0], [81.0]]
+
+
+async def test_a_device_that_hangs_gives_no_sign_of_life(fresh: Engine) -> None:
+    runner = ScriptedRunner(by_itself=True)
+    fresh.serve(Serving(_scripted(runner)))
+    asked = asyncio.create_task(fresh.score(ScoreRequest("q", ["w"])))
+    await _until(lambda: bool(runner.batches))
+    await _until(lambda: fresh.heartbeat_age_s() > 0.3)
+    runner.gate.set()
+    await asked
+    await _until(lambda: fresh.heartbeat_age_s() < 0.3)
+
+
+async def test_the_time_of_a_batch_that_was_begun_early_counts_once(fresh: Engine) -> None:
+    runner = ScriptedRunner(by_itself=True)
+    fresh.serve(Serving(_scripted(runner)))
+    began_s = time.monotonic()
+    asked = asyncio.create_task(fresh.score(ScoreRequest("q", ["w " * 80] * 4)))
+    await _until(lambda: len(runner.batches) == 2)
+    runner.gate.set()
+    await asked
+    registry = fresh._metrics.registry
+    assert registry.get_sample_value("reranker_batch_duration_seconds_count") == 4
+    assert 0 < (registry.get_sample_value("reranker_batch_duration_seconds_sum") or 0) <= time.monotonic() - began_s
 
 
 async def test_closing_answers_what_waits(fresh: Engine) -> None:
