@@ -103,6 +103,10 @@ class Fleet:
         change = {"status": {"capacity": {name: str(amount)}}}
         self.kube("patch", node, "--subresource=status", "--type=merge", "-p", json.dumps(change))
 
+    def operator_metrics(self) -> Reply:
+        """Return what the operator's Service answers to Prometheus."""
+        return self.client.send(f"http://{OPERATOR}.{SYSTEM_NAMESPACE}.svc:8080/metrics")
+
     def kill_operator(self) -> None:
         """SIGKILL the operator, and take its pod away so that no back-off delays the next one."""
         selector = f"app.kubernetes.io/name={OPERATOR}"

@@ -10,7 +10,6 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from hack.cluster import golang
-from tests.e2e.client import Reply
 from tests.e2e.conftest import ROOT, chart_values, install
 from tests.e2e.fleet import OPERATOR, SYSTEM_NAMESPACE, Fleet, Model
 from tests.e2e.kube import eventually
@@ -93,7 +92,7 @@ def test_models_serve_without_a_release_and_the_next_one_adopts_them_without_a_w
     assert model.rerank(adapter="legal").status == 200
     release.install(CHART, "--wait", "--timeout=180s")
     # Helm waits for the pod; the node learns of the new Service's address by itself, and refuses until then.
-    eventually(lambda: metrics(fleet).status == 200, what="the operator's Service leads to it")
+    eventually(lambda: fleet.operator_metrics().status == 200, what="the operator's Service leads to it")
     eventually(lambda: reconciled(fleet), what="the new operator has seen every model")
     assert writes(fleet) == {}
     assert model.pod_uids() == before
@@ -116,14 +115,9 @@ def leader(fleet: Fleet) -> str:
     return found if found in operators(fleet) else ""
 
 
-def metrics(fleet: Fleet) -> Reply:
-    """What the operator's Service answers."""
-    return fleet.client.send(f"http://{OPERATOR}.{SYSTEM_NAMESPACE}.svc:8080/metrics")
-
-
 def samples(fleet: Fleet, name: str) -> list[tuple[dict[str, str], float]]:
     """The operator's series of that name."""
-    reply = metrics(fleet)
+    reply = fleet.operator_metrics()
     assert reply.status == 200, reply.text
     found = [s for family in text_string_to_metric_families(reply.text) for s in family.samples if s.name == name]
     return [(dict(sample.labels), sample.value) for sample in found]

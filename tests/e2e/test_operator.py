@@ -20,7 +20,7 @@ IDLE_SECONDS = int(os.environ.get("RERANKER_IDLE_SECONDS", "75"))
 
 def written(fleet: Fleet) -> int:
     """Return how many writes the operator has sent since it started."""
-    reply = fleet.client.send(f"http://{OPERATOR}.{SYSTEM_NAMESPACE}.svc:8080/metrics")
+    reply = fleet.operator_metrics()
     assert reply.status == 200, reply.text
     return writes(reply.text)
 
