@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import cast
 
 import torch
 from torch.nn import functional
 
+from reranker_worker import varlen
 from reranker_worker.kernels import attention as attention_kernel
 
 PACKED = "packed"
@@ -66,11 +66,11 @@ def packed_attention(
     if packed.on_layer is not None:
         packed.on_layer()
     reach = -1 if sliding_window is None else sliding_window - 1
-    if _has_varlen(query):
-        return _varlen(query, key, value, packed, scaling=scaling, reach=reach), None
-    longest = packed.longest
+    longest, bounds = packed.longest, (packed.cumulative, packed.cumulative)
+    if varlen.covers(query):
+        most, window = (longest, longest), (reach, reach)
+        return varlen.attend(query, key, value, *bounds, longest=most, scaling=scaling, window=window), None
     if attention_kernel.covers(query, key, value, longest=longest):
-        bounds = (packed.cumulative, packed.cumulative)
         return attention_kernel.attend(query, key, value, *bounds, longest=longest, scaling=scaling, reach=reach), None
     return attention_by_torch(query, key, value, packed, scaling=scaling, reach=reach), None
 
@@ -81,11 +81,11 @@ def first_token_attention(
     """Attend from each pair's first token to the pair; query: [1, heads, pairs, width] → [1, pairs, heads, width]."""
     if packed.on_layer is not None:
         packed.on_layer()
-    if _has_varlen(query):
-        return _varlen(query, key, value, packed, scaling=scaling, queries=1)
     longest = packed.longest
+    bounds = (torch.arange(len(packed.bounds), dtype=torch.int32, device=query.device), packed.cumulative)
+    if varlen.covers(query):
+        return varlen.attend(query, key, value, *bounds, longest=(1, longest), scaling=scaling, window=(-1, -1))
     if attention_kernel.covers(query, key, value, longest=longest):
-        bounds = (torch.arange(len(packed.bounds), dtype=torch.int32), packed.cumulative)
         return attention_kernel.attend(query, key, value, *bounds, longest=longest, scaling=scaling)
     output = query.new_empty(1, query.shape[2], query.shape[1], query.shape[3])
     for i, (start, end) in enumerate(pairwise(packed.bounds)):
@@ -165,34 +165,3 @@ def local_attention(
             query[:, :, queries], key[:, :, keys], value[:, :, keys], attn_mask=near, scale=scaling
         )
     return output
-
-
-def _has_varlen(query: torch.Tensor) -> bool:
-    return query.is_cuda and query.dtype in {torch.bfloat16, torch.float16}
-
-
-def _varlen(
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    packed: PackedBatch,
-    *,
-    scaling: float,
-    queries: int | None = None,
-    reach: int = -1,
-) -> torch.Tensor:
-    """Attend by torch's own operator; each pair has `queries` queries, or one for each token."""
-    from torch.nn.attention.varlen import varlen_attn  # noqa: PLC0415 - needs a CUDA build
-
-    output = varlen_attn(
-        query[0].transpose(0, 1),
-        key[0].transpose(0, 1),
-        value[0].transpose(0, 1),
-        packed.cumulative if queries is None else torch.arange(len(packed.bounds), device=query.device).int() * queries,
-        packed.cumulative,
-        packed.longest if queries is None else queries,
-        packed.longest,
-        scale=scaling,
-        window_size=(reach, reach),
-    )
-    return cast("torch.Tensor", output).unsqueeze(0)

@@ -7,6 +7,7 @@ from typing import cast
 import torch
 from torch.nn import functional
 
+from reranker_worker import varlen
 from reranker_worker.device import copied
 from reranker_worker.kernels import attention as attention_kernel
 
@@ -123,11 +124,11 @@ def packed_causal_attention(
     # Each document's keys behind a copy of its prefix's: one kernel call a segment (or one for all) instead of two
     # whose results would have to be merged.
     keys, values = key.index_select(2, packed.key_rows), value.index_select(2, packed.key_rows)
-    if query.is_cuda and query.dtype in {torch.bfloat16, torch.float16}:
-        return _varlen(query, keys, values, scaling, packed), None
-    longest = packed.longest
+    longest, bounds = packed.longest, (packed.cumulative_queries, packed.cumulative_keys)
+    if varlen.covers(query):
+        most = (max(segment.queries for segment in packed.segments), longest)
+        return varlen.attend(query, keys, values, *bounds, longest=most, scaling=scaling, window=(-1, 0)), None
     if attention_kernel.covers(query, keys, values, longest=longest):
-        bounds = (packed.cumulative_queries, packed.cumulative_keys)
         attended = attention_kernel.attend(query, keys, values, *bounds, longest=longest, scaling=scaling, causal=True)
         return attended, None
     return _by_segment(query, keys, values, scaling, packed), None
@@ -154,36 +155,15 @@ def _by_segment(
     return output
 
 
-def _varlen(
-    query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, scaling: float, packed: CausalBatch
-) -> torch.Tensor:
-    from torch.nn.attention.varlen import varlen_attn  # noqa: PLC0415 - needs a CUDA build
-
-    output = varlen_attn(
-        query[0].transpose(0, 1),
-        keys[0].transpose(0, 1),
-        values[0].transpose(0, 1),
-        packed.cumulative_queries,
-        packed.cumulative_keys,
-        max(segment.queries for segment in packed.segments),
-        packed.longest,
-        scale=scaling,
-        # No key to the right; with more keys than queries the last of both are aligned.
-        window_size=(-1, 0),
-        enable_gqa=True,
-    )
-    return cast("torch.Tensor", output).unsqueeze(0)
-
-
 def _mask_of(packed: CausalBatch, segment: Segment, device: torch.device) -> torch.Tensor:
     shape = (segment.queries, segment.keys)
     if shape not in packed.masks:
-        packed.masks[shape] = _mask(*shape).to(device)
+        packed.masks[shape] = _mask(*shape, device)
     return packed.masks[shape]
 
 
-def _mask(queries: int, keys: int) -> torch.Tensor:
-    return torch.ones(queries, keys, dtype=torch.bool).tril(keys - queries)
+def _mask(queries: int, keys: int, device: torch.device) -> torch.Tensor:
+    return torch.ones(queries, keys, dtype=torch.bool, device=device).tril(keys - queries)
 
 
 def _cumulative(lengths: Sequence[int], device: torch.device) -> torch.Tensor:
