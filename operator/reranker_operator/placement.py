@@ -68,6 +68,11 @@ class Resources(Schema):
                 f"(has(self.limits) && name in self.limits && {compared('name')} == 0))",
                 "a device such as nvidia.com/gpu belongs in limits; in requests leave it out or repeat the limit",
             ),
+            rule(
+                "!has(self.limits) || !('nvidia.com/gpu' in self.limits) || "
+                "quantity(string(self.limits['nvidia.com/gpu'])).compareTo(quantity('1')) <= 0",
+                "a worker computes on one GPU: set nvidia.com/gpu to 1, and replicas to as many as there are",
+            ),
         )
     )
 

@@ -392,6 +392,10 @@ INVALID: dict[str, tuple[Json, str]] = {
         resources({"nvidia.com/gpu": 2}, {"nvidia.com/gpu": 1}),
         "belongs in limits; in requests leave it out or repeat the limit",
     ),
+    "two GPUs for one worker": (
+        resources({"nvidia.com/gpu": 2}),
+        "set nvidia.com/gpu to 1, and replicas to as many as there are",
+    ),
     "half a GPU": (
         resources({"nvidia.com/gpu": "500m"}),
         "a device such as nvidia.com/gpu is counted in whole numbers",
