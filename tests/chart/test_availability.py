@@ -144,8 +144,16 @@ def test_workers_of_other_namespaces_are_named_and_prometheus_reads_their_metric
     assert [port["port"] for rule in spec["egress"] for port in rule["ports"]] == [53, 53, 443]
 
 
+def test_closing_workers_that_may_be_anywhere_is_refused(helm: Callable[..., Any]) -> None:
+    values = {"networkPolicy": {"workers": {"enabled": True}}}
+    done = helm("template", "search", CHART, "--namespace", "rerankers", values=values)
+    assert done.returncode != 0
+    assert "name those that hold models in networkPolicy.workers.namespaces" in done.stderr
+
+
 def test_the_helm_test_reaches_a_model_wherever_its_clients_are_named(render: Render) -> None:
-    rendered = render({"networkPolicy": {"workers": {"enabled": True, "clientsFrom": [{"podSelector": {}}]}}})
+    workers = {"enabled": True, "namespaces": ["search"], "clientsFrom": [{"podSelector": {}}]}
+    rendered = render({"networkPolicy": {"workers": workers}})
     (spec,) = policies(rendered).values()
     peer = spec["ingress"][0]["from"][1]
     assert peer["podSelector"]["matchLabels"].items() <= rendered.one("Pod")["metadata"]["labels"].items()

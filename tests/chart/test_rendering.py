@@ -28,6 +28,8 @@ def environment(rendered: Rendered) -> dict[str, str]:
 def test_the_smallest_installation_is_this(render: Render) -> None:
     assert sorted((each["kind"], each["metadata"]["name"]) for each in render({})) == [
         ("ClusterRole", "search-reranker-operator"),
+        ("ClusterRole", "search-reranker-operator-edit"),
+        ("ClusterRole", "search-reranker-operator-view"),
         ("ClusterRoleBinding", "search-reranker-operator"),
         ("CustomResourceDefinition", "rerankeradapters.reranker.dev"),
         ("CustomResourceDefinition", "rerankermodels.reranker.dev"),

@@ -24,6 +24,13 @@ def granted(role: Json) -> set[tuple[str, str, str]]:
     }
 
 
+def own(rendered: Rendered) -> Json:
+    """Return the ClusterRole that the operator itself has."""
+    (binding,) = rendered.of("ClusterRoleBinding")
+    (role,) = (each for each in rendered.of("ClusterRole") if each["metadata"]["name"] == binding["roleRef"]["name"])
+    return role
+
+
 def needed() -> set[tuple[str, str, str]]:
     """What the operator's own code asks of the API server."""
     rights = {
@@ -52,14 +59,14 @@ def needed() -> set[tuple[str, str, str]]:
 @pytest.mark.parametrize("namespaces", [[], ["search", "chat"]], ids=["cluster", "namespaces"])
 def test_the_operator_may_do_what_it_does_and_nothing_else(render: Render, namespaces: list[str]) -> None:
     rendered = render({"watchNamespaces": namespaces})
-    roles = rendered.of("Role") if namespaces else rendered.of("ClusterRole")
+    roles = rendered.of("Role") if namespaces else [own(rendered)]
     assert roles
     for role in roles:
         assert granted(role) == needed()
 
 
 def test_no_secret_is_read_and_no_pod_entered(render: Render) -> None:
-    resources = {resource for _, resource, _ in granted(render({}).one("ClusterRole"))}
+    resources = {resource for _, resource, _ in granted(own(render({})))}
     assert not resources & {"*", "secrets", "pods/exec", "pods/attach", "pods/portforward", "serviceaccounts/token"}
 
 
@@ -75,7 +82,22 @@ def test_named_namespaces_bring_a_role_each_and_nothing_for_the_cluster(render: 
 
 
 def test_the_rights_are_the_same_in_a_namespace_and_in_the_cluster(render: Render) -> None:
-    assert render({"watchNamespaces": ["search"]}).one("Role")["rules"] == render({}).one("ClusterRole")["rules"]
+    assert render({"watchNamespaces": ["search"]}).one("Role")["rules"] == own(render({}))["rules"]
+
+
+@pytest.mark.parametrize(
+    ("of", "verbs"),
+    [
+        ("edit", {"create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"}),
+        ("view", {"get", "list", "watch"}),
+    ],
+)
+def test_a_namespace_s_own_people_may_write_or_read_its_models(render: Render, of: str, verbs: set[str]) -> None:
+    label = f"rbac.authorization.k8s.io/aggregate-to-{of}"
+    (role,) = (each for each in render({}).of("ClusterRole") if each["metadata"]["labels"].get(label) == "true")
+    assert {verb for _, _, verb in granted(role)} == verbs
+    assert {(GROUP, plural, "get") for plural in (PLURAL, ADAPTER_PLURAL)} <= granted(role)
+    assert not any("status" in resource for _, resource, _ in granted(role))
 
 
 def test_rights_can_be_left_to_an_administrator(render: Render) -> None:

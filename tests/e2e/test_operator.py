@@ -34,6 +34,19 @@ def test_an_idle_fleet_costs_no_write(fleet: Fleet) -> None:
     assert written(fleet) == settled
 
 
+def test_who_may_edit_a_namespace_may_write_its_models_and_who_may_view_it_reads_them(fleet: Fleet) -> None:
+    kube, models = fleet.kube, "rerankermodels.reranker.dev"
+    for role in ("edit", "view"):
+        kube("create", "rolebinding", f"team-{role}", f"--clusterrole={role}", f"--user={role}-only")
+
+    def may(who: str, verb: str) -> bool:
+        return kube("auth", "can-i", verb, models, f"--as={who}-only", check=False).strip() == "yes"
+
+    eventually(lambda: may("edit", "create") and may("view", "get"), what="Kubernetes adds the rights to its roles")
+    assert not may("view", "create")
+    assert not may("nobody", "get")
+
+
 def test_the_chart_s_own_test_reranks(fleet: Fleet, kubeconfig: str) -> None:
     model = fleet.model("charted", "bert-1")
     model.wait_ready()
