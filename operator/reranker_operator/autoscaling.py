@@ -9,7 +9,7 @@ from reranker_operator.autoscaling_policy import Autoscaling, Trigger
 from reranker_operator.colours import Flip
 from reranker_operator.facts import Fact
 from reranker_operator.names import Document
-from reranker_operator.nodes import GPU
+from reranker_operator.nodes import on_gpu
 from reranker_operator.state import Kind, Model, World
 from reranker_operator.v1alpha1 import API_VERSION, KIND
 
@@ -87,7 +87,7 @@ def _horizontal(world: World, wanted: Autoscaling) -> Document:
 def _by_cpu(world: World) -> bool:
     """Whether the CPU tells of the load: it is what scores, and nothing serves the workers' own figure."""
     amounts = {**world.model.spec.resources.limits, **world.model.spec.resources.requests}
-    return CUSTOM_METRICS not in world.apis and "cpu" in amounts and GPU not in amounts
+    return CUSTOM_METRICS not in world.apis and "cpu" in amounts and not on_gpu(amounts)
 
 
 def _load_metric(wanted: Autoscaling) -> Document:

@@ -18,6 +18,10 @@ PLACES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "a model without a GPU goes anywhere": ({}, {}),
     "and keeps what it says itself": ({"nodeSelector": {"pool": "cpu"}}, {"nodeSelector": {"pool": "cpu"}}),
     "a model with one goes to the GPU nodes": (ON_GPU, {"nodeSelector": L4, "tolerations": [GPU_TAINT]}),
+    "and so does one with a part of one": (
+        {"resources": {"limits": {"nvidia.com/mig-1g.10gb": 1}}},
+        {"nodeSelector": L4, "tolerations": [GPU_TAINT]},
+    ),
     "where it may say more": (
         {**ON_GPU, "nodeSelector": {"zone": "a"}, "tolerations": [{"key": "spot", "operator": "Exists"}]},
         {
