@@ -1,6 +1,7 @@
 """The worker pod: fetcher and server from one image, as docs/contract.md lays them out. No I/O."""
 
 from reranker_operator import names
+from reranker_operator.api_keys import SECRET_KEY, ApiKeys
 from reranker_operator.cache_policy import Cache
 from reranker_operator.credentials import variables
 from reranker_operator.mounts import Mounts, mount
@@ -18,6 +19,7 @@ DRAIN_MARGIN_S = 30
 SKIP_IDENTITY = {"eks.amazonaws.com/skip-containers": names.SERVER}
 CACHE, RUN, TMP = "/cache", "/run/reranker", "/tmp"  # noqa: S108  (the container's own)
 SERVING, PODINFO = "/etc/reranker/serving", "/etc/reranker/podinfo"
+API_KEYS, API_KEYS_FILE, API_KEYS_VOLUME = "/etc/reranker/api-keys", "keys", "api-keys"
 
 
 def pod_template(model: Model, key: str, mounts: Mounts, settings: Settings, fleet: str = "") -> Document:
@@ -85,8 +87,11 @@ def _server(spec: RerankerModelSpec, key: str, mounts: Mounts, settings: Setting
     ]
     own = {variable["name"] for variable in env}
     env += [{"name": name, "value": value} for name, value in settings.server_env.items() if name not in own]
+    container = _container(names.SERVER, "serve", key, settings)
+    keys = [f"--api-keys-file={API_KEYS}/{API_KEYS_FILE}"] if spec.api_keys else []
     return {
-        **_container(names.SERVER, "serve", key, settings),
+        **container,
+        "args": [*container["args"], *keys],
         "env": env,
         "ports": [
             {"name": "http", "containerPort": names.CLIENT_PORT, "protocol": "TCP"},
@@ -104,6 +109,7 @@ def _server(spec: RerankerModelSpec, key: str, mounts: Mounts, settings: Setting
             mount("serving", SERVING, read_only=True),
             mount("podinfo", PODINFO, read_only=True),
             *mounts.of_image(),
+            *([mount(API_KEYS_VOLUME, API_KEYS, read_only=True)] if spec.api_keys else ()),
         ],
     }
 
@@ -147,7 +153,16 @@ def _volumes(model: Model) -> list[Document]:
         {"name": "cache", **_cache(model.spec.cache)},
         {"name": "run", "emptyDir": {}},
         {"name": "tmp", "emptyDir": {}},
+        *_api_keys(model.spec.api_keys),
     ]
+
+
+def _api_keys(keys: ApiKeys | None) -> list[Document]:
+    """Return the volume of clients' keys. Without the Secret no pod starts: it would answer anyone, or no one."""
+    if keys is None:
+        return []
+    items = [{"key": SECRET_KEY, "path": API_KEYS_FILE}]
+    return [{"name": API_KEYS_VOLUME, "secret": {"secretName": keys.secret_ref.name, "items": items}}]
 
 
 def _cache_flags(cache: Cache) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 
 from reranker_operator.adapter_types import Adapter, AdapterPolicy, AdapterStatus
+from reranker_operator.api_keys import ApiKeys
 from reranker_operator.autoscaling_policy import MOST_PODS, Autoscaling
 from reranker_operator.cache_policy import Cache
 from reranker_operator.placement import NodeSelector, Resources, Tolerations
@@ -124,6 +125,10 @@ class RerankerModelSpec(Schema):
     revision_history_limit: Annotated[
         int, Field(ge=0, le=100, description="Old revisions that are kept as ControllerRevisions.")
     ] = 10
+    api_keys: Annotated[
+        ApiKeys | None,
+        Field(description="Has clients send a key, `Authorization: Bearer <key>`, with every request; default: none."),
+    ] = None
     playground: Annotated[
         bool,
         Field(

@@ -90,6 +90,7 @@ OTHER_TEMPLATES: dict[str, dict[str, Any]] = {
     "tolerations": {"tolerations": [{"key": "gpu", "operator": "Exists"}]},
     "cache size": {"cache": {"size": "1Gi"}},
     "cache's claim": {"cache": {"type": "PersistentVolumeClaim", "claimName": "models"}},
+    "clients' keys": {"apiKeys": {"secretRef": {"name": "clients"}}},
     "secret": {"source": {"uri": "pvc://models/one", "secretRef": {"name": "token"}}},
 }
 
@@ -168,6 +169,16 @@ def test_only_the_fetcher_gets_credentials_by_known_keys_of_which_the_source_req
     assert {reference["name"] for reference in references.values()} == {"s"}
     assert {"name": "HF_HUB_OFFLINE", "value": "1"} in found["server"]["env"]
     assert "secretKeyRef" not in str(found["server"])
+
+
+def test_the_server_alone_mounts_the_clients_keys_and_no_other_key_of_their_secret() -> None:
+    pod = template(apiKeys={"secretRef": {"name": "clients"}})
+    (volume,) = (each for each in pod["volumes"] if "secret" in each)
+    assert volume["secret"] == {"secretName": "clients", "items": [{"key": "API_KEYS", "path": "keys"}]}
+    found = containers(pod)
+    mounted = {name: mounts(container).get("/etc/reranker/api-keys") for name, container in found.items()}
+    assert mounted == {"fetcher": None, "server": True}
+    assert "--api-keys-file=/etc/reranker/api-keys/keys" in found["server"]["args"]
 
 
 def test_without_a_secret_no_key_of_any_is_asked_for() -> None:
