@@ -4,9 +4,10 @@ from functools import partial
 
 import pytest
 
+from tests.e2e.client import Reply
 from tests.e2e.fleet import Fleet
 from tests.e2e.kube import condition, eventually
-from tests.fixtures.known_models import HUB_MODEL, HUB_REPOSITORY, HUB_REVISION
+from tests.fixtures.known_models import DOCUMENTS, HUB_MODEL, HUB_REPOSITORY, HUB_REVISION, QUERY
 
 pytestmark = pytest.mark.e2e
 
@@ -103,6 +104,29 @@ def test_deleted_and_edited_children_are_repaired(fleet: Fleet) -> None:
     model.wait_ready()
     assert model.kube.get("deployment", model.name)["metadata"]["generation"] == generation + 2
     assert model.rerank().status == 200
+
+
+def test_clients_send_a_key_of_a_secret_that_is_changed_under_running_pods(fleet: Fleet) -> None:
+    def keep(*keys: str) -> None:
+        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "clients"}}
+        fleet.kube.apply({**secret, "stringData": {"API_KEYS": "\n".join(keys)}})
+
+    def ask(key: str) -> Reply:
+        headers = {"authorization": f"Bearer {key}"} if key else {}
+        body = {"query": QUERY, "documents": list(DOCUMENTS)}
+        return model.client.send(f"http://{model.name}:8080/v1/rerank", body, headers=headers)
+
+    keep("first", "second")
+    model = fleet.model("keyed", "bert-1", apiKeys={"secretRef": {"name": "clients"}})
+    model.wait_ready()
+    before = model.pod_uids()
+    assert ask("second").scores == pytest.approx(fleet.artifacts.scores("bert-1"), abs=1e-4)
+    assert [ask(key).status for key in ("first", "third", "")] == [200, 401, 401]
+    keep("second", "third")
+    eventually(lambda: ask("third").status == 200, what="the kubelet has brought the keys")
+    assert [ask(key).status for key in ("first", "second")] == [401, 200]
+    assert model.pod_uids() == before
+    assert model.restarts("server") == 0
 
 
 def test_scaling_by_kubectl_moves_the_replicas_and_nothing_else(fleet: Fleet) -> None:

@@ -10,13 +10,13 @@ from tests.e2e.client import POD
 from tests.e2e.fleet import Fleet, Model
 from tests.e2e.kube import condition, eventually
 from tests.e2e.load import load
-from tests.fixtures.known_models import DOCUMENTS
+from tests.fixtures.known_models import DOCUMENTS, QUERY
 
 pytestmark = pytest.mark.ecosystem
 
 PORT = 8001
-#: Enough pairs a request for a load that one small worker feels.
-REPEATS = 12
+#: Requests a second, and the share that they ask of what one worker can score: more than two of these want of it.
+RATE, SHARE = 20, 0.35
 
 
 class Demand:
@@ -42,6 +42,16 @@ def demand(fleet: Fleet) -> Iterator[Demand]:
         yield found
     finally:
         fleet.kube("exec", POD, "-c", POD, "--", "sh", "-c", f"kill {server}")
+
+
+def repeats(model: Model) -> int:
+    """Return how often DOCUMENTS make a request that asks for SHARE, since what a worker can score is its machine's."""
+    tried = 25
+    items = [{"text": document} for document in DOCUMENTS * tried]
+    url = f"http://{model.name}:8080/v1/score/{model.name}"
+    replies = [model.client.send(url, {"query": {"text": QUERY}, "items": items}) for _ in range(5)]
+    fastest_s = min(float(reply.headers["x-inference-time"]) for reply in replies) / 1000
+    return max(1, round(tried * SHARE / RATE / fastest_s))
 
 
 def until_pods(model: Model, wanted: int) -> None:
@@ -76,11 +86,12 @@ def test_a_model_wakes_grows_shrinks_and_sleeps_without_a_failed_request(fleet: 
         clients.say(1)
         until_pods(model, 1)
         revision = model.rerank().revision
-        with load(fleet, model, documents=DOCUMENTS * REPEATS) as history:
+        often = repeats(model)
+        with load(fleet, model, rate=RATE, documents=DOCUMENTS * often) as history:
             until_pods(model, 3)
             model.patch({"autoscaling": {"maxReplicas": 2}})
             until_pods(model, 2)
-        history.check({(revision, ""): fleet.artifacts.scores("bert-1") * REPEATS})
+        history.check({(revision, ""): fleet.artifacts.scores("bert-1") * often})
         clients.say(0)
         until_pods(model, 0)
         eventually(lambda: model.rerank().status == 0, what="the last pod has drained")
