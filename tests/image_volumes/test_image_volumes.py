@@ -66,6 +66,8 @@ def test_a_pod_starts_from_the_nodes_copy_while_the_registry_is_away(fleet: Flee
     model.kube("delete", "pod", "-l", f"reranker.dev/model={model.name}", "--wait=false")
     eventually(lambda: len(model.pods()) == 1 and first != model.pod_uids(), what="a new pod")
     model.wait_ready()
+    # The Service had no pod for a while, and refuses until the node knows of the new one.
+    eventually(lambda: model.client.reaches(model.name), what="the node leads to the new pod")
     assert model.rerank().scores == pytest.approx(fleet.artifacts.scores("bert-1"), abs=TOLERANCE)
 
 

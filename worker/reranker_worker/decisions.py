@@ -129,9 +129,10 @@ def _next_adapters(world: World, manifest: Manifest, model: str) -> dict[str, st
 def _model_loads(world: World, manifest: Manifest, target: ModelEntry) -> list[Action]:
     """Load the target, then the candidate: what is only tried never takes the room of what serves.
 
-    Nothing is loaded while a model leaves: there may be no room yet, and a load that failed isn't tried again.
+    Nothing is loaded while a model leaves, or while one loads that may be wanted no more: there may be no room yet, and
+    a load that failed isn't tried again.
     """
-    if world.leaving:
+    if world.leaving or any(isinstance(load, ModelLoad) for load in world.loading):
         return []
     candidate = manifest.candidate(world.template)
     settled = target.revision in world.models or model_load(world, target) in world.failures

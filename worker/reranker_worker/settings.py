@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AliasChoices, Field, model_validator
+from pydantic import AliasChoices, Field, StringConstraints, model_validator
 from pydantic_settings import BaseSettings, CliImplicitFlag, CliPositionalArg, SettingsConfigDict
 
 from reranker_worker.serving import DType
@@ -12,6 +12,8 @@ LogFormat = Literal["auto", "json", "console"]
 Port = Annotated[int, Field(ge=0, le=65_535)]
 Seconds = Annotated[float, Field(ge=0, le=86_400)]
 Count = Annotated[int, Field(ge=1, le=100_000_000)]
+# A Secret that `echo` was piped into ends with a line's end, which no header may hold.
+_Token = Annotated[str, StringConstraints(strip_whitespace=True)]
 
 
 def _config(command: str) -> SettingsConfigDict:
@@ -52,7 +54,7 @@ class _ManifestPaths(BaseSettings):
         validation_alias=AliasChoices("hub_endpoint", "HF_ENDPOINT"),
         description="Hub to use instead of the public one (HF_ENDPOINT).",
     )
-    hub_token: str | None = Field(
+    hub_token: _Token | None = Field(
         default=None,
         validation_alias=AliasChoices("hub_token", "HF_TOKEN"),
         repr=False,

@@ -1,5 +1,6 @@
 """The cache's bound: what is removed for a download, what never is, and how fetchers share a cache."""
 
+import errno
 import os
 import threading
 from collections.abc import Callable
@@ -195,6 +196,42 @@ def test_a_removal_that_broke_off_leaves_nothing_that_could_be_taken_for_whole(
         cache.remove(key("a"))
     assert cached(cache) == set()
     assert (cache.artifact(source("a")) / "model.safetensors").exists()
+
+
+def test_a_full_disk_that_has_no_room_for_a_sign_is_freed_all_the_same(
+    cache: ArtifactCache, origins: Origins, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Room(cache, LIMIT, "pod-b")
+    other.use(set())
+    fetch("a", cache, origins, other)
+    fetch("b", cache, origins, other)
+    room = Room(cache, LIMIT, "pod-a")
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("reranker_worker.fetching.room.write_atomically", full)
+        patched.setattr(Path, "touch", full)
+        with pytest.raises(OSError, match="No space"):
+            room.use({key("b")})
+        room.free()
+    assert cached(cache) == {"b"}
+
+
+def test_nothing_goes_while_a_living_pods_sign_cannot_be_read(cache: ArtifactCache, origins: Origins) -> None:
+    theirs = Room(cache, LIMIT, "pod-b")
+    fetch("a", cache, origins, theirs)
+    theirs.use({key("a")})
+    (sign,) = (cache.root / "users").glob("pod-b.json")
+    sign.write_text("")  # as a node that lost its power may leave it
+    mine = Room(cache, LIMIT, "pod-a")
+    mine.use(set())
+    mine.free()
+    assert cached(cache) == {"a"}
+    theirs.use(set())
+    mine.free()
+    assert cached(cache) == set()
 
 
 def test_foreign_folders_in_the_cache_are_left_alone(cache: ArtifactCache, origins: Origins) -> None:

@@ -45,6 +45,16 @@ def test_a_load_under_way_or_failed_is_not_started_again() -> None:
     assert decide(failed) == []
 
 
+def test_a_model_waits_for_the_load_of_one_that_is_wanted_no_more() -> None:
+    candidate = {"candidates": {"t1": "m-2"}}
+    wanted = manifest(2, models=[model("m-1"), model("m-2")], **candidate)
+    served = Served("m-1", {}, 2)
+    obsolete = ModelLoad(model_entry("m-0"), "sha256:d")
+    load = ModelLoad(model_entry("m-2"), "sha256:d")
+    assert decide(world(wanted, models={"m-1"}, served=served)) == [load]
+    assert decide(world(wanted, models={"m-1"}, served=served, loading={obsolete})) == []
+
+
 @pytest.mark.parametrize(
     "change",
     [

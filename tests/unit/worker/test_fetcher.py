@@ -1,5 +1,6 @@
 """The fetcher's loop: follows the manifest, tells its progress, never gives up on what may come right."""
 
+import errno
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from reranker_worker.artifacts import ArtifactPhase, Download
+from reranker_worker.artifacts import ArtifactPhase, Download, artifact_key
 from reranker_worker.cache import ArtifactCache
 from reranker_worker.errors import SourceError
 from reranker_worker.fetching.fetcher import Fetcher
@@ -177,6 +178,44 @@ def test_an_artifact_that_an_earlier_process_brought_is_kept(cache: ArtifactCach
     second.tick()
     second.tick()
     assert (cache.artifact(source("m-1")) / "COMPLETE").stat().st_ino == written
+
+
+def test_a_disk_that_is_away_for_a_moment_ends_nothing(
+    cache: ArtifactCache, claim: Path, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_manifest(path, document(1))
+    eventually(lambda: phase(cache, "m-1") is ArtifactPhase.COMPLETE)
+    artifact_folder(claim / "legal-1")
+    asked: list[Source] = []
+
+    def away(_: ArtifactCache, of: Source) -> None:
+        asked.append(of)
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ArtifactCache, "completion", away)
+        write_manifest(path, document(2, adapters=[adapter("legal", "legal-1")]))
+        eventually(lambda: len(asked) > 2)
+    eventually(lambda: phase(cache, "legal-1") is ArtifactPhase.COMPLETE)
+
+
+def test_an_artifact_that_somebody_took_away_is_fetched_again(
+    tmp_path: Path, claim: Path, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reranker_worker.fetching.fetcher.SIGN_S", 0.0)
+    cache = ArtifactCache(tmp_path / "cache", tmp_path / "run")
+    room = Room(cache, 1 << 30, "pod-a")
+    fetcher = Fetcher(ManifestFiles((path,), "t1"), "t1", cache, Origins(claim.parent, Hub()), room)
+    write_manifest(path, document(1))
+
+    def complete() -> bool:
+        fetcher.tick()
+        return cache.completion(source("m-1")) is not None
+
+    eventually(complete)
+    eventually(lambda: complete() and not fetcher._running)
+    cache.remove(artifact_key(source("m-1")))
+    eventually(complete)
 
 
 def test_what_is_fetched_ahead_for_other_pods_is_wanted_last() -> None:

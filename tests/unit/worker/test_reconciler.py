@@ -1,5 +1,6 @@
 """The reconciler's thread side, with an engine whose loads a test holds and fails at will."""
 
+import errno
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -125,6 +126,24 @@ def test_a_slow_model_holds_up_neither_adapters_nor_the_heartbeat(
     assert [entry.phase for entry in state(reconciler).models] == ["Loaded", "Loading"]
     loader.hold["m-2"].set()
     eventually(lambda: loader.serving.model is not None and loader.serving.model.revision == "m-2")
+
+
+def test_a_disk_that_is_away_for_a_moment_ends_nothing(
+    reconciler: Reconciler, loader: HeldLoader, manifests: EditedManifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    eventually(lambda: state(reconciler).ready)
+    asked: list[Source] = []
+
+    def away(_: ArtifactCache, source: Source) -> None:
+        asked.append(source)
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ArtifactCache, "status", away)
+        manifests.manifest = manifest(2, adapters=[adapter("a", "a-1")])
+        eventually(lambda: len(asked) > 2)
+        assert reconciler.heartbeat_age_s() < 1
+    eventually(lambda: "a" in loader.serving.adapters)
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,7 @@ class Fetcher:
     _setbacks: dict[Source, Setback] = field(init=False, default_factory=dict)
     _followed: Manifest | None = field(init=False, default=None)
     _problem: str = field(init=False, default="")
+    _trouble: str = field(init=False, default="")
     _listed: frozenset[str] = field(init=False, default=frozenset())
     _last_listed_s: dict[str, float] = field(init=False, default_factory=dict)
     _used: frozenset[str] = field(init=False, default=frozenset())
@@ -63,11 +64,22 @@ class Fetcher:
     def run(self, stop: threading.Event) -> None:
         """Follow the manifest until told to stop."""
         while not stop.is_set():
-            self.tick()
+            self._tick_on_any_disk()
             stop.wait(_TICK_S)
         for download in self._running.values():
             download.transfer.cancelled.set()
         self._pool.shutdown(cancel_futures=True)
+
+    def _tick_on_any_disk(self) -> None:
+        """Go on where the cache can't be read or written: a network's disk may be away for a moment."""
+        trouble = ""
+        try:
+            self.tick()
+        except OSError as error:
+            trouble = str(error)
+        if trouble and trouble != self._trouble:
+            log.warning("the cache can't be used", error=trouble)
+        self._trouble = trouble
 
     def tick(self) -> None:
         """Take in what has finished, then start and give up what the manifest asks for."""
@@ -106,6 +118,8 @@ class Fetcher:
             return
         self._last_listed_s = {key: self._last_listed_s[key] for key in used}
         self._used, self._next_sign_s = used, now_s + SIGN_S
+        # Others may have taken this one for gone, and somebody may tidy up by hand.
+        self._complete = {source for source in self._complete if self.cache.completion(source) is not None}
         try:
             room.use(used)
         except OSError as error:
@@ -179,10 +193,17 @@ class Fetcher:
 
     def _failed(self, source: Source, error: SourceError) -> None:
         if self.room is not None and isinstance(error.__cause__, OSError) and error.reason == "DiskFull":
-            self.room.free()
+            self._free(self.room)
         self._setbacks[source] = setback(error, self._setbacks.get(source), time.monotonic())
         self._tell(source, Progress(ArtifactPhase.FAILED, error.reason, error.message))
         log.warning("download failed", reason=error.reason, message=error.message)
+
+    @staticmethod
+    def _free(room: Room) -> None:
+        try:
+            room.free()
+        except OSError as error:
+            log.warning("no room can be made", error=error.strerror)
 
 
 def _listed_sources(manifest: Manifest | None) -> list[Source]:

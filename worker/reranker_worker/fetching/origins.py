@@ -9,7 +9,7 @@ class Hub:
     """Which hub, and the credential for it; without an endpoint the public one."""
 
     endpoint: str | None = None
-    token: str | None = None
+    token: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)

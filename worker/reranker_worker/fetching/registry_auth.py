@@ -50,6 +50,20 @@ def _login(entry: dict[str, str]) -> Login:
     return Login(entry["username"], entry["password"])
 
 
+def _is_there(answered: httpx2.URL, asked: httpx2.URL) -> bool:
+    """Tell whether the registry itself answered: where it sent the request on to, nobody may ask for its password."""
+    return (answered.scheme, answered.host, answered.port) == (asked.scheme, asked.host, asked.port)
+
+
+def _token(answer: httpx2.Response) -> str:
+    try:
+        body = json.loads(answer.read())
+        return str(body.get("token") or body["access_token"])
+    except (ValueError, KeyError, AttributeError) as error:
+        message = f"{answer.url.host}, which the registry sends clients to for a token, answered without one"
+        raise SourceError("SourceUnreachable", message) from error
+
+
 class RegistryAuth(httpx2.Auth):
     """Answers a registry's challenge and keeps what it got for the requests that follow."""
 
@@ -63,7 +77,7 @@ class RegistryAuth(httpx2.Auth):
             request.headers["Authorization"] = self._header
         response = yield request
         scheme, _, parameters = response.headers.get("WWW-Authenticate", "").partition(" ")
-        if response.status_code != 401 or not scheme:
+        if response.status_code != 401 or not scheme or not _is_there(response.url, request.url):
             return
         if scheme.lower() == "basic" and self._login is not None:
             self._header = self._basic(self._login)
@@ -71,8 +85,7 @@ class RegistryAuth(httpx2.Auth):
             answer = yield self._token_request(parse_keqv_list(parse_http_list(parameters)))
             if answer.status_code != 200:
                 return
-            body = json.loads(answer.read())
-            self._header = f"Bearer {body.get('token') or body['access_token']}"
+            self._header = f"Bearer {_token(answer)}"
         else:
             return
         request.headers["Authorization"] = self._header

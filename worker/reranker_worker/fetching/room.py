@@ -9,7 +9,8 @@ import json
 import os
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
@@ -33,10 +34,14 @@ class Room:
     cache: ArtifactCache
     limit_bytes: int
     user: str
+    _needed: set[str] = field(init=False, default_factory=set)
+    """What this user needs, whether the disk has room for its sign or not."""
 
     def use(self, keys: AbstractSet[str]) -> None:
         """Say which artifacts this user needs; what is none of them may go."""
         with held(self._lock):
+            self._needed.clear()
+            self._needed.update(keys)
             self._users.mkdir(parents=True, exist_ok=True)
             write_atomically(self._own, json.dumps(sorted(keys)), durable=False)
         for key in keys:
@@ -84,18 +89,27 @@ class Room:
 
     def _used(self) -> set[str]:
         """Return what living users need; by the file system's clock, which is the same for all of them."""
-        if not self._own.exists():  # it was away for so long that others took it for gone
+        with suppress(OSError):  # on a full disk: then the latest of the others' signs tells the time
             self._users.mkdir(parents=True, exist_ok=True)
-            write_atomically(self._own, "[]", durable=False)
-        os.utime(self._own)
-        now_s = _modified_s(self._own)
-        used: set[str] = set()
-        for path in self._users.glob("*.json"):
-            if now_s - _modified_s(path) < _GONE_S:
-                used.update(json.loads(path.read_text(encoding="utf-8")))
-            else:
+            self._own.touch()  # empty if others took this user for gone: until it is written they remove nothing
+        signs = {path: _modified_s(path) for path in self._users.glob("*.json")}
+        now_s = max(signs.values(), default=0.0)
+        used = set(self._needed)
+        for path, signed_s in signs.items():
+            if now_s - signed_s >= _GONE_S:
                 path.unlink(missing_ok=True)
+            elif path != self._own:
+                used |= self._used_by(path)
         return used
+
+    def _used_by(self, sign: Path) -> set[str]:
+        """Return what a living user needs: all that there is, where its sign can't be read."""
+        try:
+            return set(json.loads(sign.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            return set()
+        except ValueError:
+            return self.cache.held_keys()
 
     def _remove(self, key: str) -> None:
         with held_if_free(self.cache.lock(key)) as free:
