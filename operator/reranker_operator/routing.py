@@ -1,12 +1,9 @@
 """The ways to a model beside its Service: an HTTPRoute through Gateways, a Service of addresses. No I/O."""
 
-from collections.abc import Iterator
-
 from reranker_operator import names, ownership
 from reranker_operator.colours import Flip
 from reranker_operator.facts import Fact
 from reranker_operator.names import Document
-from reranker_operator.rollout import served_name
 from reranker_operator.routing_policy import Route
 from reranker_operator.state import Kind, Model, World
 
@@ -18,13 +15,13 @@ ACCEPTED, RESOLVED = "Accepted", "ResolvedRefs"
 NAMING = ("/v1/score", "/v1/models")
 
 
-def children(world: World, flip: Flip) -> dict[Kind, Document]:
-    """What the spec asks for and the cluster can have."""
+def children(world: World, flip: Flip, served_name: str) -> dict[Kind, Document]:
+    """What the spec asks for and the cluster can have; served_name: what workers call the model by now."""
     model, found = world.model, dict[Kind, Document]()
     if model.spec.service.headless:
         found[Kind.HEADLESS_SERVICE] = _headless_service(model, flip)
     if model.spec.route is not None and GATEWAY in world.apis:
-        found[Kind.HTTP_ROUTE] = _http_route(model, model.spec.route)
+        found[Kind.HTTP_ROUTE] = _http_route(model, model.spec.route, served_name)
     return found
 
 
@@ -42,7 +39,8 @@ def fact(world: World) -> Fact | None:
 
 
 def _what_gateways_say(world: World, route: Route) -> Fact:
-    parents = world.children.get(Kind.HTTP_ROUTE, {}).get("status", {}).get("parents") or ()
+    live = world.children.get(Kind.HTTP_ROUTE, {})
+    parents = live.get("status", {}).get("parents") or ()
     said = [c for parent in parents for c in parent.get("conditions", ()) if c["type"] in (ACCEPTED, RESOLVED)]
     refused = next((c for c in said if c["status"] == "False"), None)
     if refused is not None:
@@ -51,11 +49,12 @@ def _what_gateways_say(world: World, route: Route) -> Fact:
     if taken < len(route.parent_refs):
         message = f"{taken} of {len(route.parent_refs)} Gateways have taken the HTTPRoute"
         return Fact(CONDITION, False, "WaitingForGateway", message)
-    where = ", ".join(route.hostnames) or ", ".join(_paths(world.model))
+    where = ", ".join(route.hostnames or _prefixes_of(live))
     return Fact(CONDITION, True, Kind.HTTP_ROUTE, f"Gateways lead to the model: {where}")
 
 
-def _http_route(model: Model, route: Route) -> Document:
+def _http_route(model: Model, route: Route, served_name: str) -> Document:
+    prefixes = ["/"] if route.hostnames else [f"{path}/{served_name}" for path in NAMING]
     return {
         "apiVersion": GATEWAY,
         "kind": "HTTPRoute",
@@ -65,7 +64,7 @@ def _http_route(model: Model, route: Route) -> Document:
             **({"hostnames": list(route.hostnames)} if route.hostnames else {}),
             "rules": [
                 {
-                    "matches": [{"path": {"type": "PathPrefix", "value": path}} for path in _prefixes(model, route)],
+                    "matches": [{"path": {"type": "PathPrefix", "value": path}} for path in prefixes],
                     "backendRefs": [{"name": model.key.name, "port": names.CLIENT_PORT}],
                 }
             ],
@@ -73,13 +72,9 @@ def _http_route(model: Model, route: Route) -> Document:
     }
 
 
-def _prefixes(model: Model, route: Route) -> Iterator[str]:
-    return iter(("/",)) if route.hostnames else _paths(model)
-
-
-def _paths(model: Model) -> Iterator[str]:
-    name = served_name(model, model.spec.source.uri)
-    return (f"{path}/{name}" for path in NAMING)
+def _prefixes_of(live: Document) -> list[str]:
+    rules = live.get("spec", {}).get("rules") or ()
+    return [match["path"]["value"] for rule in rules for match in rule.get("matches") or () if "path" in match]
 
 
 def _headless_service(model: Model, flip: Flip) -> Document:

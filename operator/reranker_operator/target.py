@@ -41,7 +41,7 @@ def target(world: World, settings: Settings) -> Target:
         Kind.SERVICE: manifests.service(model, flip),
         Kind.POD_DISRUPTION_BUDGET: manifests.pod_disruption_budget(model),
         **autoscaling.children(world, flip),
-        **routing.children(world, flip),
+        **routing.children(world, flip, manifest.served_name),
     }
     return Target(
         revision=wanted.revision,

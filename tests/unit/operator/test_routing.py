@@ -12,7 +12,7 @@ from reranker_operator.facts import Fact, condition
 from reranker_operator.plan import plan
 from reranker_operator.routing import GATEWAY
 from reranker_operator.state import Kind, World
-from tests.unit.operator.worlds import applied, edited, empty, goal, model
+from tests.unit.operator.worlds import applied, edited, empty, goal, model, serving_world
 
 PUBLIC = {"parentRefs": [{"name": "public", "namespace": "gateways"}]}
 HOST = {**PUBLIC, "hostnames": ["bge.example.com"]}
@@ -71,6 +71,24 @@ def test_on_a_shared_host_name_the_path_names_the_model(spec: dict[str, Any], na
     ]
 
 
+def test_while_a_revision_is_fetched_ahead_the_path_is_of_the_name_that_workers_answer_to() -> None:
+    cache = {"type": "PersistentVolumeClaim", "claimName": "models", "prefetch": True}
+    world = replace(serving_world(model("hf://acme/one", route=PUBLIC, cache=cache)), apis=frozenset({GATEWAY}))
+    world = edited(applied(world), model("hf://acme/two", route=PUBLIC, cache=cache))
+    wanted = goal(world)
+    assert wanted.prefetched
+    assert wanted.manifest.served_name == "acme/one"
+    assert [match["path"]["value"] for match in rules(world)[0]["matches"]] == [
+        "/v1/score/acme/one",
+        "/v1/models/acme/one",
+    ]
+
+
+def test_on_a_shared_host_name_the_status_names_the_paths() -> None:
+    found = fact(said(world_of(route=PUBLIC), [ACCEPTED]))
+    assert found.message == "Gateways lead to the model: /v1/score/bge, /v1/models/bge"
+
+
 def test_without_the_gateway_api_there_is_no_route_and_the_status_says_why() -> None:
     world = empty(model(route=HOST))
     assert Kind.HTTP_ROUTE not in goal(world).children
@@ -117,7 +135,7 @@ def test_a_route_that_isn_t_asked_for_any_more_goes() -> None:
 
 
 def test_a_service_of_addresses_has_the_pods_that_clients_reach() -> None:
-    children = routing.children(world_of(service={"headless": True}), Flip(Colour.GREEN))
+    children = routing.children(world_of(service={"headless": True}), Flip(Colour.GREEN), "bge")
     [service] = children.values()
     assert service["metadata"]["name"] == "bge-headless"
     assert service["spec"]["clusterIP"] == "None"
