@@ -120,7 +120,9 @@ class Keys:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on if its key is known."""
         # Some clients send the key alone, without "Bearer".
-        key = (_header(scope, b"authorization") or b"").decode("latin-1").removeprefix("Bearer ").strip()
+        sent = (_header(scope, b"authorization") or b"").decode("latin-1").strip()
+        scheme, _, rest = sent.partition(" ")
+        key = rest.strip() if scheme.lower() == "bearer" else sent
         if scope["path"] != self.open_path and not (key and self.keys.accepts(key)):
             await _refuse(scope, send, Unauthorized("a valid key is needed: Authorization: Bearer <key>"))
             return

@@ -25,6 +25,7 @@ class PendingScore:
     waiting: list[WaitingPair] = field(init=False)
     """Those of its pairs that no batch has taken, the shortest first."""
     shared: int = field(init=False)
+    """The tokens of the prefix that all of its pairs share."""
     tokens: int = field(init=False)
     """What scoring it in one batch computes."""
     model_key: int = field(init=False)
@@ -38,13 +39,18 @@ class PendingScore:
     batches: list[Step] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.waiting = sorted(WaitingPair(len(pair), position) for position, pair in enumerate(self.pairs))
-        self.shared = len(self.pairs[0].prefix)
+        first = self.pairs[0].prefix
+        self.shared = len(first) if all(pair.prefix is first for pair in self.pairs) else 0
+        self.waiting = sorted(WaitingPair(self.own_tokens(pair), position) for position, pair in enumerate(self.pairs))
         self.tokens = self.shared + sum(pair.tokens for pair in self.waiting)
         self.model_key = id(self.model)
         self.logits = [0.0] * len(self.pairs)
         # From here on only the device thread ends it: a client that goes away can't race with a result.
         self.done.set_running_or_notify_cancel()
+
+    def own_tokens(self, pair: EncodedPair) -> int:
+        """Return what scoring one of its pairs computes beside what all of them share."""
+        return len(pair) + (0 if self.shared else len(pair.prefix))
 
     @property
     def queue_s(self) -> float:

@@ -6,7 +6,7 @@ from typing import Any
 
 from reranker_worker.decisions import adapter_entries
 from reranker_worker.errors import InvalidRequest, LoadFailed, NotFound, NotReady
-from reranker_worker.manifest import Manifest, resource_name
+from reranker_worker.manifest import Manifest, ModelEntry, resource_name
 from reranker_worker.serving import Queue
 from reranker_worker.state import adapter_states, failed_target
 from reranker_worker.world import World
@@ -80,9 +80,15 @@ def sie_model(manifest: Manifest, world: World) -> dict[str, Any]:
         "loaded": loaded,
         "state": "loaded" if loaded else "failed" if failed else "loading",
         "last_error": failed.message if failed and not loaded else None,
-        "max_sequence_length": target.engine.max_length if target else None,
+        "max_sequence_length": _max_length(world, target),
         "profiles": sorted(world.served.adapters),
     }
+
+
+def _max_length(world: World, target: ModelEntry | None) -> int | None:
+    """Return what the model that answers takes, or, before there is one, what is asked for."""
+    asked = target.engine.max_length if target else None
+    return world.max_lengths.get(world.served.model or "", asked)
 
 
 def _adapter_in_name(manifest: Manifest, world: World, model: str | None) -> str | None:

@@ -21,6 +21,8 @@ _IDLE_TURN_S = 0.5
 # How often a GPU is asked whether it is done while nothing waits; the shortest batches take several times as long.
 _BUSY_TURN_S = 0.0005
 _RATE_MEMORY = 0.8
+# A worker that stops has answered its requests by then, so no batch runs that is worth more.
+_LONGEST_STOP_S = 10.0
 _FAILURES = {
     "NonFinite": "its score isn't finite, in float32 either",
     "OutOfMemory": "it doesn't fit the device's memory, even by itself",
@@ -64,13 +66,18 @@ class DeviceThread:
         self._thread.start()
 
     def stop(self) -> None:
-        """End after the running batch; what still waits fails with NotReady."""
+        """End after the running batch; what still waits fails with NotReady. A device that hangs isn't waited for."""
         self._stopping.set()
         self._backlog.close()
         if self._thread.is_alive():
-            self._thread.join()
+            self._thread.join(_LONGEST_STOP_S)
         else:
             self._refuse_waiting()
+
+    @property
+    def is_running(self) -> bool:
+        """Tell whether the thread has begun and not ended."""
+        return self._thread.is_alive()
 
     def heartbeat_age_s(self) -> float:
         """Return the time since the last sign of life: an idle turn, a layer of a batch that begins, a batch's end."""
@@ -88,9 +95,9 @@ class DeviceThread:
         except DeviceFault as fault:
             self.fatal = fault
             _log.critical("device lost", reason=fault.reason, message=fault.message)
+        finally:
             for batch in self._begun:
                 _fail(batch.requests, _lost())
-        finally:
             if not self._stopping.is_set() and self.fatal is None:
                 self.fatal = DeviceFault("DeviceThreadEnded", "the device thread ended by an error of its own")
             self._backlog.close()
@@ -109,7 +116,8 @@ class DeviceThread:
     def _begin(self, items: list[BatchItem]) -> None:
         requests = list(dict.fromkeys(item.request for item in items))
         pairs = [item.pair for item in items]
-        tokens = sum(len(pair.encoded) for pair in pairs) + sum(request.shared for request in requests)
+        own = sum(item.request.own_tokens(item.pair.encoded) for item in items)
+        tokens = own + sum(request.shared for request in requests)
         began_s = time.monotonic()
         with _failing(requests, pairs=len(pairs), tokens=tokens):
             running = requests[0].model.runner.begin(pairs, self._beat)
@@ -168,7 +176,15 @@ def _failing(requests: Sequence[PendingScore], **batch: int) -> Iterator[None]:
         raise
     except RuntimeError as error:
         _log.exception("batch failed", **batch, error=type(error).__name__)
-        _fail(requests, ScoringFailed("the batch that held this request couldn't be computed"))
+        _fail(requests, _not_computed())
+    except BaseException:
+        # The thread ends by it, and the process is replaced: nobody is to wait for that.
+        _fail(requests, _not_computed())
+        raise
+
+
+def _not_computed() -> ScoringFailed:
+    return ScoringFailed("the batch that held this request couldn't be computed")
 
 
 def _lost() -> NotReady:

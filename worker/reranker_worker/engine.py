@@ -3,9 +3,8 @@
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -32,12 +31,10 @@ from reranker_worker.serving import (
     ScoreRequest,
     ScoreResult,
     Serving,
-    Truncation,
 )
+from reranker_worker.splitting import Queries, parts_of, turns
 from reranker_worker.tracing import Step
 
-# Documents that the tokenisation thread takes at a time, so that a long request doesn't hold up a short one.
-_DOCUMENTS_PER_TURN = 64
 # A request longer than this share of the queue is fed piece by piece, so that it never shuts out the others.
 _QUEUE_SHARE = 4
 _LONGEST_RETRY_S = 60.0
@@ -87,6 +84,11 @@ class Engine:
         """Stop the device thread after its batch; requests that still wait fail with NotReady."""
         self._device.stop()
         self._tokenisation.shutdown(cancel_futures=True)
+
+    @property
+    def is_running(self) -> bool:
+        """Tell whether the device thread is there; after `close` only where its device hangs."""
+        return self._device.is_running
 
     def load_model(self, path: Path, revision: str, settings: EngineSettings) -> LoadedModel:
         """Load a checkpoint and warm it up; blocks, on any thread. Raises CheckpointError."""
@@ -161,16 +163,14 @@ class Engine:
             self._in_flight += requests
 
     async def _scored(self, request: ScoreRequest, model: LoadedModel, adapter: LoadedAdapter | None) -> ScoreResult:
-        parts = list(_parts(request, model.max_length, max(1, self._limits.max_queue_tokens // _QUEUE_SHARE)))
+        parts = list(parts_of(request, model.max_length, max(1, self._limits.max_queue_tokens // _QUEUE_SHARE)))
         held, documents = max(part.estimated_tokens for part in parts), len(request.documents)
         self._admit(held, documents)
         progress = Progress()
         try:
-            query_ids = await self._tokenised(
-                progress, model.tokenizer.encode_query, request.query, request.instruction
-            )
+            queries = Queries(model.tokenizer, request.instruction)
             for part in parts:
-                pairs = await self._encoded(progress, model, query_ids, part.documents, request.truncation)
+                pairs = await self._encoded(progress, queries, request, part.documents)
                 pending = PendingScore(model, adapter, pairs, request.deadline_s)
                 self._backlog.settle(pending.tokens - held)
                 held = pending.tokens
@@ -191,17 +191,11 @@ class Engine:
         raise Overloaded(f"{self._backlog.tokens} of at most {most} tokens wait", retry_after_s=retry_after_s)
 
     async def _encoded(
-        self,
-        progress: Progress,
-        model: LoadedModel,
-        query_ids: list[int],
-        documents: Sequence[str],
-        truncation: Truncation,
+        self, progress: Progress, queries: Queries, request: ScoreRequest, documents: range
     ) -> list[EncodedPair]:
         pairs: list[EncodedPair] = []
-        for start in range(0, len(documents), _DOCUMENTS_PER_TURN):
-            turn = documents[start : start + _DOCUMENTS_PER_TURN]
-            pairs += await self._tokenised(progress, model.tokenizer.encode_pairs, query_ids, turn, truncation)
+        for turn in turns(request, documents):
+            pairs += await self._tokenised(progress, queries.encoded, request, turn)
         return pairs
 
     async def _tokenised(self, progress: Progress, encode: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
@@ -225,25 +219,6 @@ class Engine:
             progress.steps += pending.steps()
         self._metrics.queue_wait.observe(pending.queue_s)
         return pending
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    documents: Sequence[str]
-    estimated_tokens: int
-
-
-def _parts(request: ScoreRequest, max_length: int, most_tokens: int) -> Iterator[_Part]:
-    """Split a request where its estimated tokens pass the bound; most requests are one part."""
-    start, tokens = 0, 0
-    for i, document in enumerate(request.documents):
-        # Four characters a token is what subword vocabularies average on prose; the true count replaces it soon.
-        pair = min(max_length, 4 + (len(request.query) + len(document)) // 4)
-        if tokens and tokens + pair > most_tokens:
-            yield _Part(request.documents[start:i], tokens)
-            start, tokens = i, 0
-        tokens += pair
-    yield _Part(request.documents[start:], tokens)
 
 
 def _remaining_s(deadline_s: float | None) -> float | None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import orjson
 from fastapi import APIRouter, Request, Response
 from prometheus_client.exposition import choose_encoder
+from starlette.requests import ClientDisconnect
 
 from reranker_worker.dialects.calls import Bounds, Reply, json_object, json_reply, validated
 from reranker_worker.dialects.rerank import RERANK
@@ -63,6 +64,8 @@ class InternalRoutes:
             trial = _trial(await request.body(), Bounds(self.limits.max_documents, self.limits.max_characters))
             result = await unless_client_gone(request, self._tried(trial))
             reply = _CLIENT_GONE if result is None else json_reply(200, _trial_document(result))
+        except ClientDisconnect:
+            reply = _CLIENT_GONE
         except RequestError as error:
             reply = RERANK.render_error(error, error.message)
         return Response(reply.body, reply.status, dict(reply.headers), reply.media_type)

@@ -1,6 +1,7 @@
 """A serving process from start to exit: its parts, their threads, and everything down in order."""
 
 import asyncio
+import os
 import threading
 from collections.abc import Callable
 
@@ -61,6 +62,10 @@ def serve(settings: ServeSettings) -> int:
         thread.join(_JOIN_S)
     engine.close()
     tracing.close(traces)
+    if engine.is_running:
+        log.critical("stopped beside a device that hangs")
+        # A thread that waits for a driver would hold up Python's own end, and the GPU with it.
+        os._exit(1)
     log.info("stopped")
     return 1 if engine.fatal is not None else 0
 

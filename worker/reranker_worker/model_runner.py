@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
+from typing import TypeVar
 
 import torch
 from torch import nn
@@ -24,6 +25,7 @@ _CPU_BATCH_TOKENS = 2048
 _UNBOUNDED = 2**31
 
 OnLayer = Callable[[], None] | None
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,21 +115,16 @@ class ModelRunner:
         """Score pairs whose logits weren't finite in fp32, with a copy that lives only for this call."""
         if next(module.parameters()).dtype is torch.float32:
             return [PairFailure("NonFinite") for _ in pairs]
-        return self._begun(full_precision(module), pairs, on_layer).outcomes()
+        copied_module = in_memory(lambda: full_precision(module))
+        if copied_module is None:
+            return [PairFailure("OutOfMemory") for _ in pairs]
+        return self._begun(copied_module, pairs, on_layer).outcomes()
 
     def _forward_in_memory(
         self, module: nn.Module, pairs: Sequence[ScoringPair], on_layer: OnLayer
     ) -> torch.Tensor | None:
         """Return where the logits will be on the CPU, or None when the device has no memory for this batch."""
-        try:
-            return self.forward(module, pairs, on_layer).to("cpu", non_blocking=True)
-        except torch.OutOfMemoryError:
-            torch.cuda.empty_cache()
-        except RuntimeError as error:
-            # The CPU's allocator has no exception of its own.
-            if "can't allocate memory" not in str(error):
-                raise
-        return None
+        return in_memory(lambda: self.forward(module, pairs, on_layer).to("cpu", non_blocking=True))
 
     def forward(self, module: nn.Module, pairs: Sequence[ScoringPair], on_layer: OnLayer = None) -> torch.Tensor:
         """Run one packed batch; returns float32 [pairs]."""
@@ -217,6 +214,19 @@ def _faults(device: torch.device) -> Iterator[None]:
         yield
     except torch.AcceleratorError as error:
         raise DeviceFault("DeviceFault", f"{device} is lost, the process must be replaced: {error}") from error
+
+
+def in_memory(work: Callable[[], _T]) -> _T | None:
+    """Return what comes of work, or None when the device has no memory for it."""
+    try:
+        return work()
+    except torch.OutOfMemoryError:
+        torch.cuda.empty_cache()
+    except RuntimeError as error:
+        # The CPU's allocator has no exception of its own.
+        if "can't allocate memory" not in str(error):
+            raise
+    return None
 
 
 def full_precision(module: nn.Module) -> nn.Module:

@@ -148,6 +148,7 @@ class Reconciler:
             loading=frozenset(self._loading),
             failures=dict(self._failures),
             served=self._served,
+            max_lengths={revision: model.max_length for revision, model in self._models.items()},
         )
 
     def _still_leaving(self) -> list[str]:

@@ -1,12 +1,12 @@
 """The clients' HTTP routes: scoring in each dialect, the models, and health."""
 
-import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 
 from fastapi import APIRouter, Request, Response
 from fastapi.openapi.docs import get_swagger_ui_html
+from starlette.requests import ClientDisconnect
 
 from reranker_worker import tracing
 from reranker_worker.catalog import infinity_document, models_document, pinnable, resolve, sie_model
@@ -29,7 +29,6 @@ from reranker_worker.dialects.voyage import VOYAGE
 from reranker_worker.disconnects import unless_client_gone
 from reranker_worker.errors import NotFound, NotReady, RequestError
 from reranker_worker.openapi import openapi_document
-from reranker_worker.pairing import Share, merged, one_revision, shares
 from reranker_worker.playground import PATH as PLAYGROUND_PATH
 from reranker_worker.playground import playground_page
 from reranker_worker.serving import CUT_AT_THE_END, ScoreRequest, ScoreResult
@@ -39,6 +38,7 @@ from reranker_worker.worker import Worker
 _VERSION = version("reranker-worker")
 _RETRY_HEALTH_S = 1.0
 _CLIENT_GONE = Reply(499, b"")  # nobody reads it; nginx's code, for the metrics
+_BROKEN = Reply(500, b"")  # for the metrics: the application's own handler answers
 
 
 @dataclass(frozen=True)
@@ -167,10 +167,15 @@ class ClientRoutes:
             pin = request.headers.get(REVISION_HEADER)
             scored = await unless_client_gone(request, self._scored(call, pin, started_s))
             reply = dialect.render(call, scored) if scored is not None else _CLIENT_GONE
+        except ClientDisconnect:
+            reply = _CLIENT_GONE
         except RequestError as error:
             reply = dialect.render_error(error, error.message)
             self.worker.metrics.refusals.labels(error.reason).inc()
             tracing.annotate({"reranker.refusal": error.reason})
+        except Exception:
+            self._measure(dialect, _BROKEN, started_s)
+            raise
         self._measure(dialect, reply, started_s)
         return _response(reply)
 
@@ -185,11 +190,9 @@ class ClientRoutes:
             revision=pin,
             instruction=call.instruction,
             truncation=call.truncation,
+            paired_queries=call.paired_queries,
         )
-        if call.paired_queries:
-            result = await self._scored_in_pairs(shares(request, call.paired_queries))
-        else:
-            result = await self.worker.scorer.score(request)
+        result = await self.worker.scorer.score(request)
         self._sample(call, resolved.adapter, result)
         pairs = self.worker.metrics.answered_pairs.labels(result.revision, result.adapter_revision or "")
         pairs.inc(len(result.scores))
@@ -201,18 +204,6 @@ class ClientRoutes:
         """Keep a copy for the operator, of what a trial on the internal port can ask in the same way."""
         if not (call.paired_queries or call.instruction or call.truncation != CUT_AT_THE_END):
             self.worker.reconciler.samples.offer(call.query, call.documents, adapter, result)
-
-    async def _scored_in_pairs(self, parts: Sequence[Share]) -> ScoreResult:
-        """Score all parts at once; again where a swap came between them."""
-        while True:
-            try:
-                async with asyncio.TaskGroup() as group:
-                    tasks = [group.create_task(self.worker.scorer.score(part.request)) for part in parts]
-            except* RequestError as refused:
-                raise refused.exceptions[0] from None
-            results = [task.result() for task in tasks]
-            if one_revision(results):
-                return merged(parts, results)
 
     def _bounds(self) -> Bounds:
         return Bounds(self.limits.max_documents, self.limits.max_characters)

@@ -11,6 +11,12 @@ _Tokens = Annotated[int, Field(ge=1, le=1_000_000)]
 # vLLM's -1 is the model's own length.
 _PairTokens = Annotated[int, Field(ge=-1, le=1_000_000)]
 
+# vLLM's 0, which is its default, is all of them.
+_TopN = Annotated[int, Field(ge=0, le=1_000_000)]
+
+# Some clients send null for what they weren't told.
+_Flag = bool | None
+
 DocumentObject = dict[str, Any]
 
 
@@ -25,19 +31,19 @@ class RerankBody(_Body):
     documents: list[str | DocumentObject]
     model: _Id | None = None
     adapter: _Id | None = None
-    top_n: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
-    return_documents: bool = False
+    top_n: _TopN | None = None
+    return_documents: _Flag = False
     rank_fields: Annotated[list[_Id], Field(max_length=32)] | None = None
     max_tokens_per_doc: _Tokens | None = None
     truncate_prompt_tokens: _PairTokens | None = None
     instruction: str | None = None
-    raw_scores: bool = False
+    raw_scores: _Flag = False
     use_activation: bool | None = None  # vLLM's word for the opposite of raw scores
 
     @property
     def raw(self) -> bool:
         """Return whether the model's own scores are wanted."""
-        return self.raw_scores or self.use_activation is False
+        return bool(self.raw_scores) or self.use_activation is False
 
 
 class VoyageBody(_Body):
@@ -48,10 +54,10 @@ class VoyageBody(_Body):
     model: _Id | None = None
     adapter: _Id | None = None
     top_k: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
-    return_documents: bool = False
+    return_documents: _Flag = False
     truncation: bool | None = None  # false alone refuses
     instruction: str | None = None
-    raw_scores: bool = False
+    raw_scores: _Flag = False
 
 
 class TeiBody(_Body):
@@ -62,8 +68,8 @@ class TeiBody(_Body):
     model: _Id | None = None
     adapter: _Id | None = None
     top_n: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
-    return_text: bool = False
-    raw_scores: bool = False
+    return_text: _Flag = False
+    raw_scores: _Flag = False
     truncate: bool | None = None  # false alone refuses: many clients leave it out and mean to be answered
     truncation_direction: Literal["Left", "Right", "left", "right"] | None = None
     instruction: str | None = None

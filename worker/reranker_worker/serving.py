@@ -201,6 +201,7 @@ class ScoreRequest:
     revision: what must score it; without one, what answers now does.
     trial: whether it is the operator's own, which alone may be scored by a revision that isn't admitted.
     instruction: what the query is asked for, in place of the model's own; for models that were trained with one.
+    paired_queries: one for each document, where each has its own.
     """
 
     query: str
@@ -212,6 +213,11 @@ class ScoreRequest:
     trial: bool = False
     instruction: str | None = None
     truncation: Truncation = CUT_AT_THE_END
+    paired_queries: Sequence[str] = ()
+
+    def query_of(self, document: int) -> str:
+        """Return the query that a document, by its number, is scored with."""
+        return self.paired_queries[document] if self.paired_queries else self.query
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,7 +133,13 @@ def pair_template(tokenizer: Tokenizer, *, token_types: bool) -> PairTemplate:
         raise CheckpointError(
             "InvalidTokenizer", "tokenizer.json's post-processor doesn't put a query before a document"
         )
-    return _template(encoding, encoding.type_ids if token_types else [0] * len(encoding.ids))
+    template = _template(encoding, encoding.type_ids if token_types else [0] * len(encoding.ids))
+    if not template.special_tokens:
+        # Two empty texts would be no pair, and encoders are read at a special token.
+        raise CheckpointError(
+            "InvalidTokenizer", "tokenizer.json's post-processor puts no special token around query and document"
+        )
+    return template
 
 
 def _template(encoding: Encoding, types: list[int]) -> PairTemplate:

@@ -72,6 +72,7 @@ class World:
 
     models: revisions in memory. adapters: (model revision, adapter name, adapter revision) in memory.
     leaving: revisions that were dropped and still take room, since a request is being scored by them.
+    max_lengths: most tokens of a pair, by revision in memory: what is asked for, or fewer where a model takes no more.
     """
 
     template: str
@@ -83,6 +84,7 @@ class World:
     loading: AbstractSet[Load] = frozenset()
     failures: Mapping[Load, Failure] = field(default_factory=dict)
     served: Served = field(default_factory=Served)
+    max_lengths: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from reranker_worker.artifacts import ArtifactPhase, ArtifactStatus
 from reranker_worker.errors import DeadlineExceeded, Overloaded, ScoringFailed, WorkerError
 from reranker_worker.manifest_files import Reading
 from reranker_worker.playground import content_security_policy
+from reranker_worker.serving import ScoreRequest
 from reranker_worker.settings import ServeSettings
 from reranker_worker.worker import Worker
 from reranker_worker.world import Beside, Failure, ModelLoad, Served
@@ -42,6 +43,55 @@ async def test_the_envelope_is_cohere_jina_and_vllm_at_once(path: str, client: h
     assert (content["object"], content["model"]) == ("rerank", "acme/ranker")
     assert response.headers["x-reranker-revision"] == "m-1"
     assert "x-reranker-adapter" not in response.headers
+
+
+async def test_members_that_clients_leave_at_their_own_defaults_mean_what_they_mean_there(
+    client: httpx.AsyncClient,
+) -> None:
+    defaults = {"top_n": 0, "return_documents": None, "raw_scores": None}
+    response = await client.post("/rerank", json={"query": "q", "documents": ["b", "a", "cc"], **defaults})
+    assert [(each["index"], set(each)) for each in response.json()["results"]] == [
+        (2, {"index", "relevance_score"}),
+        (0, {"index", "relevance_score"}),
+        (1, {"index", "relevance_score"}),
+    ]
+
+
+def counted(worker: Worker) -> dict[str, float]:
+    """Return how many requests ended with each status."""
+    samples = [sample for metric in worker.metrics.registry.collect() for sample in metric.samples]
+    return {sample.labels["code"]: sample.value for sample in samples if sample.name == "reranker_requests_total"}
+
+
+async def test_a_request_that_breaks_is_counted_as_one(
+    worker: Worker, scorer: LengthScorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(_: ScoreRequest) -> None:
+        raise ValueError("a bug")
+
+    monkeypatch.setattr(scorer, "score", broken)
+    async with http(worker) as client:
+        assert (await client.post("/rerank", json=BODY)).status_code == 500
+    assert counted(worker) == {"500": 1}
+
+
+async def test_a_client_that_goes_away_while_it_sends_is_no_error_of_the_server(worker: Worker) -> None:
+    async def gone() -> dict[str, Any]:
+        return {"type": "http.disconnect"}
+
+    async def nobody(_: Any) -> None:
+        """Take what nobody reads."""
+
+    scope: dict[str, Any] = {
+        "type": "http",
+        "method": "POST",
+        "path": "/rerank",
+        "headers": [],
+        "query_string": b"",
+        "app": None,
+    }
+    await client_app(worker, ServeSettings(**SETTINGS))(scope, gone, nobody)
+    assert counted(worker) == {"499": 1}
 
 
 async def test_ties_are_ranked_by_index_and_top_n_cuts(client: httpx.AsyncClient) -> None:
@@ -109,7 +159,7 @@ async def test_names_that_are_served(
         pytest.param({"documents": "text"}, 400, "documents: ", id="not a list"),
         pytest.param({"query": ""}, 400, "query: ", id="empty query"),
         pytest.param({"query": None}, 400, "query: ", id="no query"),
-        pytest.param({"top_n": 0}, 400, "top_n: ", id="top_n of 0"),
+        pytest.param({"top_n": -1}, 400, "top_n: ", id="top_n below 0"),
         pytest.param({"top_n": 10**30}, 400, "top_n: ", id="top_n beyond any integer"),
     ],
 )
@@ -375,7 +425,7 @@ async def test_a_client_that_goes_away_cancels_its_scoring(worker: Worker, score
     async def send(message: Any) -> None:
         sent.append(message)
 
-    scope = {"type": "http", "method": "POST", "path": "/rerank", "query_string": b"", "headers": []}
+    scope: dict[str, Any] = {"type": "http", "method": "POST", "path": "/rerank", "query_string": b"", "headers": []}
     await asyncio.wait_for(client_app(worker, ServeSettings(**SETTINGS))(scope, receive, send), 5)
     assert scorer.cancelled
     assert sent[0]["status"] == 499
@@ -420,7 +470,7 @@ async def test_with_keys_every_route_wants_one_and_rotation_needs_no_restart(wor
         for path in ("/rerank", "/v1/score/m", "/v1/models", "/health", "/info", "/nothing"):
             response = await client.post(path, json=BODY)
             assert response.status_code == 401, path
-        for value in ("Bearer first", "Bearer second", "second"):
+        for value in ("Bearer first", "bearer second", "second"):
             assert (await client.post("/rerank", json=BODY, headers={"authorization": value})).status_code == 200
         for value in ("", "Bearer", "Bearer ", "Bearer fir", "Basic first"):
             assert (await client.post("/rerank", json=BODY, headers={"authorization": value})).status_code == 401

@@ -164,20 +164,16 @@ async def test_an_overloaded_worker_tells_tei_clients_when_to_come_back(
     assert response.json()["error_type"] == "Overloaded"
 
 
-async def test_vllm_scores_texts_in_pairs_each_query_once(client: httpx.AsyncClient, scorer: LengthScorer) -> None:
+async def test_vllm_scores_texts_in_pairs_as_one_request(client: httpx.AsyncClient, scorer: LengthScorer) -> None:
     body = {"text_1": ["q", "r", "q"], "text_2": TEXTS}
     response = await client.post("/score", json=body)
     assert [entry["score"] for entry in response.json()["data"]] == [2.0, 4.0, 1.0]
-    assert [(asked.query, list(asked.documents)) for asked in scorer.asked] == [("q", ["aa", "a"]), ("r", ["aaaa"])]
-    assert response.json()["usage"]["total_tokens"] == 84
-
-
-async def test_pairs_that_a_swap_came_between_are_scored_again(client: httpx.AsyncClient, scorer: LengthScorer) -> None:
-    scorer.revisions = ["m-1", "m-2"]
-    response = await client.post("/score", json={"text_1": ["q", "r"], "text_2": TEXTS[:2]})
-    assert [entry["score"] for entry in response.json()["data"]] == [2.0, 4.0]
-    assert len(scorer.asked) == 4
-    assert response.headers["x-reranker-revision"] == "m-2"
+    (asked,) = scorer.asked
+    assert [(asked.query_of(i), document) for i, document in enumerate(asked.documents)] == [
+        ("q", "aa"),
+        ("r", "aaaa"),
+        ("q", "a"),
+    ]
 
 
 async def test_pairs_of_which_one_is_refused_are_refused(client: httpx.AsyncClient, scorer: LengthScorer) -> None:

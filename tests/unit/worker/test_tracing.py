@@ -62,12 +62,12 @@ def only(spans: list[Span], name: str) -> Span:
 
 
 def test_a_request_is_a_span_of_its_callers_trace_with_its_steps_below(pod: WorkerProcess, traces: Collector) -> None:
-    spans = traces.trace(ask(pod, 1), spans=5)
+    spans = traces.trace(ask(pod, 1), spans=4)
     request = only(spans, "POST /v1/rerank")
     assert request.kind == Span.SPAN_KIND_SERVER
     assert request.parent_span_id.hex() == CALLER
     steps = [span for span in spans if span is not request]
-    assert [span.name for span in steps] == ["tokenise", "tokenise", "queue", "batch"]
+    assert [span.name for span in steps] == ["tokenise", "queue", "batch"]
     assert {span.parent_span_id for span in steps} == {request.span_id}
     for step in steps:
         assert request.start_time_unix_nano <= step.start_time_unix_nano <= step.end_time_unix_nano
@@ -75,7 +75,7 @@ def test_a_request_is_a_span_of_its_callers_trace_with_its_steps_below(pod: Work
 
 
 def test_a_span_says_what_scored_the_request_and_how_much_it_was(pod: WorkerProcess, traces: Collector) -> None:
-    spans = traces.trace(ask(pod, 2, adapter="legal"), spans=5)
+    spans = traces.trace(ask(pod, 2, adapter="legal"), spans=4)
     told = attributes(only(spans, "POST /v1/rerank"))
     assert told["http.request.method"] == "POST"
     assert told["http.route"] == "/v1/rerank"
@@ -91,7 +91,7 @@ def test_a_span_says_what_scored_the_request_and_how_much_it_was(pod: WorkerProc
 
 
 def test_the_process_says_who_it_is(pod: WorkerProcess, traces: Collector) -> None:
-    traces.trace(ask(pod, 3), spans=5)
+    traces.trace(ask(pod, 3), spans=4)
     assert traces.resource["service.name"] == "reranker-worker"
     assert traces.resource["k8s.pod.name"] == "pod-a"
     assert traces.resource["deployment.environment.name"] == "test"
@@ -106,7 +106,7 @@ def test_a_refusal_is_a_span_with_its_reason(pod: WorkerProcess, traces: Collect
 
 def test_what_the_caller_does_not_keep_isn_t_kept_here(pod: WorkerProcess, traces: Collector) -> None:
     left_out = ask(pod, 5, sampled=False)
-    traces.trace(ask(pod, 6), spans=5)  # sent later, so the other one would have come
+    traces.trace(ask(pod, 6), spans=4)  # sent later, so the other one would have come
     assert left_out not in {span.trace_id for span in traces.spans}
 
 
@@ -114,12 +114,12 @@ def test_probes_scrapes_and_listings_are_no_spans(pod: WorkerProcess, traces: Co
     for url in (f"{pod.url}/health", f"{pod.url}/v1/models", f"http://127.0.0.1:{pod.internal_port}/metrics"):
         assert httpx.get(url, timeout=10).status_code == 200
     assert pod.try_out("m-1").status_code == 200
-    traces.trace(ask(pod, 7), spans=5)
+    traces.trace(ask(pod, 7), spans=4)
     assert {span.name for span in traces.spans} == {"POST /v1/rerank", "tokenise", "queue", "batch"}
 
 
 def test_no_span_holds_a_text(pod: WorkerProcess, traces: Collector) -> None:
-    traces.trace(ask(pod, 8), spans=5)
+    traces.trace(ask(pod, 8), spans=4)
     assert TEXT not in str(traces.spans)
 
 
@@ -131,7 +131,7 @@ def test_the_last_spans_are_sent_before_the_process_ends(tmp_path: Path, monkeyp
         trace_id = ask(worker, 9)
         worker.signal("serve", signal.SIGTERM)
         assert worker.processes["serve"].wait(20) == 0
-        assert len(traces.trace(trace_id, spans=5, within_s=0)) == 5
+        assert len(traces.trace(trace_id, spans=4, within_s=0)) == 4
 
 
 def test_a_collector_that_is_away_costs_no_request_and_no_time_at_the_end(

@@ -46,8 +46,8 @@ def parse(incoming: Incoming, bounds: Bounds) -> ScoreCall:
         documents=documents,
         model=body.model if body.model != _UNNAMED else None,
         adapter=body.adapter,
-        top_n=body.top_n,
-        return_documents=body.return_documents,
+        top_n=body.top_n or None,
+        return_documents=bool(body.return_documents),
         # A member of Infinity's alone, whose clients send it always and read a document as a text.
         plain_documents="raw_scores" in body.model_fields_set,
         raw_scores=body.raw,

@@ -43,8 +43,8 @@ def parse(incoming: Incoming, bounds: Bounds) -> ScoreCall:
         model=body.model,
         adapter=body.adapter,
         top_n=body.top_n,
-        return_documents=body.return_text,
-        raw_scores=body.raw_scores,
+        return_documents=bool(body.return_text),
+        raw_scores=bool(body.raw_scores),
         instruction=body.instruction,
         truncation=Truncation(
             side="left" if body.truncation_direction in {"Left", "left"} else "right", refused=body.truncate is False

@@ -26,9 +26,9 @@ def parse(incoming: Incoming, bounds: Bounds) -> ScoreCall:
         model=body.model,
         adapter=body.adapter,
         top_n=body.top_k,
-        return_documents=body.return_documents,
+        return_documents=bool(body.return_documents),
         plain_documents=True,
-        raw_scores=body.raw_scores,
+        raw_scores=bool(body.raw_scores),
         instruction=body.instruction,
         truncation=Truncation(refused=body.truncation is False),
     )

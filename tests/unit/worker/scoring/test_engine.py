@@ -395,6 +395,73 @@ async def test_the_time_of_a_batch_that_was_begun_early_counts_once(fresh: Engin
     assert 0 < (registry.get_sample_value("reranker_batch_duration_seconds_sum") or 0) <= time.monotonic() - began_s
 
 
+async def test_pairs_with_queries_of_their_own_are_one_request_that_keeps_nobody_waiting(fresh: Engine) -> None:
+    runner = ScriptedRunner()
+    fresh.serve(Serving(_scripted(runner)))
+    queries = [f"q{' q' * (i % 3)}" for i in range(300)]
+    paired = ScoreRequest(queries[0], ["w " * 8] * 300, paired_queries=queries)
+    long = asyncio.create_task(fresh.score(paired))
+    await _until(lambda: len(runner.batches) == 1)
+    short = asyncio.create_task(fresh.score(ScoreRequest("q", ["w " * 4] * 5)))
+    await _until(lambda: len(fresh._backlog._requests) == 2)
+    runner.gate.set()
+    assert (await short).scores == [5.0] * 5
+    assert (await long).scores == [9.0 + i % 3 for i in range(300)]
+    with_short = [i for i, batch in enumerate(runner.batches) if any(len(pair.encoded) == 5 for pair in batch)]
+    assert with_short == [1]
+
+
+@pytest.mark.parametrize("by_itself", [False, True], ids=["CPU", "GPU"])
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+async def test_an_unforeseen_error_ends_the_engine_and_leaves_nobody_waiting(fresh: Engine, by_itself: bool) -> None:
+    broken = ScriptedRunner(by_itself=by_itself, outcome=_raise(IndexError("out of range")))
+    fresh.serve(Serving(_scripted(broken)))
+    requests = [asyncio.create_task(fresh.score(ScoreRequest("q", ["w " * 80]))) for _ in range(3)]
+    await _until(lambda: len(broken.batches) == (2 if by_itself else 1))
+    broken.gate.set()
+    outcomes = await asyncio.gather(*requests, return_exceptions=True)
+    assert isinstance(outcomes[0], ScoringFailed)
+    assert [type(outcome) for outcome in outcomes[1:]] == [NotReady] * 2
+    assert fresh.fatal is not None
+
+
+async def test_a_copy_in_full_precision_that_has_no_room_fails_its_pairs_alone(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = engine.load_model(bert_checkpoint(tmp_path), "half", replace(RAW, dtype="float16"))
+    pairs = [ScoringPair(pair) for pair in model.tokenizer.encode_pairs([7], ["web", "mail"])]
+    forward = ModelRunner.forward
+
+    def one_is_bad(
+        runner: ModelRunner, module: torch.nn.Module, batch: Sequence[ScoringPair], *rest: None
+    ) -> torch.Tensor:
+        logits = forward(runner, module, batch, *rest)
+        logits[0] = torch.nan
+        return logits
+
+    def no_room(_: torch.nn.Module) -> torch.nn.Module:
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(ModelRunner, "forward", one_is_bad)
+    monkeypatch.setattr("reranker_worker.model_runner.full_precision", no_room)
+    bad, good = model.runner.score(pairs)
+    assert bad == PairFailure("OutOfMemory")
+    assert isinstance(good, float)
+
+
+async def test_a_device_that_hangs_is_not_waited_for(fresh: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reranker_worker.device_thread._LONGEST_STOP_S", 0.05)
+    runner = ScriptedRunner()
+    fresh.serve(Serving(_scripted(runner)))
+    asked = asyncio.create_task(fresh.score(ScoreRequest("q", ["w"])))
+    await _until(lambda: bool(runner.batches))
+    await asyncio.to_thread(fresh.close)
+    assert fresh.is_running
+    runner.gate.set()
+    await asked
+    await _until(lambda: not fresh.is_running)
+
+
 async def test_closing_answers_what_waits(fresh: Engine) -> None:
     runner = ScriptedRunner()
     fresh.serve(Serving(_scripted(runner)))
