@@ -137,6 +137,46 @@ def test_what_came_of_an_object_that_was_overwritten_since_is_dropped(bucket: Bu
     assert (artifact / "model.safetensors").read_bytes() == b"second" * 100_000
 
 
+class Killed(BaseException):
+    """The process ends here, whatever it was about to do."""
+
+
+def leave_whole_files(wanted: Source, cache: ArtifactCache) -> None:
+    """Let a fetcher be killed once all files have come, before they are published."""
+
+    def killed(*_: object) -> None:
+        raise Killed
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ArtifactCache, "publish", killed)
+        with pytest.raises(Killed):
+            fetch(wanted, cache)
+
+
+def test_objects_that_came_whole_stay_when_the_fetcher_is_killed(bucket: Bucket, cache: ArtifactCache) -> None:
+    leave_whole_files(bucket.source("legal"), cache)
+    bucket.store.requests.clear()
+
+    artifact = fetch(bucket.source("legal"), cache)
+
+    assert sorted(path.name for path in artifact.iterdir()) == SERVED
+    assert not bucket.store.asked("model.safetensors")
+
+
+def test_an_object_that_came_whole_and_was_overwritten_since_is_fetched_again(
+    bucket: Bucket, cache: ArtifactCache
+) -> None:
+    bucket.put("overwritten", config__json=b"{}", model__safetensors=b"first " * 100_000)
+    leave_whole_files(bucket.source("overwritten"), cache)
+    bucket.put("overwritten", model__safetensors=b"second" * 100_000)
+    bucket.store.requests.clear()
+
+    artifact = fetch(bucket.source("overwritten"), cache)
+
+    assert (artifact / "model.safetensors").read_bytes() == b"second" * 100_000
+    assert not bucket.store.asked("config.json")
+
+
 def test_a_digest_that_differs_is_refused_and_nothing_of_it_kept(bucket: Bucket, cache: ArtifactCache) -> None:
     wanted = bucket.source("legal", digest="sha256:" + "0" * 64)
     error = refusal(wanted, cache)

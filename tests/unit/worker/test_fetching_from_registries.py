@@ -3,6 +3,7 @@
 import base64
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -65,6 +66,23 @@ def refusal(source: Source, cache: ArtifactCache, registry: Proxy, docker_config
     return caught.value
 
 
+class Killed(BaseException):
+    """The process ends here, whatever it was about to do."""
+
+
+@contextmanager
+def killed_at(moment: str) -> Iterator[None]:
+    """Let the fetcher be killed when it comes to a function of the package `fetching`."""
+
+    def kill(*_: object) -> None:
+        raise Killed
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(f"reranker_worker.fetching.{moment}", kill)
+        with pytest.raises(Killed):
+            yield
+
+
 def names(artifact: Path) -> list[str]:
     return sorted(path.name for path in artifact.iterdir())
 
@@ -110,6 +128,47 @@ def test_a_download_that_breaks_off_goes_on_where_it_stopped_in_another_process_
     assert (artifact / "model.safetensors").read_bytes() == FILES["model.safetensors"]
     assert registry.asked(blob) == [None, "bytes=3000-7999"]
     assert len(registry.asked(oci._digest(b"{}"))) == 1
+
+
+@pytest.mark.parametrize(
+    "moment", ["download.served_files", "download.ArtifactCache.publish"], ids=["it hashes", "it publishes"]
+)
+def test_files_that_came_whole_stay_when_the_fetcher_is_killed_while(
+    moment: str, registry: Proxy, upload: str, cache: ArtifactCache
+) -> None:
+    wanted = source(registry, oci.push_artifact(upload, "acme/legal", FILES))
+    with killed_at(moment):
+        fetch(wanted, cache, registry)
+
+    artifact = fetch(wanted, cache, registry)
+
+    assert names(artifact) == SERVED
+    assert registry.asked(oci._digest(FILES["model.safetensors"])) == [None]
+
+
+def test_only_a_file_that_lost_its_end_with_the_node_is_fetched_again(
+    registry: Proxy, upload: str, cache: ArtifactCache
+) -> None:
+    wanted = source(registry, oci.push_artifact(upload, "acme/legal", FILES))
+    with killed_at("download.served_files"):
+        fetch(wanted, cache, registry)
+    (cache.partial(wanted) / "model.safetensors").write_bytes(b"weig")
+
+    assert (fetch(wanted, cache, registry) / "model.safetensors").read_bytes() == FILES["model.safetensors"]
+    assert len(registry.asked(oci._digest(b"{}"))) == 1
+
+
+def test_an_images_layer_stays_when_the_fetcher_is_killed_while_it_unpacks(
+    registry: Proxy, upload: str, cache: ArtifactCache
+) -> None:
+    wanted = source(registry, oci.push_image(upload, "acme/image", FILES), "acme/image")
+    with killed_at("registry.unpack"):
+        fetch(wanted, cache, registry)
+
+    artifact = fetch(wanted, cache, registry)
+
+    assert names(artifact) == SERVED
+    assert len([path for _, path, _ in registry.requests if "/blobs/" in path]) == 1
 
 
 def test_a_private_repository_needs_its_credentials(registry: Proxy, upload: str, cache: ArtifactCache) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from huggingface_hub._local_folder import get_local_download_paths
 
 from reranker_worker.artifacts import ArtifactPhase
 from reranker_worker.cache import ArtifactCache
@@ -80,6 +81,17 @@ def test_files_that_came_whole_are_not_fetched_again(server: fake.Hub, cache: Ar
     fetch(server, cache)
 
     assert len(downloads(server, "tokenizer.json")) == 1
+
+
+def test_what_a_killed_process_left_of_a_file_makes_room(server: fake.Hub, cache: ArtifactCache) -> None:
+    left = get_local_download_paths(cache.partial(SOURCE), "model.safetensors").incomplete_path("e7a6.1f3c")
+    left.write_bytes(bytes(1 << 20))
+    server.faults.refuse.add("model.safetensors")
+
+    refusal(server, cache)
+
+    assert not left.exists()
+    assert cache.partial_bytes(SOURCE) < 1 << 20
 
 
 def test_bytes_that_differ_from_what_the_hub_states_are_refused(server: fake.Hub, cache: ArtifactCache) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from reranker_worker.artifacts import Completion, FileRecord, artifact_digest, artifact_key
 from reranker_worker.cache import ArtifactCache, disk_errors, served_files
 from reranker_worker.errors import SourceError
+from reranker_worker.fetching.drafts import remove_notes
 from reranker_worker.fetching.folders import copy_claim, copy_folder
 from reranker_worker.fetching.image_volume import link_image, mounted_image
 from reranker_worker.fetching.locks import held_in_turn
@@ -33,6 +34,7 @@ def fetch_artifact(source: Source, cache: ArtifactCache, origins: Origins, trans
             cache.discard_partial(source)  # resuming on top of wrong bytes would never come right
             raise
         cache.publish(source, completion)
+        remove_notes(cache.artifact(source))  # not before: until then a killed fetcher's successor needs them
     return completion
 
 

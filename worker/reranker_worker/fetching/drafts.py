@@ -8,6 +8,8 @@ from pathlib import Path
 from reranker_worker.errors import SourceError
 from reranker_worker.fetching.transfer import Transfer
 
+_NOTES = ".*.whole"
+
 
 @dataclass(frozen=True)
 class RemoteFile:
@@ -23,32 +25,72 @@ Read = Callable[[RemoteFile, int], Iterable[bytes]]
 
 
 def bring(uri: str, files: Sequence[RemoteFile], partial: Path, transfer: Transfer, read: Read) -> None:
-    """Complete the files in the partial folder, each from where an earlier try left it."""
-    drafts = {_draft_name(file): file for file in files}
-    for leftover in partial.iterdir():  # of another version
-        if leftover.name not in drafts:
+    """Complete the files in the partial folder, each from where an earlier try left it; what came whole stays."""
+    drafts = [_Draft(file, partial) for file in files]
+    kept = {path for draft in drafts for path in draft.kept()}
+    for leftover in partial.iterdir():  # of another version, or made of the files since
+        if leftover not in kept:
             leftover.unlink()
     transfer.expect(sum(file.size for file in files))
-    for name, file in drafts.items():
-        _complete(uri, file, partial / name, transfer, read)
-    for name, file in drafts.items():
-        (partial / name).rename(partial / file.name)
+    for draft in drafts:
+        if not draft.is_settled():
+            _complete(uri, draft, transfer, read)
+            draft.settle()
 
 
-def _draft_name(file: RemoteFile) -> str:
-    return f".{hashlib.sha256(f'{file.name} {file.version}'.encode()).hexdigest()[:16]}.draft"
+def remove_notes(folder: Path) -> None:
+    """Forget which versions came whole: nothing goes on from here any more."""
+    for note in folder.glob(_NOTES):
+        note.unlink()
 
 
-def _complete(uri: str, file: RemoteFile, draft: Path, transfer: Transfer, read: Read) -> None:
-    with draft.open("ab") as writer:
+@dataclass(frozen=True)
+class _Draft:
+    """A file under way: it gets its name once it is whole, and an empty note beside it says of which version it is."""
+
+    file: RemoteFile
+    folder: Path
+
+    @property
+    def path(self) -> Path:
+        return self.folder / f".{self._version_hash()}.draft"
+
+    def kept(self) -> tuple[Path, ...]:
+        """Return what an earlier try may have left that is still of use."""
+        return (self.path, self._note, self._target) if self.is_settled() else (self.path,)
+
+    def is_settled(self) -> bool:
+        if not (self._note.exists() and self._target.is_file()):
+            return False
+        return self._target.stat().st_size == self.file.size  # a node that broke down may have lost its end
+
+    def settle(self) -> None:
+        """Give the whole file its name; the note comes first: without it nobody could tell the file's version."""
+        self._note.touch()
+        self.path.rename(self._target)
+
+    @property
+    def _note(self) -> Path:
+        return self.folder / f".{self._version_hash()}.whole"
+
+    @property
+    def _target(self) -> Path:
+        return self.folder / self.file.name
+
+    def _version_hash(self) -> str:
+        return hashlib.sha256(f"{self.file.name} {self.file.version}".encode()).hexdigest()[:16]
+
+
+def _complete(uri: str, draft: _Draft, transfer: Transfer, read: Read) -> None:
+    file = draft.file
+    with draft.path.open("ab") as writer:
         transfer.check()
-        if writer.tell() < file.size:
-            for chunk in read(file, writer.tell()):
-                transfer.check()
-                writer.write(chunk)
+        for chunk in read(file, writer.tell()) if writer.tell() < file.size else ():
+            transfer.check()
+            writer.write(chunk)
         came = writer.tell()
     if came != file.size:
         if came > file.size:
-            draft.unlink()  # nothing could be added to it
+            draft.path.unlink()  # nothing could be added to it
         message = f"{uri}: {came} bytes of {file.name} came, and its source says {file.size}"
         raise SourceError("SourceUnreachable", message)

@@ -33,11 +33,12 @@ _STATE_FOLDER = ".cache"  # where the library keeps what it needs to go on after
 def download_snapshot(
     source: Source, repository: str, hub: Hub, partial: Path, transfer: Transfer
 ) -> Mapping[str, str]:
-    """Download the served files; return the sha256 that the hub states, by file. Files that are whole are kept."""
+    """Download the served files; return the sha256 that the hub states, by file. Whole files are kept."""
     with _source_errors(source, hub):
         commit, files = _listing(repository, source.revision, hub)
         require_weights(source.uri, [file.rfilename for file in files])
         served = [file for file in files if is_served(file.rfilename)]
+        _remove_broken_off(partial)
         transfer.expect(sum(file.size or 0 for file in served))
         snapshot_download(
             repository,
@@ -59,6 +60,12 @@ def download_snapshot(
         if leftover.name not in names:
             leftover.unlink()
     return {file.rfilename: file.lfs.sha256 for file in served if file.lfs is not None}
+
+
+def _remove_broken_off(partial: Path) -> None:
+    """Remove what a killed process left of files: the library begins each anew, under another name every time."""
+    for leftover in (partial / _STATE_FOLDER).rglob("*.incomplete"):
+        leftover.unlink()
 
 
 def _listing(repository: str, revision: str | None, hub: Hub) -> tuple[str, list[RepoSibling]]:
