@@ -12,7 +12,7 @@ from typing import ClassVar
 import pytest
 
 from reranker_worker.artifacts import ArtifactPhase
-from reranker_worker.cache import ArtifactCache
+from reranker_worker.cache import ArtifactCache, folder_bytes
 from reranker_worker.errors import SourceError
 from reranker_worker.fetching.download import fetch_artifact
 from reranker_worker.fetching.origins import Hub, Origins, Registries
@@ -169,6 +169,54 @@ def test_an_images_layer_stays_when_the_fetcher_is_killed_while_it_unpacks(
 
     assert names(artifact) == SERVED
     assert len([path for _, path, _ in registry.requests if "/blobs/" in path]) == 1
+
+
+def test_an_images_files_are_given_room_beside_its_layers(registry: Proxy, upload: str, cache: ArtifactCache) -> None:
+    layers = [{f"model-{number}.safetensors": bytes(1 << 20)} for number in range(2)]
+    wanted = source(registry, oci.push_image(upload, "acme/image", *layers), "acme/image")
+    reserved, on_disk = [0], [0]
+
+    def make_room(total_bytes: int) -> None:
+        on_disk.append(folder_bytes(cache.partial(wanted)))
+        reserved.append(total_bytes)
+
+    origins = Origins(Path("/nonexistent"), Hub(), Registries("", frozenset({registry.address})))
+    fetch_artifact(wanted, cache, origins, Transfer(make_room))
+
+    assert max(reserved) > 2 << 20
+    # What lies there whenever more room is asked for is within what was asked for before.
+    assert all(held <= room for held, room in zip(on_disk[1:], reserved, strict=False))
+
+
+def test_an_image_that_has_no_room_to_unpack_is_left_packed(registry: Proxy, upload: str, cache: ArtifactCache) -> None:
+    files = {"config.json": b"{}", "model.safetensors": bytes(1 << 20)}
+    wanted = source(registry, oci.push_image(upload, "acme/image", files), "acme/image")
+
+    def make_room(total_bytes: int) -> None:
+        if total_bytes > 1 << 19:
+            raise SourceError("DiskFull", f"{total_bytes} bytes")
+
+    origins = Origins(Path("/nonexistent"), Hub(), Registries("", frozenset({registry.address})))
+    with pytest.raises(SourceError) as caught:
+        fetch_artifact(wanted, cache, origins, Transfer(make_room))
+
+    assert caught.value.reason == "DiskFull"
+    assert cache.partial_bytes(wanted) < 1 << 19
+
+
+def test_a_blob_that_goes_on_beyond_its_stated_size_is_refused_at_once(
+    registry: Proxy, upload: str, cache: ArtifactCache
+) -> None:
+    layer = oci._push_blob(upload, "acme/long", b"weights " * 100_000, "application/octet-stream")
+    layer |= {"size": 10, "annotations": {oci.TITLE: "model.safetensors"}}
+    digest = oci.push_manifest(upload, "acme/long", oci._manifest(upload, "acme/long", [layer]))
+    wanted = source(registry, digest, "acme/long")
+
+    error = refusal(wanted, cache, registry)
+
+    assert error.reason == "DigestMismatch"
+    assert "beyond the 10 bytes" in error.message
+    assert cache.partial_bytes(wanted) <= 10
 
 
 def test_a_private_repository_needs_its_credentials(registry: Proxy, upload: str, cache: ArtifactCache) -> None:

@@ -87,10 +87,12 @@ def _complete(uri: str, draft: _Draft, transfer: Transfer, read: Read) -> None:
         transfer.check()
         for chunk in read(file, writer.tell()) if writer.tell() < file.size else ():
             transfer.check()
+            if writer.tell() + len(chunk) > file.size:
+                draft.path.unlink()  # nothing could be added to it
+                message = f"{uri}: {file.name} goes on beyond the {file.size} bytes that its source says"
+                raise SourceError("DigestMismatch", message)
             writer.write(chunk)
         came = writer.tell()
-    if came != file.size:
-        if came > file.size:
-            draft.path.unlink()  # nothing could be added to it
+    if came < file.size:
         message = f"{uri}: {came} bytes of {file.name} came, and its source says {file.size}"
         raise SourceError("SourceUnreachable", message)
