@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -24,6 +24,7 @@ from tests.fixtures.storage import registry_server
 
 FILES = {"config.json": b"{}", "model.safetensors": b"weights " * 1000, "README.md": b"not served"}
 SERVED = ["COMPLETE", "config.json", "model.safetensors"]
+ZSTD = "application/vnd.oci.image.layer.v1.tar+zstd"
 
 
 @pytest.fixture(scope="module")
@@ -230,6 +231,18 @@ def test_a_private_repository_needs_its_credentials(registry: Proxy, upload: str
     assert fetch(wanted, cache, registry, docker_config(registry, "robot:pa:ss")).is_dir()
 
 
+def test_a_token_server_that_answers_without_a_token_is_named(
+    registry: Proxy, upload: str, cache: ArtifactCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = source(registry, oci.push_artifact(upload, "acme/legal", FILES))
+    registry.login = "robot:pa:ss"
+    monkeypatch.setattr("tests.fixtures.proxy._Handler._give_token", lambda self: self._answer(200, b"<html>", {}))
+    error = refusal(wanted, cache, registry)
+    assert error.reason == "SourceUnreachable"
+    assert "token server" in error.message
+    assert "manifest" not in error.message
+
+
 def test_credentials_that_cannot_be_read_are_named_and_not_shown(
     registry: Proxy, upload: str, cache: ArtifactCache
 ) -> None:
@@ -317,6 +330,25 @@ def test_a_password_is_for_the_registry_and_not_for_where_it_sends_requests(cach
         server.server_close()
     assert [path for path, _ in Redirecting.seen if not path.startswith("/v2/")] == ["/elsewhere"]
     assert not any(header for _, header in Redirecting.seen)
+
+
+def _closed(upload: str) -> list[dict[str, object]]:
+    return [oci._push_blob(upload, "acme/image", b"compressed", ZSTD)]
+
+
+def _closed_beside_an_open_one(upload: str) -> list[dict[str, object]]:
+    return [oci._push_blob(upload, "acme/image", oci._archive({"config.json": b"{}"}), oci.ARCHIVE), *_closed(upload)]
+
+
+@pytest.mark.parametrize("layers", [_closed, _closed_beside_an_open_one], ids=["alone", "beside one that can be"])
+def test_layers_that_cannot_be_unpacked_are_named(
+    layers: Callable[[str], list[dict[str, object]]], registry: Proxy, upload: str, cache: ArtifactCache
+) -> None:
+    digest = oci.push_manifest(upload, "acme/image", oci._manifest(upload, "acme/image", layers(upload)))
+    error = refusal(source(registry, digest, "acme/image"), cache, registry)
+    assert error.reason == "SourceNotFound"
+    assert ZSTD in error.message
+    assert "tar and tar+gzip" in error.message
 
 
 def test_a_manifest_of_something_else_is_named(registry: Proxy, upload: str, cache: ArtifactCache) -> None:

@@ -139,6 +139,24 @@ def test_a_hub_that_is_down_is_unreachable(cache: ArtifactCache, server: fake.Hu
     assert refusal(server, cache).reason == "SourceUnreachable"
 
 
+def test_a_page_in_place_of_the_hubs_answer_is_shown(
+    server: fake.Hub, cache: ArtifactCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = b"<!DOCTYPE html><title>Sign in to the proxy</title>"
+
+    def answer(handler: fake._Handler, *_: object, **__: object) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(page)))
+        handler.end_headers()
+        handler.wfile.write(page)
+
+    monkeypatch.setattr(fake._Handler, "_json", answer)
+    error = refusal(server, cache)
+    assert error.reason == "SourceUnreachable"
+    assert "isn't JSON" in error.message
+    assert "Sign in to the proxy" in error.message
+
+
 def test_a_cancelled_download_ends_and_publishes_nothing(server: fake.Hub, cache: ArtifactCache) -> None:
     transfer = Transfer()
     transfer.cancelled.set()

@@ -1,5 +1,6 @@
 """The served files of an image's layer: what lies in its root or in /models, as files only."""
 
+import re
 import tarfile
 from pathlib import Path, PurePosixPath
 from typing import IO
@@ -10,12 +11,18 @@ from reranker_worker.errors import SourceError
 from reranker_worker.fetching.transfer import Transfer
 
 _ARCHIVES = (".tar", ".tar+gzip", ".tar.gzip")
+_ANY_ARCHIVE = re.compile(r"\.tar([+.]|$)")
 _CHUNK_BYTES = 1 << 20
 
 
 def is_archive(media_type: str) -> bool:
     """Tell whether a layer of this media type is an archive that can be unpacked."""
     return media_type.endswith(_ARCHIVES)
+
+
+def is_closed_archive(media_type: str) -> bool:
+    """Tell whether a layer of this media type is an archive that can't be unpacked: compressed in another way."""
+    return _ANY_ARCHIVE.search(media_type) is not None and not is_archive(media_type)
 
 
 def unpack(uri: str, archive: Path, folder: Path, transfer: Transfer) -> None:

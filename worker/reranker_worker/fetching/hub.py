@@ -1,6 +1,7 @@
 """Sources on a Hugging Face hub (`hf://org/name` at a revision), by the real huggingface_hub client."""
 
 import errno
+import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ from reranker_worker.manifest import Source
 
 _TIMEOUT_S = 30.0
 _WORKERS = 4
+_SHOWN_CHARACTERS = 60
 _STATE_FOLDER = ".cache"  # where the library keeps what it needs to go on after an interruption
 
 
@@ -89,6 +91,8 @@ def _source_errors(source: Source, hub: Hub) -> Iterator[None]:
         raise _http_error(at, hub, error) from error
     except httpx2.HTTPError as error:
         raise SourceError("SourceUnreachable", f"{at}: the hub didn't answer ({type(error).__name__})") from error
+    except ValueError as error:
+        raise SourceError("SourceUnreachable", f"{at}: {_unreadable(error)}") from error
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
             raise
@@ -107,6 +111,13 @@ def _http_error(at: str, hub: Hub, error: HfHubHTTPError) -> SourceError:
     if isinstance(error, RepositoryNotFoundError) or status == 404:
         return SourceError("SourceNotFound", f"{at}: the hub has no such repository, or it is private {tried}")
     return SourceError("SourceUnreachable", f"{at}: the hub answered {status}")
+
+
+def _unreadable(error: ValueError) -> str:
+    """Say what came in place of an answer: the sign-in page of a proxy, above all."""
+    if isinstance(error, json.JSONDecodeError):
+        return f"the hub's answer isn't JSON and begins with {error.doc[:_SHOWN_CHARACTERS]!r}"
+    return f"the hub's answer can't be read ({type(error).__name__})"
 
 
 def _root_cause(error: BaseException) -> str:

@@ -7,8 +7,8 @@ are archives with the files in their root or in /models.
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import httpx2
 from reranker_worker.artifacts import is_served, require_weights
 from reranker_worker.cache import file_record
 from reranker_worker.errors import SourceError
-from reranker_worker.fetching.archives import is_archive, unpack
+from reranker_worker.fetching.archives import is_archive, is_closed_archive, unpack
 from reranker_worker.fetching.drafts import RemoteFile, bring
 from reranker_worker.fetching.origins import Registries
 from reranker_worker.fetching.registry_auth import RegistryAuth, login
@@ -45,7 +45,11 @@ class _Layer:
     name: str
     digest: str
     size: int
-    archived: bool
+    media_type: str
+
+    @property
+    def archived(self) -> bool:
+        return is_archive(self.media_type)
 
 
 def download_artifact(
@@ -59,11 +63,12 @@ def download_artifact(
     registry, _, repository = rest.partition("/")
     at = f"{source.uri} at {digest}"
     with _source_errors(at), _client(registry, repository, registries) as client:
-        layers = _wanted(at, _layers(_manifest(at, client, digest)))
+        found = _layers(_manifest(at, client, digest))
+        layers = _wanted(at, found)
         blobs = {layer.name: layer.digest for layer in layers}
 
         def read(file: RemoteFile, offset: int) -> Iterator[bytes]:
-            return _blob(client, blobs[file.name], offset, file.size)
+            return _blob(at, client, blobs[file.name], offset, file.size)
 
         files = [RemoteFile(layer.name, layer.size, layer.digest) for layer in layers]
         bring(source.uri, files, partial, transfer, read)
@@ -72,7 +77,7 @@ def download_artifact(
         _check(at, partial / layer.name, layer)
         unpack(source.uri, partial / layer.name, partial, transfer)
     if archives:
-        require_weights(source.uri, [path.name for path in partial.iterdir()])
+        _require_weights(source.uri, [path.name for path in partial.iterdir()], found)
         return {}
     return {layer.name: layer.digest.removeprefix("sha256:") for layer in layers}
 
@@ -89,7 +94,8 @@ def _client(registry: str, repository: str, registries: Registries) -> httpx2.Cl
 
 def _manifest(at: str, client: httpx2.Client, digest: str) -> dict[str, Any]:
     """Return the manifest; of an index the first one's, since weights are the same on every platform."""
-    with client.stream("GET", f"manifests/{digest}", headers={"Accept": ", ".join(_MANIFESTS + _INDEXES)}) as answer:
+    headers = {"Accept": ", ".join(_MANIFESTS + _INDEXES)}
+    with closing(_answer(at, client, f"manifests/{digest}", headers)) as answer:
         answer.raise_for_status()
         content = b""
         for chunk in answer.iter_bytes():
@@ -109,10 +115,9 @@ def _layers(manifest: dict[str, Any]) -> list[_Layer]:
     layers = []
     for number, layer in enumerate(manifest["layers"]):
         annotations = layer.get("annotations") or {}
-        archived = is_archive(layer["mediaType"])
         title = next((annotations[name] for name in _FILE_NAMES if name in annotations), "")
-        name = f"layer-{number}.tar" if archived else title
-        layers.append(_Layer(name, layer["digest"], layer["size"], archived))
+        name = f"layer-{number}.tar" if is_archive(layer["mediaType"]) else title
+        layers.append(_Layer(name, layer["digest"], layer["size"], layer["mediaType"]))
     return layers
 
 
@@ -122,18 +127,42 @@ def _wanted(at: str, layers: list[_Layer]) -> list[_Layer]:
     archives = [layer for layer in layers if layer.archived]
     if archives and not any(is_served(layer.name) for layer in files):
         return archives
-    require_weights(at, [layer.name for layer in files])
+    _require_weights(at, [layer.name for layer in files], layers)
     return [layer for layer in files if is_served(layer.name)]
 
 
-def _blob(client: httpx2.Client, digest: str, offset: int, size: int) -> Iterator[bytes]:
+def _require_weights(at: str, names: Iterable[str], layers: list[_Layer]) -> None:
+    """Refuse what has no weights, and name the archives among the layers that may hold some and can't be opened."""
+    try:
+        require_weights(at, names)
+    except SourceError as error:
+        closed = sorted({layer.media_type for layer in layers if is_closed_archive(layer.media_type)})
+        if not closed:
+            raise
+        message = f"{error.message}; its layers of {', '.join(closed)} can't be unpacked: tar and tar+gzip can"
+        raise SourceError(error.reason, message) from error
+
+
+def _blob(at: str, client: httpx2.Client, digest: str, offset: int, size: int) -> Iterator[bytes]:
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={offset}-{size - 1}"} if offset else {})
-    with client.stream("GET", f"blobs/{digest}", headers=headers) as answer:
+    with closing(_answer(at, client, f"blobs/{digest}", headers)) as answer:
         answer.raise_for_status()
         surplus = offset if answer.status_code == 200 else 0  # a registry may send all of it, asked for a part
         for chunk in answer.iter_raw():  # as it comes: what was gathered for a larger chunk would be lost with a break
             yield chunk[surplus:]
             surplus = max(0, surplus - len(chunk))
+
+
+def _answer(at: str, client: httpx2.Client, path: str, headers: Mapping[str, str]) -> httpx2.Response:
+    """Return the answer, its body still to be read; a login that can't be understood isn't a malformed manifest."""
+    try:
+        return client.send(client.build_request("GET", path, headers=headers), stream=True)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        message = (
+            f"{at}: the registry wants a login and doesn't say where, or its token server answered without a token "
+            f"({type(error).__name__}: {error})"
+        )
+        raise SourceError("SourceUnreachable", message) from error
 
 
 def _check(at: str, blob: Path, layer: _Layer) -> None:
