@@ -7,6 +7,7 @@ from datetime import datetime
 from reranker_operator import autoscaling, blue_green, facts, names, progress, routing
 from reranker_operator.adapter_types import AdapterStatus
 from reranker_operator.adapters import wanted_adapters
+from reranker_operator.colours import Flip
 from reranker_operator.downloads import downloads
 from reranker_operator.facts import Fact, Problem, timestamp
 from reranker_operator.fleet import deployed_revision, deployment, ready_pods
@@ -64,13 +65,13 @@ def invalid(model_status: Document, generation: int, problem: Problem, now: date
 def _fleet(world: World, target: Target) -> FleetStatus | None:
     """Which of two fleets clients reach, and what is kept of the other; None as long as there was one only."""
     flip = target.flip
-    if flip.at is None:
+    if flip == Flip():
         return None
     left = deployment(world, flip.active.other)
     until = blue_green.kept_until(world, flip)
     return FleetStatus(
         active=flip.active.value,
-        since=timestamp(flip.at),
+        since=timestamp(flip.at) if flip.at is not None else None,
         kept=deployed_revision(left) or None if until is not None else None,
         kept_until=timestamp(until) if until is not None else None,
     )

@@ -1,7 +1,7 @@
 """What a fleet was told and what its pods say, taken together. No I/O."""
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from reranker_operator import colours, names
 from reranker_operator.colours import Colour, Flip
@@ -11,14 +11,23 @@ from reranker_operator.state import DEPLOYMENTS, Kind, Manifest, ManifestAdapter
 
 
 def last_flip(world: World) -> Flip:
-    """Where the Service points; where it was deleted, where it pointed last. The blue fleet is any model's first."""
+    """Where the Service points; where that is lost, what the status tells. The blue fleet is any model's first."""
     service = world.children.get(Kind.SERVICE)
     annotations = service["metadata"].get("annotations") if service is not None else None
     written = colours.flip((annotations or {}).get(names.FLIP_ANNOTATION))
-    if written is not None:
-        return written
-    known = (world.model.status.get("fleet") or {}).get("active")
-    return Flip(Colour(known)) if known else Flip()
+    return written or _told_flip(world) or Flip()
+
+
+def _told_flip(world: World) -> Flip | None:
+    """The whole flip as the status tells it: what it lacked would be lost with the next write of the status."""
+    told = world.model.status.get("fleet")
+    if not told:
+        return None
+    here, since = Colour(told["active"]), told.get("since")
+    other = deployment(world, here.other)
+    kept = other is not None and deployed_revision(other) == told.get("kept")
+    left = deployed_template(other) if other is not None and kept else ""
+    return Flip(here, datetime.fromisoformat(since) if since else None, left)
 
 
 def active(world: World) -> Colour:

@@ -11,7 +11,7 @@ from reranker_operator import conditions, progress
 from reranker_operator.actions import Announce, Apply, Remove, Resize
 from reranker_operator.colours import Colour, Flip, flip, text
 from reranker_operator.mounts import Mounts
-from reranker_operator.names import Document
+from reranker_operator.names import FLIP_ANNOTATION, Document
 from reranker_operator.plan import plan
 from reranker_operator.reports import AdapterReport
 from reranker_operator.state import DEPLOYMENTS, Kind, Pod, Target, World
@@ -384,13 +384,65 @@ def test_the_manifest_names_the_kept_revision_while_its_pods_are_being_made_agai
     assert {m.revision for m in found.models} == set(found.admitted) == {R1, R2}
 
 
-def test_a_service_that_was_deleted_comes_back_where_it_pointed_last() -> None:
-    world = flipped()
-    status = conditions.status(world, goal(world), NOW)
-    children = dict(world.children)
-    del children[Kind.SERVICE]
-    lost = replace(world, children=children, model=replace(world.model, status=status))
-    assert service(goal(lost)) == GREEN
+def told(world: World) -> World:
+    """What was decided is written, and the status tells of it."""
+    status = conditions.status(world, goal(world), world.now)
+    written = applied(world)
+    return replace(written, model=replace(written.model, status=status))
+
+
+def annotated(world: World, flip: str | None) -> World:
+    """Someone wrote that into the place of the Service's flip."""
+    live = world.children[Kind.SERVICE]
+    annotations = {k: v for k, v in live["metadata"]["annotations"].items() if k != FLIP_ANNOTATION}
+    annotations |= {FLIP_ANNOTATION: flip} if flip is not None else {}
+    edit = {**live, "metadata": {**live["metadata"], "annotations": annotations}}
+    return replace(world, children={**world.children, Kind.SERVICE: edit})
+
+
+def serviceless(world: World) -> World:
+    return replace(world, children={kind: live for kind, live in world.children.items() if kind is not Kind.SERVICE})
+
+
+LOST: dict[str, Callable[[World], World]] = {
+    "the Service was deleted": serviceless,
+    "its flip was taken away": lambda world: annotated(world, None),
+    "its flip can't be read": lambda world: annotated(world, "green"),
+}
+TURNED: dict[str, tuple[Callable[[], World], Colour]] = {
+    "green serves and blue is kept": (flipped, GREEN),
+    "green serves alone": (lambda: applied(without(applied(flipped(after=KEEP)), BLUE)), GREEN),
+    "blue serves again and green is kept": (lambda: read(applied(applied(observed(back(), available=2)))), BLUE),
+}
+
+
+@pytest.mark.parametrize(("make", "reached"), TURNED.values(), ids=TURNED.keys())
+@pytest.mark.parametrize("lose", LOST.values(), ids=LOST.keys())
+def test_a_service_comes_back_for_good_where_it_pointed_last_when(
+    lose: Callable[[World], World], make: Callable[[], World], reached: Colour
+) -> None:
+    before = told(make())
+    lost = lose(before)
+    assert (writes(lost), service(goal(lost))) == (["Apply Service"], reached)
+    again = told(lost)
+    assert again.model.status == before.model.status
+    assert goal(again).manifest.parked == goal(before).manifest.parked
+    assert (writes(again), goal(again).home, service(goal(again))) == ([], reached, reached)
+
+
+def test_a_fleet_that_comes_is_not_taken_for_one_that_is_kept_when_the_flip_is_lost() -> None:
+    before = told(told(asked(THREE, flipped())))
+    lost = serviceless(before)
+    assert "kept" not in told(lost).model.status["fleet"]
+    assert (goal(told(lost)).home, service(goal(told(lost)))) == (BLUE, GREEN)
+
+
+def test_a_green_fleet_stays_in_the_status_where_nothing_tells_since_when_it_serves() -> None:
+    world = serviceless(told(flipped()))
+    world = replace(world, model=replace(world.model, status={"fleet": {"active": "green"}}))
+    for _ in range(2):
+        world = told(world)
+        assert (world.model.status["fleet"], service(goal(world))) == ({"active": "green"}, GREEN)
 
 
 def test_a_selector_that_someone_edited_is_repaired() -> None:
