@@ -52,8 +52,11 @@ def inputs_by_template(world: World) -> Mapping[str, str]:
 
 
 def inputs_in_use(world: World, chosen: PodTemplate) -> dict[str, str]:
-    """What is to be kept of it: the template of new pods and those that pods still have."""
+    """What is to be kept of it: the template of new pods, those that pods still have, and that of the other fleet."""
     living = {pod.template for pod in world.pods}
+    other = deployment(world, active(world).other)
+    if other is not None:  # where it is kept, its pods may have been evicted just now
+        living.add(deployed_template(other))
     kept = {key: inputs for key, inputs in inputs_by_template(world).items() if key in living}
     return {**kept, chosen.key: chosen.inputs}
 
@@ -77,6 +80,10 @@ def _candidates(world: World, wanted: ManifestModel) -> Iterator[tuple[str, Moun
     swaps = world.model.spec.rollout.strategy == "InPlace" and world.model.spec.pods > 0
     if swaps and revision in admitted_before(world):
         yield deployed
+    # A kept fleet may serve another revision than it was made for. The last, since by InPlace no pod is to be made.
+    kept = deployment(world, active(world).other)
+    if kept is not None and serve.get(deployed_template(kept)) == wanted.revision:
+        yield deployed_template(kept), mounts_of(kept["spec"]["template"]["spec"])
 
 
 def _needed(world: World, wanted: ManifestModel) -> Mounts:

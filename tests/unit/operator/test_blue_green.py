@@ -17,6 +17,7 @@ from reranker_operator.reports import AdapterReport
 from reranker_operator.state import DEPLOYMENTS, Kind, Pod, Target, World
 from reranker_operator.transitions import events
 from reranker_operator.trials import Figures, Passed, Refused
+from tests.unit.operator import test_in_place as in_place
 from tests.unit.operator.worlds import (
     LEGAL,
     ONE,
@@ -211,6 +212,35 @@ def test_the_way_back_is_a_flip_at_once() -> None:
         "kept": R2,
         "keptUntil": "2026-01-02T03:10:05Z",
     }
+
+
+def swapped() -> World:
+    """The blue pods were made for R1 and swapped in place to R2; then a green fleet came with R3, and blue is kept."""
+    kept = replace(in_place.swapped(), now=NOW)
+    return flipped(asked(THREE, kept), after=timedelta(seconds=60))
+
+
+def evicted(world: World) -> World:
+    """The kept pods ended and were made again, and the operator wrote what it decided while none was there."""
+    return replace(applied(without(world, BLUE)), pods=world.pods, reports=world.reports)
+
+
+SWAPPED: dict[str, Callable[[], World]] = {
+    "its pods are those that swapped": swapped,
+    "its pods were evicted and made again": lambda: evicted(swapped()),
+}
+
+
+@pytest.mark.parametrize("make", SWAPPED.values(), ids=SWAPPED.keys())
+def test_the_way_back_to_a_fleet_that_swapped_in_place_is_a_flip_at_once_when(make: Callable[[], World]) -> None:
+    kept = observed(make(), available=2)
+    world = observed(asked(TWO, kept), available=2)
+    found = goal(world)
+    assert (found.home, service(found), found.revision) == (BLUE, BLUE, R2)
+    assert found.children[Kind.DEPLOYMENT]["spec"]["template"] == kept.children[Kind.DEPLOYMENT]["spec"]["template"]
+    there = read(applied(applied(world)))
+    assert plan(there, goal(there)) == ()
+    assert {pod.template for pod in there.pods if pod.fleet is BLUE} == {goal(there).template}
 
 
 def test_the_way_back_and_forth_ends_with_nothing_to_write() -> None:
