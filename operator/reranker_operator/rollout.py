@@ -19,6 +19,7 @@ from reranker_operator.fleet import (
     loaded_pods,
     ready_pods,
 )
+from reranker_operator.reports import WorkerReport
 from reranker_operator.state import Manifest, ManifestAdapter, ManifestModel, Model, World
 from reranker_operator.trials import Passed
 
@@ -133,26 +134,35 @@ def admission(world: World, revision: str) -> bool:
 
 
 def _adapters(world: World, previous: Manifest | None) -> tuple[ManifestAdapter, ...]:
-    """Per name the wanted revision, then the one that the fleet has, until it has the wanted one.
+    """Per name the wanted revision, then those that pods rely on, until every ready pod has the wanted one.
 
+    Where the name is required, these are what was required and what a ready pod answers with, clients reach it or not:
+    in the middle of a roll a new pod may have an adapter that fits no other model, and has nothing else for the name.
     Only its owner's: weights that are somebody else's by now mustn't answer for a name.
     """
-    required = {adapter.name: adapter for adapter in (previous.adapters if previous else ()) if adapter.required}
+    told = previous.adapters if previous is not None else ()
+    reached = tuple(map(world.report, ready_pods(world)))
+    ready = tuple(world.report(pod) for pod in world.pods if pod.ready and not pod.terminating)
     entries: list[ManifestAdapter] = []
     for adapter in wanted_adapters(world):
-        fleet = required.get(adapter.name)
-        same = fleet is not None and (fleet.revision, fleet.owner) == (adapter.revision, adapter.owner)
-        has_it = same or _loaded_everywhere(world, adapter)
+        former = [each for each in told if (each.name, each.owner) == (adapter.name, adapter.owner)]
+        required = {each.revision for each in former if each.required}
+        has_it = adapter.revision in required or _loaded_everywhere(reached, adapter)
         entries.append(replace(adapter, required=has_it))
-        if fleet is not None and fleet.owner == adapter.owner and not has_it:
-            entries.append(fleet)
+        if required and not _loaded_everywhere(ready, adapter):
+            others = (each for each in former if each.revision != adapter.revision)
+            relied_on = (each for each in others if each.required or any(_loaded(said, each) for said in ready))
+            entries += [replace(each, required=True) for each in relied_on]
     return tuple(entries)
 
 
-def _loaded_everywhere(world: World, adapter: ManifestAdapter) -> bool:
-    pods = ready_pods(world)
-    entries = [r.adapter(adapter.name, adapter.revision) for r in map(world.report, pods) if r is not None]
-    return bool(pods) and len(entries) == len(pods) and all(e is not None and e.phase == "Loaded" for e in entries)
+def _loaded_everywhere(reports: tuple[WorkerReport | None, ...], adapter: ManifestAdapter) -> bool:
+    return bool(reports) and all(_loaded(report, adapter) for report in reports)
+
+
+def _loaded(report: WorkerReport | None, adapter: ManifestAdapter) -> bool:
+    entry = report.adapter(adapter.name, adapter.revision) if report is not None else None
+    return entry is not None and entry.phase == "Loaded"
 
 
 def _generation(world: World, previous: Manifest | None, content: Manifest) -> int:

@@ -93,7 +93,7 @@ class ManifestModel:
 
 @dataclass(frozen=True)
 class ManifestAdapter:
-    """An adapter revision; required once the whole fleet has had it loaded.
+    """An adapter revision; required once the whole fleet has had it loaded, or pods have it in such a one's place.
 
     owner: the RerankerAdapter that brings it as namespace/name; "" for the model's own.
     """

@@ -20,6 +20,7 @@ from reranker_operator.trials import Figures, Passed, Refused
 from tests.unit.operator import test_in_place as in_place
 from tests.unit.operator.worlds import (
     LEGAL,
+    LEGAL_TWO,
     ONE,
     THREE,
     TWO,
@@ -393,6 +394,22 @@ def test_adapters_are_what_the_pods_that_clients_reach_have() -> None:
     old = tuple(pod for pod in world.pods if pod.fleet is BLUE)
     loaded = with_pods(replace(world, pods=old), template, "c", "d", fleet=GREEN)
     assert [a.required for a in goal(loaded).manifest.adapters] == [True]
+
+
+def test_a_kept_fleet_stays_ready_with_the_adapter_that_fits_its_model_alone_until_it_is_gone() -> None:
+    old, new = adapter_revision("legal", LEGAL), adapter_revision("legal", LEGAL_TWO)
+    start = serving_world(model(adapters={"legal": LEGAL}))
+    turned = flipped(asked(start=start, adapters={"legal": LEGAL_TWO}))
+    answers = {"a": old, "b": old, "c": new, "d": new}
+    said = {
+        pod: replace(turned.reports[pod], adapters=(AdapterReport("legal", entry, "Loaded"),))
+        for pod, entry in answers.items()
+    }
+    world = replace(turned, reports=said)
+    assert [(a.revision, a.required) for a in goal(world).manifest.adapters] == [(new, True), (old, True)]
+    assert goal(world).manifest.parked
+    left = without(world, BLUE)
+    assert [(a.revision, a.required) for a in goal(left).manifest.adapters] == [(new, True)]
 
 
 def test_an_adapter_that_fails_on_a_pod_that_is_only_kept_is_not_told_of() -> None:

@@ -30,7 +30,7 @@ from tests.unit.operator.worlds import (
 )
 
 R1, R2, R3 = revision(ONE), revision(TWO), revision(THREE)
-A1, A2 = adapter_revision("legal", LEGAL), adapter_revision("legal", LEGAL_TWO)
+A1, A2, A3 = (adapter_revision("legal", uri) for uri in (LEGAL, LEGAL_TWO, THREE))
 
 
 def rolling(*, loaded: bool) -> World:
@@ -141,6 +141,62 @@ def test_the_old_adapter_revision_stays_until_the_new_one_is_on_every_pod() -> N
     assert adapters(world) == [(A2, False), (A1, True)]
     assert adapters(loading(world, "legal", LEGAL_TWO, "Failed")) == [(A2, False), (A1, True)]
     assert adapters(loading(world, "legal", LEGAL_TWO, "Loaded")) == [(A2, True)]
+
+
+def having(world: World, revisions: dict[str, str]) -> World:
+    """Each pod answers for the adapter's name with that revision."""
+    entries = {pod: (AdapterReport("legal", revision, "Loaded"),) for pod, revision in revisions.items()}
+    return replace(world, reports={pod: replace(world.reports[pod], adapters=said) for pod, said in entries.items()})
+
+
+def paired(uri: str, adapter: str, start: World | None = None) -> World:
+    """A model is asked for together with the only adapter that fits it."""
+    wanted = model(uri, adapters={"legal": adapter})
+    return edited(start, wanted) if start is not None else serving_world(wanted)
+
+
+def in_the_middle() -> World:
+    """Two pods answer with R1 and A1; of the roll to R2 with A2, one pod is ready."""
+    asked = applied(paired(TWO, LEGAL_TWO, paired(ONE, LEGAL)))
+    loaded = applied(with_pods(asked, goal(asked).template, "c"))
+    made = with_pods(replace(loaded, pods=loaded.pods[:2]), goal(loaded).template, "c")
+    return applied(having(made, {"a": A1, "b": A1, "c": A2}))
+
+
+IN_THE_MIDDLE: dict[str, tuple[tuple[str, str], list[tuple[str, bool]]]] = {
+    "back to both": ((ONE, LEGAL), [(A1, True), (A2, True)]),
+    "another adapter": ((TWO, THREE), [(A3, False), (A2, True), (A1, True)]),
+    "another model and its adapter": ((THREE, THREE), [(A3, False), (A2, True), (A1, True)]),
+}
+
+
+@pytest.mark.parametrize(("edit", "expected"), IN_THE_MIDDLE.values(), ids=IN_THE_MIDDLE.keys())
+def test_what_ready_pods_answer_with_stays_good_enough_in_the_middle_of_a_roll_whatever_is_asked_for(
+    edit: tuple[str, str], expected: list[tuple[str, bool]]
+) -> None:
+    world = paired(*edit, in_the_middle())
+    assert adapters(world) == expected
+    assert adapters(applied(world)) == expected
+
+
+def test_what_was_required_stays_while_a_ready_pod_does_not_answer() -> None:
+    world = applied(paired(ONE, LEGAL, in_the_middle()))
+    assert adapters(replace(world, reports={"a": world.reports["a"]})) == [(A1, True), (A2, True)]
+
+
+def test_after_a_roll_that_was_overtaken_only_the_wanted_adapter_is_left() -> None:
+    world = applied(paired(TWO, THREE, in_the_middle()))
+    assert adapters(having(world, {"a": A3, "b": A3, "c": A2})) == [(A3, False), (A2, True), (A1, True)]
+    assert adapters(having(world, dict.fromkeys("abc", A3))) == [(A3, True)]
+
+
+def test_what_pods_answer_with_in_the_middle_of_a_roll_stays_for_its_owner_alone() -> None:
+    world = in_the_middle()
+    assert world.manifest is not None
+    others = tuple(replace(each, owner="law/legal") for each in world.manifest.adapters)
+    theirs = replace(world, manifest=replace(world.manifest, adapters=others))
+    assert adapters(paired(ONE, LEGAL, world)) == [(A1, True), (A2, True)]
+    assert adapters(paired(ONE, LEGAL, theirs)) == [(A1, False)]
 
 
 def test_an_adapter_revision_that_was_never_loaded_is_dropped_for_the_next() -> None:
