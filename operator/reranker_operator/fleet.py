@@ -140,13 +140,13 @@ def missing(world: World, told: Manifest | None, pod: Pod, revision: str) -> str
     loaded = {(adapter.name, adapter.revision) for adapter in entry.adapters if adapter.phase == "Loaded"}
     adapters = told.adapters if told is not None else ()
     required = dict.fromkeys(adapter.name for adapter in adapters if adapter.required)
-    return next((name for name in required if not _good_enough(adapters, name) & loaded), "")
+    return next((name for name in required if not good_enough(adapters, name) & loaded), "")
 
 
-def _good_enough(adapters: tuple[ManifestAdapter, ...], name: str) -> set[tuple[str, str]]:
-    """Entries of a name that satisfy what is required of it: the required one and those preferred to it."""
+def good_enough(adapters: tuple[ManifestAdapter, ...], name: str) -> set[tuple[str, str]]:
+    """Entries of a name that satisfy what is required of it: the required ones and those preferred to them."""
     entries = [adapter for adapter in adapters if adapter.name == name]
-    last = max(place for place, adapter in enumerate(entries) if adapter.required)
+    last = max((place for place, adapter in enumerate(entries) if adapter.required), default=-1)
     return {(name, adapter.revision) for adapter in entries[: last + 1]}
 
 

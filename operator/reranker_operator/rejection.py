@@ -14,6 +14,7 @@ from reranker_operator.fleet import (
     admitted_before,
     deployed_revision,
     deployment,
+    good_enough,
     known_manifests,
     known_models,
     making,
@@ -115,10 +116,13 @@ def _failed_loads(world: World, wanted: str) -> Iterator[tuple[str, str]]:
 
 
 def _failed_adapters(world: World, pod: Pod, entry: ModelReport) -> Iterator[tuple[str, str]]:
-    """Adapters that the fleet relies on and that can't be had with the candidate."""
+    """An adapter that the fleet relies on and that can't be had with the candidate: neither the wanted nor a former."""
     name = missing(world, world.manifest, pod, entry.revision)
-    for adapter in entry.adapters:
-        if adapter.name == name and adapter.phase == "Failed" and adapter.reason not in MAY_PASS:
+    enough = good_enough(world.manifest.adapters if world.manifest is not None else (), name)
+    found = (adapter for adapter in entry.adapters if (adapter.name, adapter.revision) in enough)
+    failed = [adapter for adapter in found if adapter.phase == "Failed" and adapter.reason not in MAY_PASS]
+    if len(failed) == len(enough):
+        for adapter in failed[:1]:
             yield adapter.reason, f"adapter {adapter.name} on pod {pod.name}: {adapter.message}"
 
 

@@ -16,6 +16,7 @@ from reranker_operator.transitions import events
 from reranker_operator.trials import Figures, Passed
 from tests.unit.operator.worlds import (
     LEGAL,
+    LEGAL_TWO,
     ONE,
     TWO,
     adapter_revision,
@@ -33,7 +34,7 @@ from tests.unit.operator.worlds import (
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 R1, R2 = revision(ONE), revision(TWO)
-LEGAL_REVISION = adapter_revision("legal", LEGAL)
+LEGAL_REVISION, LEGAL_TWO_REVISION = adapter_revision("legal", LEGAL), adapter_revision("legal", LEGAL_TWO)
 IN_PLACE: dict[str, Any] = {"rollout": {"strategy": "InPlace"}}
 
 
@@ -228,6 +229,50 @@ def test_no_room_turns_the_roll_into_a_swap_in_the_pods_that_there_are_and_stays
     done = applied(told(later, "Loaded"))
     assert goal(done).manifest.serve == {before.template: R2}
     assert goal(applied(told(done, "Loaded", serves=R2))).template == before.template
+
+
+def paired(new: str, old: str = "Failed", *, new_reason: str = "AdapterBaseMismatch", **spec: Any) -> World:
+    """R2 is asked for with another adapter; each pod has come so far with that and with the former one on R2."""
+    world = told(swapping(legal(), adapters={"legal": LEGAL_TWO}, **spec), "Loaded")
+    entries = (
+        AdapterReport("legal", LEGAL_TWO_REVISION, new, new_reason if new == "Failed" else "", "as it is"),
+        AdapterReport("legal", LEGAL_REVISION, old, "AdapterBaseMismatch" if old == "Failed" else "", "another base"),
+    )
+    return with_nested(world, entries)
+
+
+def with_nested(world: World, entries: tuple[AdapterReport, ...]) -> World:
+    """Each pod says that of the adapters on R2."""
+    return replace(
+        world,
+        reports={
+            name: replace(
+                said, models=tuple(replace(m, adapters=entries if m.revision == R2 else ()) for m in said.models)
+            )
+            for name, said in world.reports.items()
+        },
+    )
+
+
+PAIRED: dict[str, tuple[Callable[[], World], list[tuple[str, str]]]] = {
+    "the wanted adapter downloads": (lambda: paired("Downloading"), []),
+    "the wanted adapter loads": (lambda: paired("Loading"), []),
+    "the wanted adapter's source can't be reached": (lambda: paired("Failed", new_reason="SourceUnreachable"), []),
+    "the wanted adapter can't be loaded, and the former is on its way": (lambda: paired("Failed", "Loading"), []),
+    "none of them can be loaded": (
+        lambda: paired("Failed", new_reason="InvalidAdapter"),
+        [("InvalidAdapter", "adapter legal on pod a: as it is")],
+    ),
+}
+
+
+@pytest.mark.parametrize(("make", "rejected"), PAIRED.values(), ids=PAIRED.keys())
+def test_a_candidate_is_rejected_for_an_adapter_once_none_of_its_name_can_be_had_with_it(
+    make: Callable[[], World], rejected: list[tuple[str, str]]
+) -> None:
+    found = goal(make())
+    assert [(each.reason, each.message) for each in found.rejections] == rejected
+    assert bool(found.manifest.candidates) is not bool(rejected)
 
 
 def test_no_room_ends_the_roll_where_it_is_to_be_aborted() -> None:
