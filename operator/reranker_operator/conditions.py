@@ -10,7 +10,7 @@ from reranker_operator.adapters import wanted_adapters
 from reranker_operator.colours import Flip
 from reranker_operator.downloads import downloads
 from reranker_operator.facts import Fact, Problem, timestamp
-from reranker_operator.fleet import deployed_revision, deployment, ready_pods
+from reranker_operator.fleet import deployed_revision, deployment, failed_adapter, ready_pods
 from reranker_operator.gate import shown_figures
 from reranker_operator.names import Document
 from reranker_operator.progress import FAILED, LOADED
@@ -120,8 +120,7 @@ def adapter_status(world: World, adapter: ManifestAdapter) -> AdapterStatus:
     revision = adapter.revision
     ready = ready_pods(world)
     pods = (pod for pod in world.pods if not pod.terminating and pod not in blue_green.parked_pods(world))
-    reports = [report for report in map(world.report, pods) if report is not None]
-    failed = next((r for r in (w.adapter(adapter.name, revision) for w in reports) if r and r.phase == FAILED), None)
+    failed = next((entry for pod in pods if (entry := failed_adapter(world, pod, adapter)) is not None), None)
     loaded = [
         r for r in map(world.report, ready) if r and (a := r.adapter(adapter.name, revision)) and a.phase == LOADED
     ]

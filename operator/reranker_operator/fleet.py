@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from reranker_operator import colours, names
 from reranker_operator.colours import Colour, Flip
 from reranker_operator.names import Document
-from reranker_operator.reports import ModelReport
+from reranker_operator.reports import AdapterReport, ModelReport
 from reranker_operator.state import DEPLOYMENTS, Kind, Manifest, ManifestAdapter, ManifestModel, Pod, World
 
 
@@ -148,6 +148,21 @@ def good_enough(adapters: tuple[ManifestAdapter, ...], name: str) -> set[tuple[s
     entries = [adapter for adapter in adapters if adapter.name == name]
     last = max((place for place, adapter in enumerate(entries) if adapter.required), default=-1)
     return {(name, adapter.revision) for adapter in entries[: last + 1]}
+
+
+def failed_adapter(world: World, pod: Pod, adapter: ManifestAdapter) -> AdapterReport | None:
+    """What a pod says of an adapter that it can't load, neither on what answers nor on what is to follow that.
+
+    One that was asked for together with a model may fit no other: until the pod answers with that, nothing is amiss.
+    """
+    report, told = world.report(pod), next(known_manifests(world), None)
+    said = report.adapter(adapter.name, adapter.revision) if report is not None else None
+    if report is None or said is None or said.phase != "Failed":
+        return None
+    coming = (told.candidates.get(pod.template) or told.serve.get(pod.template)) if told is not None else None
+    models = (model for model in report.models if model.revision == coming and not model.serving)
+    there = next((model.adapter(adapter.name, adapter.revision) for model in models), None) or said
+    return there if there.phase == "Failed" else None
 
 
 def no_room(world: World, revision: str) -> bool:

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from reranker_operator import blue_green, ownership
 from reranker_operator.facts import Problem
-from reranker_operator.fleet import deployed_template, deployment, observed_conditions
+from reranker_operator.fleet import deployed_template, deployment, failed_adapter, observed_conditions
 from reranker_operator.names import INTERNAL_PORT, Document
 from reranker_operator.reports import WorkerReport
 from reranker_operator.state import ManifestAdapter, Pod, Target, World
@@ -79,9 +79,9 @@ def _failures(world: World, target: Target) -> Iterator[Problem]:
         if report.reason == "InvalidManifest":
             yield Problem(report.reason, f"pod {pod.name}: {report.message}")
     for wanted in _own_adapters(target):
-        for pod, report in reports:
-            adapter = report.adapter(wanted.name, wanted.revision)
-            if adapter is not None and adapter.phase == FAILED:
+        for pod, _ in reports:
+            adapter = failed_adapter(world, pod, wanted)
+            if adapter is not None:
                 message = f"adapter {wanted.name} ({wanted.revision}) on pod {pod.name}: {adapter.message}"
                 yield Problem(adapter.reason or FAILED, message)
 
@@ -167,11 +167,10 @@ def _flip_waits(world: World, target: Target) -> Iterator[Problem]:
 
 
 def _adapter_waits(world: World, target: Target) -> Iterator[Problem]:
-    wanted = {adapter.name: adapter for adapter in reversed(_own_adapters(target))}
     reports = [world.report(pod) for pod in new_pods(world, target)]
     waiting = [
         adapter.name
-        for adapter in wanted.values()
+        for adapter in _own_adapters(target)
         if not adapter.required or any(not _has(report, adapter) for report in reports)
     ]
     if waiting and world.model.spec.pods:
@@ -179,8 +178,9 @@ def _adapter_waits(world: World, target: Target) -> Iterator[Problem]:
 
 
 def _own_adapters(target: Target) -> list[ManifestAdapter]:
-    """Those of the model's spec: a RerankerAdapter has a Ready of its own, and can't spoil the model's."""
-    return [adapter for adapter in target.manifest.adapters if not adapter.owner]
+    """The wanted ones of the model's spec: a RerankerAdapter has a Ready of its own, and can't spoil the model's."""
+    wanted = {adapter.name: adapter for adapter in reversed(target.manifest.adapters)}
+    return [adapter for adapter in target.manifest.adapters if adapter is wanted[adapter.name] and not adapter.owner]
 
 
 def _has(report: WorkerReport | None, adapter: ManifestAdapter) -> bool:

@@ -25,6 +25,9 @@ class ModelReport:
     adapters: "tuple[AdapterReport, ...]" = ()
     download: Download | None = None
 
+    def adapter(self, name: str, revision: str) -> "AdapterReport | None":
+        return next((a for a in self.adapters if (a.name, a.revision) == (name, revision)), None)
+
 
 @dataclass(frozen=True)
 class AdapterReport:

@@ -220,6 +220,17 @@ def test_pods_that_answer_probes_but_not_the_operator_change_nothing_in_who_serv
     assert after["revisions"]["serving"] == before["revisions"]["serving"]
 
 
+def test_a_former_adapter_that_does_not_fit_the_new_model_is_no_failure_while_the_wanted_one_loads() -> None:
+    start = serving_world(model(adapters={"legal": LEGAL}))
+    world = applied(edited(start, model(TWO, adapters={"legal": LEGAL_TWO})))
+    world = with_pods(world, goal(world).template, "c")
+    coming = AdapterReport("legal", adapter_revision("legal", LEGAL_TWO), "Downloading")
+    former = AdapterReport("legal", adapter_revision("legal", LEGAL), "Failed", "AdapterBaseMismatch", "another base")
+    said = replace(world.reports["c"], adapters=(coming, former))
+    document = status(replace(world, reports={**world.reports, "c": said}))
+    assert "Stalled" not in {c["type"] for c in document["conditions"]}
+
+
 def test_adapters_are_counted_on_ready_pods() -> None:
     world = adapter_failing()
     document = status(world)

@@ -275,6 +275,50 @@ def test_a_candidate_is_rejected_for_an_adapter_once_none_of_its_name_can_be_had
     assert bool(found.manifest.candidates) is not bool(rejected)
 
 
+def on_what_answers(world: World, phase: str) -> World:
+    """Each pod says that of the wanted adapter on R1, which the former one goes on answering for."""
+    reason = "AdapterBaseMismatch" if phase == "Failed" else ""
+    entries = (
+        AdapterReport("legal", LEGAL_TWO_REVISION, phase, reason, "another base"),
+        AdapterReport("legal", LEGAL_REVISION, "Loaded"),
+    )
+    return replace(world, reports={name: replace(said, adapters=entries) for name, said in world.reports.items()})
+
+
+FAILING: dict[str, tuple[Callable[[], World], str, str]] = {
+    "it fails on what answers and loads on the candidate": (
+        lambda: on_what_answers(paired("Loading"), "Failed"),
+        "Reconciling",
+        "Loading",
+    ),
+    "it fails on what answers and is loaded on the candidate": (
+        lambda: on_what_answers(paired("Loaded"), "Failed"),
+        "Reconciling",
+        "Loading",
+    ),
+    "it fails on what answers, and pods are about to turn to the candidate": (
+        lambda: applied(on_what_answers(paired("Loaded"), "Failed")),
+        "Reconciling",
+        "Loading",
+    ),
+    "it fails on both": (
+        lambda: on_what_answers(paired("Failed", "Loaded", new_reason="InvalidAdapter"), "Failed"),
+        "Stalled",
+        "InvalidAdapter",
+    ),
+}
+
+
+@pytest.mark.parametrize(("make", "pace", "reason"), FAILING.values(), ids=FAILING.keys())
+def test_an_adapter_that_is_asked_for_with_a_model_fails_where_it_fails_on_that(
+    make: Callable[[], World], pace: str, reason: str
+) -> None:
+    world = make()
+    told = {c["type"]: c["reason"] for c in conditions.status(world, goal(world), NOW)["conditions"]}
+    assert pace in told
+    assert told["AdaptersReady"] == reason
+
+
 def test_no_room_ends_the_roll_where_it_is_to_be_aborted() -> None:
     found = goal(full("Abort"))
     assert found.revision == R1
