@@ -22,9 +22,8 @@ def trial(world: World) -> Trial | None:
     While pods answer clients it waits for one of them to compare with. A fleet of which none answers has nothing left
     to compare with, and must not hold back what would replace it.
     """
-    gate = world.model.spec.rollout.gate
-    wanted = wanted_model(world.model).revision
-    if gate is None or wanted in admitted_before(world):
+    gate, wanted = world.model.spec.rollout.gate, awaited(world)
+    if gate is None or not wanted:
         return None
     candidate = next((Seat(pod.name, pod.ip, wanted) for pod in loaded_pods(world, wanted)), None)
     witnesses = tuple(_serving_seats(world, wanted))
@@ -32,6 +31,12 @@ def trial(world: World) -> Trial | None:
     if candidate is None or (serving is None and ready_pods(world)):
         return None
     return Trial(world.model.key, world.model.uid, gate, gate_hash(gate), candidate, serving, witnesses)
+
+
+def awaited(world: World) -> str:
+    """The revision that may not answer before the gate lets it pass; "" where there is none."""
+    wanted = wanted_model(world.model).revision
+    return "" if world.model.spec.rollout.gate is None or wanted in admitted_before(world) else wanted
 
 
 def shadow_percent(world: World) -> int:

@@ -69,6 +69,12 @@ class Judge:
             self._begin(trial, name, found)
         return found
 
+    def keep(self, key: Key, revision: str) -> None:
+        """Forget what is known of any other candidate of the model than this one."""
+        case = self._cases.get(key)
+        if case is not None and case.name[1] != revision:
+            self.forget(key)
+
     def forget(self, key: Key) -> None:
         """End what goes on about a model that is gone, or wants something else."""
         case = self._cases.pop(key, None)

@@ -124,6 +124,8 @@ class Reconciler:
             # What was rejected isn't tried again, though a pod may still have it in memory.
             self._judge.forget(world.model.key)
             return world
+        # A verdict is on the golden set of its day: who was admitted, or isn't wanted now, is tried anew the next time.
+        self._judge.keep(world.model.key, gate.awaited(world))
         trial = gate.trial(world)
         return world if trial is None else replace(world, judgement=self._judge.judgement(trial))
 

@@ -1,0 +1,155 @@
+"""What one reconcile after the other remembers of a candidate's trial, and what it tells where it can't act."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
+
+import pytest
+
+from reranker_operator import shadow
+from reranker_operator.cluster import Cluster
+from reranker_operator.judge import Judge
+from reranker_operator.names import Document, Key
+from reranker_operator.reconcile import Reconciler
+from reranker_operator.reports import WorkerReport
+from reranker_operator.state import Kind, World
+from reranker_operator.trials import Answer, Figures, LiveSample, Passed, Seat
+from reranker_operator.worker_client import WorkerClient
+from tests.unit.operator.worlds import (
+    KEY,
+    ONE,
+    SETTINGS,
+    TWO,
+    applied,
+    edited,
+    goal,
+    golden_gate,
+    model,
+    revision,
+    serving_world,
+    with_pods,
+)
+
+R1, R2 = revision(ONE), revision(TWO)
+GATED = golden_gate(minNDCG="0.9")
+SHADOW = golden_gate(minRankCorrelation="0.8", shadow={"percent": 20, "durationSeconds": 120})
+#: The candidate ranks documents as they are listed.
+EASY = '{"query": "q", "documents": ["a", "b"], "relevance": [1, 0]}'
+HARD = '{"query": "q", "documents": ["a", "b"], "relevance": [0, 1]}'
+
+
+@dataclass
+class Fleet:
+    """A cluster that shows one world, and its workers."""
+
+    world: World
+    golden: str | None = EASY
+    sampled: int = 0
+    first_sample: asyncio.Event = field(default_factory=asyncio.Event)
+    status: Document = field(default_factory=dict)
+
+    async def observe(self, *_: Any) -> World:
+        return self.world
+
+    async def config_text(self, *_: Any) -> str | None:
+        return self.golden
+
+    async def execute(self, *_: Any) -> dict[Kind, str]:
+        return {}
+
+    async def write_status(self, key: Key, resource_version: str, patch: Document) -> None:
+        assert (key, resource_version) == (KEY, self.world.model.resource_version)
+        self.status = patch  # the worlds here have no status before, so it is the whole
+
+    async def emit(self, *_: Any) -> None:
+        pass
+
+    async def reports(self, *_: Any) -> dict[str, WorkerReport]:
+        return dict(self.world.reports)
+
+    async def samples(self, *_: Any) -> list[LiveSample]:
+        self.sampled += 1
+        self.first_sample.set()
+        return []
+
+    async def score(self, _seat: Seat, _query: str, documents: Sequence[str]) -> Answer:
+        return Answer(tuple(1.0 - place / 10 for place in range(len(documents))), 5.0)
+
+
+class Days:
+    """A reconciler of a fleet; between two reconciles, as much time goes by as the test says."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self.fleet = fleet
+        self.now = 0.0
+        self._ended = asyncio.Event()
+        cluster, workers = cast("Cluster", fleet), cast("WorkerClient", fleet)
+        judge = Judge(cluster, workers, lambda: self.now, lambda _: self._ended.set())
+        self._reconciler = Reconciler(cluster, workers, judge, SETTINGS, clock=lambda: self.now, told=lambda *_: None)
+
+    async def reconcile(self, world: World, *, after_s: float = 10.0) -> None:
+        self.now += after_s
+        self.fleet.world = world
+        await self._reconciler.reconcile(KEY)
+
+    async def judged(self, world: World) -> None:
+        """Reconcile until the trial that this begins has ended and was heeded."""
+        self._ended.clear()
+        await self.reconcile(world)
+        async with asyncio.timeout(5):
+            await self._ended.wait()
+        await self.reconcile(world)
+
+    def rejected(self) -> list[str]:
+        return [each["reason"] for each in self.fleet.status["revisions"].get("rejected", ())]
+
+
+def rolling(**spec: Any) -> World:
+    """Two pods serve R1; one of R2 has loaded it."""
+    world = applied(edited(serving_world(), model(TWO, **(spec or GATED))))
+    return with_pods(world, goal(world).template, "c")
+
+
+def back(**spec: Any) -> World:
+    return applied(edited(rolling(**spec), model(ONE, **(spec or GATED))))
+
+
+def restarting() -> World:
+    world = rolling()
+    return replace(world, reports={pod: said for pod, said in world.reports.items() if pod != "c"})
+
+
+MEANWHILE: dict[str, tuple[Callable[[], World], list[str]]] = {
+    "it was admitted": (lambda: applied(replace(rolling(), judgement=Passed(Figures()))), ["GateFailed"]),
+    "another one was asked for": (back, ["GateFailed"]),
+    "there was no gate": (lambda: rolling(rollout={}), ["GateFailed"]),
+    "only its pod restarted": (restarting, []),
+}
+
+
+@pytest.mark.parametrize(("meanwhile", "rejected"), MEANWHILE.values(), ids=MEANWHILE.keys())
+async def test_a_candidate_that_passed_is_tried_anew_where(meanwhile: Callable[[], World], rejected: list[str]) -> None:
+    days = Days(Fleet(rolling()))
+    await days.judged(rolling())
+    await days.reconcile(meanwhile())
+    days.fleet.golden = HARD
+    if rejected:
+        await days.judged(rolling())
+    else:
+        await days.reconcile(rolling())
+    assert days.rejected() == rejected
+
+
+async def test_live_queries_are_fetched_no_more_once_another_revision_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(shadow, "PULL_S", 0.001)
+    days = Days(Fleet(rolling(**SHADOW)))
+    await days.reconcile(rolling(**SHADOW))
+    async with asyncio.timeout(5):
+        await days.fleet.first_sample.wait()
+    await days.reconcile(back(**SHADOW))
+    fetched = days.fleet.sampled
+    await asyncio.sleep(0.05)
+    assert days.fleet.sampled == fetched
