@@ -120,7 +120,7 @@ class Reconciler:
 
     def _judged(self, world: World) -> World:
         """The world with the gate's judgement of the wanted revision, if there is one to judge."""
-        if rejection.replacement(world, rejection.rejections(world)) is not None:
+        if rejection.stands(world):
             # What was rejected isn't tried again, though a pod may still have it in memory.
             self._judge.forget(world.model.key)
             return world

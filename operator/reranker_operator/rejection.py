@@ -27,7 +27,7 @@ from reranker_operator.gate import shown_figures
 from reranker_operator.reports import ModelReport
 from reranker_operator.rollout import wanted_model
 from reranker_operator.state import ManifestModel, Pod, World
-from reranker_operator.trials import Refused, Undecided
+from reranker_operator.trials import Passed, Refused, Undecided
 from reranker_operator.v1alpha1 import RejectedRevision, RerankerModelSpec, RerankerModelStatus
 
 #: How many are remembered.
@@ -50,6 +50,11 @@ def rejections(world: World) -> tuple[RejectedRevision, ...]:
     if all(each.name != wanted for each in kept) and _fallback(world, wanted, kept, _answering(world)) is not None:
         kept += _found(world, wanted, now)
     return tuple(kept[-MOST:])
+
+
+def stands(world: World) -> bool:
+    """Whether the wanted revision was rejected before now, so that it isn't judged again."""
+    return replacement(world, [each for each in rejections(world) if each.since is not None]) is not None
 
 
 def replacement(world: World, rejected: Iterable[RejectedRevision]) -> ManifestModel | None:
@@ -132,17 +137,37 @@ def _in_place(world: World, wanted: str) -> bool:
 
 
 def _missed_deadline(world: World, wanted: str) -> Iterator[tuple[str, str]]:
-    """The Deployment's word on the pods of the wanted revision; while the golden set is amiss, that isn't theirs."""
-    waits = world.judgement.problem if isinstance(world.judgement, Undecided) else None
-    if _in_place(world, wanted) and not (waits is not None and waits.stalled):
+    """The Deployment's word on the pods of the wanted revision; what the gate makes them wait for isn't theirs."""
+    if _held_by_gate(world) or _just_admitted(world, wanted):
+        return
+    if _in_place(world, wanted):
         yield from _no_progress(world, wanted)
     fleet = making(world, wanted)
     live = deployment(world, fleet) if fleet is not None else None
-    if live is None or (waits is not None and waits.stalled):
+    if live is None:
         return
     for condition in observed_conditions(live):
         if condition["type"] == "Progressing" and condition.get("reason") == DEADLINE:
             yield DEADLINE, condition.get("message", "")
+
+
+def _held_by_gate(world: World) -> bool:
+    """Whether pods wait for the end of a trial, or for a golden set that is amiss; not where they don't answer it."""
+    judged = world.judgement
+    return isinstance(judged, Undecided) and (judged.problem is None or judged.problem.stalled)
+
+
+def _just_admitted(world: World, wanted: str) -> bool:
+    """Whether pods may answer for less than the deadline: the Deployment's condition may be of the time before."""
+    if wanted not in admitted_before(world):
+        return isinstance(world.judgement, Passed)
+    candidate = RerankerModelStatus.model_validate(world.model.status).revisions.candidate
+    if candidate is None or candidate.name != wanted or candidate.since is None or candidate.phase == "Failed":
+        return False
+    deadline = timedelta(seconds=world.model.spec.rollout.progress_deadline_seconds)
+    lately = world.now - datetime.fromisoformat(candidate.since) < deadline
+    # A status that couldn't be written after the admission tells of what was before.
+    return lately or candidate.phase != "Admitted"
 
 
 def _no_progress(world: World, wanted: str) -> Iterator[tuple[str, str]]:

@@ -25,6 +25,7 @@ from tests.unit.operator.worlds import (
     edited,
     goal,
     golden_gate,
+    late,
     model,
     revision,
     serving_world,
@@ -45,6 +46,7 @@ class Fleet:
 
     world: World
     golden: str | None = EASY
+    asked: int = 0
     sampled: int = 0
     first_sample: asyncio.Event = field(default_factory=asyncio.Event)
     status: Document = field(default_factory=dict)
@@ -74,6 +76,7 @@ class Fleet:
         return []
 
     async def score(self, _seat: Seat, _query: str, documents: Sequence[str]) -> Answer:
+        self.asked += 1
         return Answer(tuple(1.0 - place / 10 for place in range(len(documents))), 5.0)
 
 
@@ -153,3 +156,23 @@ async def test_live_queries_are_fetched_no_more_once_another_revision_is_asked_f
     fetched = days.fleet.sampled
     await asyncio.sleep(0.05)
     assert days.fleet.sampled == fetched
+
+
+async def test_a_candidate_that_waits_for_its_golden_set_is_admitted_when_that_is_there_long_after_the_deadline() -> (
+    None
+):
+    days = Days(Fleet(late(rolling()), golden=None))
+    await days.judged(late(rolling()))
+    assert days.rejected() == []
+    days.fleet.golden = EASY
+    await days.judged(late(rolling()))
+    candidate = days.fleet.status["revisions"]["candidate"]
+    assert (candidate["name"], candidate["phase"], days.rejected()) == (R2, "Admitted", [])
+
+
+async def test_a_candidate_that_was_rejected_is_asked_nothing_more() -> None:
+    days = Days(Fleet(rolling(), golden=HARD))
+    await days.judged(rolling())
+    asked, world = days.fleet.asked, rolling()
+    await days.reconcile(replace(world, model=replace(world.model, status=days.fleet.status)))
+    assert (days.rejected(), days.fleet.asked) == (["GateFailed"], asked)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -11,7 +11,7 @@ from reranker_operator import conditions
 from reranker_operator.facts import Problem
 from reranker_operator.plan import plan
 from reranker_operator.state import Kind, World
-from reranker_operator.trials import Figures, Refused, Undecided
+from reranker_operator.trials import Figures, Passed, Refused, Undecided
 from tests.unit.operator.worlds import (
     ONE,
     THREE,
@@ -21,6 +21,7 @@ from tests.unit.operator.worlds import (
     empty,
     goal,
     golden_gate,
+    late,
     model,
     revision,
     serving_world,
@@ -31,6 +32,8 @@ from tests.unit.operator.worlds import (
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 R1, R2, R3 = revision(ONE), revision(TWO), revision(THREE)
 GATED = golden_gate(minNDCG="0.6")
+AMISS = Undecided(Problem("GoldenSetInvalid", "line 1"))
+UNASKED = Undecided(Problem("GateWaits", "no answer", stalled=False))
 REFUSED = Refused("GateFailed", "nDCG@10 is 0.5000, at least 0.6 is asked", Figures(ndcg=0.5, p95_ms=12.34))
 
 
@@ -53,12 +56,19 @@ def first() -> World:
     return replace(with_pods(world, goal(world).template, "a"), judgement=REFUSED)
 
 
-def late(world: World) -> World:
-    """The Deployment's controller has seen no progress for too long."""
-    deployment = world.children[Kind.DEPLOYMENT]
-    entry = {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded", "message": "timed out"}
-    live = {**deployment, "status": {"observedGeneration": 1, "conditions": [entry]}}
-    return replace(world, children={**world.children, Kind.DEPLOYMENT: live})
+def admitted(before: World, after_s: int) -> World:
+    """It has passed, long after the Deployment's deadline, and may answer for so long."""
+    passed = replace(before, judgement=Passed(Figures(ndcg=1.0)))
+    status = conditions.status(passed, goal(passed), NOW)
+    world = applied(replace(passed, model=replace(passed.model, status=status), now=NOW + timedelta(seconds=after_s)))
+    return late(replace(world, judgement=None))
+
+
+def without_its_status(world: World) -> World:
+    """The status is that of the time before it passed."""
+    waiting = replace(rolling(), judgement=AMISS)
+    status = conditions.status(waiting, goal(waiting), NOW - timedelta(days=1))
+    return replace(world, model=replace(world.model, status=status))
 
 
 def silent(world: World) -> World:
@@ -77,9 +87,18 @@ FOUND: dict[str, tuple[Callable[[], World], str | None]] = {
     "it can't be loaded, and no pod says that it serves": (lambda: silent(failing("PickledWeights")), None),
     "its pods don't start in time": (lambda: late(rolling(phase="Loading")), "ProgressDeadlineExceeded"),
     "its pods wait for the golden set": (
-        lambda: late(replace(rolling(), judgement=Undecided(Problem("GoldenSetInvalid", "line 1")))),
+        lambda: late(replace(rolling(), judgement=AMISS)),
         None,
     ),
+    "its trial takes longer than that": (lambda: late(replace(rolling(), judgement=Undecided())), None),
+    "its pods don't answer the gate": (
+        lambda: late(replace(rolling(), judgement=UNASKED)),
+        "ProgressDeadlineExceeded",
+    ),
+    "it passes after that": (lambda: late(replace(rolling(), judgement=Passed(Figures()))), None),
+    "it passed after that, and its pods are becoming ready": (lambda: admitted(rolling(), after_s=5), None),
+    "the same, and its status couldn't be written": (lambda: without_its_status(admitted(rolling(), after_s=5)), None),
+    "it passed, and its pods get no farther": (lambda: admitted(rolling(), after_s=900), "ProgressDeadlineExceeded"),
     "pods of the same revision don't start in time": (lambda: late(serving_world()), None),
 }
 

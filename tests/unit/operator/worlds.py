@@ -113,6 +113,14 @@ def edited(world: World, wanted: Model) -> World:
     return replace(world, model=model, image_volumes=wanted.spec.source.image_volume)
 
 
+def late(world: World) -> World:
+    """The Deployment's controller has seen no progress for too long."""
+    deployment = world.children[Kind.DEPLOYMENT]
+    entry = {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded", "message": "timed out"}
+    live = {**deployment, "status": {"observedGeneration": 1, "conditions": [entry]}}
+    return replace(world, children={**world.children, Kind.DEPLOYMENT: live})
+
+
 def golden_gate(**thresholds: Any) -> dict[str, Any]:
     """A spec's rollout with a gate."""
     return {"rollout": {"gate": {"goldenSet": {"configMapRef": {"name": "golden"}}, **thresholds}}}
