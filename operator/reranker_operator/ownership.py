@@ -8,6 +8,9 @@ from reranker_operator.names import Document
 from reranker_operator.state import ACCESSORIES, Kind, Model, World, child_name
 from reranker_operator.v1alpha1 import API_VERSION, KIND
 
+#: The API server, or a webhook behind it, doesn't take an object as it should be.
+REFUSED = "Refused"
+
 
 def owner_reference(model: Model) -> Document:
     """The controller reference by which the garbage collector deletes a child after its model."""
@@ -66,7 +69,7 @@ def accessory_problem(world: World, *kinds: Kind) -> Problem | None:
         if (found := conflict(world, kind)) is not None:
             return found
         if kind in world.refused:
-            return Problem("Refused", f"{kind} {child_name(kind, world.model.key.name)}: {world.refused[kind]}")
+            return Problem(REFUSED, f"{kind} {child_name(kind, world.model.key.name)}: {world.refused[kind]}")
     return None
 
 

@@ -46,6 +46,8 @@ def _problems(world: World, target: Target) -> Iterator[Problem]:
     obstacle = ownership.obstacle(world)
     if obstacle is not None:
         yield obstacle
+    if world.refusal:
+        yield Problem(ownership.REFUSED, world.refusal)
     if target.rejected is not None:
         words = f"{target.rejected.name} is rejected: {target.rejected.message}; {target.revision} serves in its place"
         yield Problem(target.rejected.reason, words)

@@ -9,8 +9,9 @@ import structlog
 from reranker_operator import blue_green, conditions, gate, ownership, rejection
 from reranker_operator.adapter_reports import AdapterReports
 from reranker_operator.cluster import Cluster
-from reranker_operator.errors import OperatorError, Stale, UnreadableSpec
+from reranker_operator.errors import Conflict, NotFound, OperatorError, Refused, Stale, UnreadableSpec
 from reranker_operator.facts import Problem, condition
+from reranker_operator.fleet import last_flip
 from reranker_operator.judge import Judge
 from reranker_operator.merge_patch import merge_patch
 from reranker_operator.names import Document, Key
@@ -109,14 +110,23 @@ class Reconciler:
         world = self._judged(world)
         goal = target(world, self._settings)
         actions = plan(world, goal)
-        world = replace(world, refused=await self._cluster.execute(world.model.key, actions))
+        try:
+            refused = await self._cluster.execute(world.model.key, actions)
+        except Refused as error:
+            if not isinstance(error, Conflict | NotFound) and not error.outage:
+                await self._tell(replace(world, refusal=str(error)), _undone(world, goal))
+            raise
+        reported, settled = await self._tell(replace(world, refused=refused), goal)
+        changed = bool(actions) or reported
+        return Outcome(changed, _kept_s(world, goal) if settled else self._poll_s(world.model.key, changed=changed))
+
+    async def _tell(self, world: World, goal: Target) -> tuple[bool, bool]:
+        """Write what is true into the statuses; whether anything was, and whether nothing is left to wait for."""
         status = conditions.status(world, goal, datetime.now(UTC))
         reported = await self._report(world.model, status)
         self._told(world.model.key, status)
         told, settled = await self._adapter_reports.report(world, goal.manifest)
-        changed = bool(actions) or reported or told
-        settled &= condition(status, "Ready").get("status") == "True"
-        return Outcome(changed, _kept_s(world, goal) if settled else self._poll_s(world.model.key, changed=changed))
+        return reported or told, settled and condition(status, "Ready").get("status") == "True"
 
     def _judged(self, world: World) -> World:
         """The world with the gate's judgement of the wanted revision, if there is one to judge."""
@@ -158,6 +168,11 @@ class Reconciler:
             await self._cluster.write_status(key, metadata["resourceVersion"], patch)
         self._told(key, status)
         return Outcome(changed=bool(patch))
+
+
+def _undone(world: World, goal: Target) -> Target:
+    """The target where it couldn't be written: clients reach, and pods were told, what was there before."""
+    return replace(goal, flip=last_flip(world), manifest=world.manifest or goal.manifest)
 
 
 def _kept_s(world: World, goal: Target) -> float | None:

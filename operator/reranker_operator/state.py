@@ -163,6 +163,7 @@ class World:
 
     manifest: the ConfigMap's, None where that is absent or unreadable. adapters: those that name the model.
     apis: what the API server serves, as groups and as group/version. refused: why accessories couldn't be written.
+    refusal: why something that the model needs couldn't be, so that the rest of what was to be done wasn't; "" else.
     image_volumes: whether the model's image is to be mounted, where it lies in a registry.
     judgement: the gate's of the wanted revision; None where there is nothing to judge, or not yet.
     """
@@ -178,6 +179,7 @@ class World:
     apis: frozenset[str] = frozenset()
     image_volumes: bool = False
     refused: Mapping[Kind, str] = field(default_factory=dict)
+    refusal: str = ""
     now: datetime = LONG_AGO
 
     def report(self, pod: Pod) -> WorkerReport | None:

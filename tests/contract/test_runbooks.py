@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from reranker_operator.ownership import REFUSED
 from reranker_operator.pods import STUCK
 from reranker_operator.rejection import DEADLINE, MAY_PASS
 
@@ -38,7 +39,7 @@ def test_an_alert_points_at_its_own_section(alert: str) -> None:
 def reasons_in_the_code() -> set[str]:
     sources = [*(ROOT / "operator/reranker_operator").rglob("*.py"), *(ROOT / "worker/reranker_worker").rglob("*.py")]
     found = {reason for path in sources for reason in _reasons(ast.parse(path.read_text()))}
-    return found | STUCK | MAY_PASS | OF_KUBERNETES | {DEADLINE}
+    return found | STUCK | MAY_PASS | OF_KUBERNETES | {DEADLINE, REFUSED}
 
 
 def _reasons(tree: ast.AST) -> Iterator[str]:

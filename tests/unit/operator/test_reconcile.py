@@ -9,6 +9,9 @@ import pytest
 
 from reranker_operator import shadow
 from reranker_operator.cluster import Cluster
+from reranker_operator.colours import Colour
+from reranker_operator.errors import Conflict, Invalid, NotFound, OperatorError, Refused, Unreachable
+from reranker_operator.facts import condition
 from reranker_operator.judge import Judge
 from reranker_operator.names import Document, Key
 from reranker_operator.reconcile import Reconciler
@@ -16,6 +19,7 @@ from reranker_operator.reports import WorkerReport
 from reranker_operator.state import Kind, World
 from reranker_operator.trials import Answer, Figures, LiveSample, Passed, Seat
 from reranker_operator.worker_client import WorkerClient
+from tests.unit.operator.test_blue_green import filled
 from tests.unit.operator.worlds import (
     KEY,
     ONE,
@@ -23,6 +27,7 @@ from tests.unit.operator.worlds import (
     TWO,
     applied,
     edited,
+    empty,
     goal,
     golden_gate,
     late,
@@ -46,6 +51,7 @@ class Fleet:
 
     world: World
     golden: str | None = EASY
+    refusal: OperatorError | None = None
     asked: int = 0
     sampled: int = 0
     first_sample: asyncio.Event = field(default_factory=asyncio.Event)
@@ -58,6 +64,8 @@ class Fleet:
         return self.golden
 
     async def execute(self, *_: Any) -> dict[Kind, str]:
+        if self.refusal is not None:
+            raise self.refusal
         return {}
 
     async def write_status(self, key: Key, resource_version: str, patch: Document) -> None:
@@ -176,3 +184,58 @@ async def test_a_candidate_that_was_rejected_is_asked_nothing_more() -> None:
     asked, world = days.fleet.asked, rolling()
     await days.reconcile(replace(world, model=replace(world.model, status=days.fleet.status)))
     assert (days.rejected(), days.fleet.asked) == (["GateFailed"], asked)
+
+
+DEPLOYMENT = "PATCH /apis/apps/v1/namespaces/search/deployments/bge"
+POLICY = Refused(DEPLOYMENT, 403, 'admission webhook "policy" denied the request: no label team')
+TOLD: dict[str, tuple[Callable[[], World], Refused, str]] = {
+    "a new model's": (lambda: empty(model()), POLICY, "False"),
+    "an edited model's": (lambda: edited(serving_world(), model(TWO)), POLICY, "True"),
+    "one that isn't valid": (lambda: edited(serving_world(), model(TWO)), Invalid(DEPLOYMENT, 422, "image"), "True"),
+}
+
+
+@pytest.mark.parametrize(("make", "refusal", "available"), TOLD.values(), ids=TOLD.keys())
+async def test_a_refused_object_is_told_in_the_api_servers_words(
+    make: Callable[[], World], refusal: Refused, available: str
+) -> None:
+    days = Days(Fleet(make(), refusal=refusal))
+    with pytest.raises(Refused, match=refusal.message):
+        await days.reconcile(make())
+    status = days.fleet.status
+    said = {(c["type"], c["status"]): c["reason"] for c in status["conditions"]}
+    assert (said["Ready", "False"], said["Stalled", "True"]) == ("Refused", "Refused")
+    assert condition(status, "Available")["status"] == available
+    assert refusal.message in condition(status, "Ready")["message"]
+    assert status["observedGeneration"] == make().model.generation
+
+
+PASSING = {
+    "somebody wrote in between": Conflict(DEPLOYMENT, 409, "modified"),
+    "somebody deleted it meanwhile": NotFound(DEPLOYMENT, 404, "not found"),
+    "the API server is in trouble": Refused(DEPLOYMENT, 503, "etcd"),
+    "the API server is away": Unreachable(DEPLOYMENT),
+}
+
+
+@pytest.mark.parametrize("error", PASSING.values(), ids=PASSING.keys())
+async def test_what_passes_by_itself_is_told_in_no_status(error: OperatorError) -> None:
+    days = Days(Fleet(serving_world(), refusal=error))
+    with pytest.raises(type(error)):
+        await days.reconcile(edited(serving_world(), model(TWO)))
+    assert days.fleet.status == {}
+
+
+async def test_where_nothing_could_be_written_no_revision_is_admitted_and_no_service_turned() -> None:
+    days = Days(Fleet(serving_world(), refusal=POLICY))
+    loaded = rolling(rollout={})
+    assert R2 in goal(loaded).manifest.admitted
+    with pytest.raises(Refused):
+        await days.reconcile(loaded)
+    assert days.fleet.status["revisions"]["candidate"]["phase"] == "Loaded"
+    turning = filled()
+    assert goal(turning).flip.active is Colour.GREEN
+    with pytest.raises(Refused):
+        await days.reconcile(turning)
+    assert "fleet" not in days.fleet.status
+    assert days.fleet.status["selector"].endswith("blue")
