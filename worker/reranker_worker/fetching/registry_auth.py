@@ -55,15 +55,6 @@ def _is_there(answered: httpx2.URL, asked: httpx2.URL) -> bool:
     return (answered.scheme, answered.host, answered.port) == (asked.scheme, asked.host, asked.port)
 
 
-def _token(answer: httpx2.Response) -> str:
-    try:
-        body = json.loads(answer.read())
-        return str(body.get("token") or body["access_token"])
-    except (ValueError, KeyError, AttributeError) as error:
-        message = f"{answer.url.host}, which the registry sends clients to for a token, answered without one"
-        raise SourceError("SourceUnreachable", message) from error
-
-
 class RegistryAuth(httpx2.Auth):
     """Answers a registry's challenge and keeps what it got for the requests that follow."""
 
@@ -85,7 +76,8 @@ class RegistryAuth(httpx2.Auth):
             answer = yield self._token_request(parse_keqv_list(parse_http_list(parameters)))
             if answer.status_code != 200:
                 return
-            self._header = f"Bearer {_token(answer)}"
+            body = json.loads(answer.read())
+            self._header = f"Bearer {body.get('token') or body['access_token']}"
         else:
             return
         request.headers["Authorization"] = self._header
