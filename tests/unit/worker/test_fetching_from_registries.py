@@ -92,11 +92,18 @@ def docker_config(registry: Proxy, login: str) -> str:
     return json.dumps({"auths": {registry.address: {"auth": base64.b64encode(login.encode()).decode()}}})
 
 
-@pytest.mark.parametrize("name_by", [oci.TITLE, oci.MODEL_PACK], ids=["as oras names files", "as ModelPack does"])
+@pytest.mark.parametrize(
+    ("name_by", "media_type"),
+    [
+        pytest.param(oci.TITLE, "application/octet-stream", id="as oras names files"),
+        pytest.param(oci.TITLE, "application/vnd.oci.image.layer.v1.tar", id="of the type that oras gives any file"),
+        pytest.param(oci.MODEL_PACK, "application/octet-stream", id="as ModelPack does"),
+    ],
+)
 def test_an_artifacts_served_files_come_and_nothing_else(
-    name_by: str, registry: Proxy, upload: str, cache: ArtifactCache
+    name_by: str, media_type: str, registry: Proxy, upload: str, cache: ArtifactCache
 ) -> None:
-    digest = oci.push_artifact(upload, "acme/legal", FILES, name_by)
+    digest = oci.push_artifact(upload, "acme/legal", FILES, name_by, media_type)
     artifact = fetch(source(registry, digest), cache, registry)
     assert names(artifact) == SERVED
     assert (artifact / "model.safetensors").read_bytes() == FILES["model.safetensors"]

@@ -32,7 +32,8 @@ _INDEXES = (
     "application/vnd.oci.image.index.v1+json",
     "application/vnd.docker.distribution.manifest.list.v2+json",
 )
-_FILE_NAMES = ("org.opencontainers.image.title", "org.cncf.model.filepath")
+_TITLE = "org.opencontainers.image.title"
+_FILE_NAMES = (_TITLE, "org.cncf.model.filepath")
 _TIMEOUT = httpx2.Timeout(30.0, connect=10.0)
 _LARGEST_MANIFEST = 4 << 20
 _HOSTS: Mapping[str, str] = {"docker.io": "registry-1.docker.io"}
@@ -46,10 +47,7 @@ class _Layer:
     digest: str
     size: int
     media_type: str
-
-    @property
-    def archived(self) -> bool:
-        return is_archive(self.media_type)
+    archived: bool
 
 
 def download_artifact(
@@ -116,8 +114,10 @@ def _layers(manifest: dict[str, Any]) -> list[_Layer]:
     for number, layer in enumerate(manifest["layers"]):
         annotations = layer.get("annotations") or {}
         title = next((annotations[name] for name in _FILE_NAMES if name in annotations), "")
-        name = f"layer-{number}.tar" if is_archive(layer["mediaType"]) else title
-        layers.append(_Layer(name, layer["digest"], layer["size"], layer["mediaType"]))
+        # oras calls a plain file a tar unless it is told what it pushes: the file's own name is what tells.
+        archived = is_archive(layer["mediaType"]) and not is_served(annotations.get(_TITLE, ""))
+        name = f"layer-{number}.tar" if archived else title
+        layers.append(_Layer(name, layer["digest"], layer["size"], layer["mediaType"], archived))
     return layers
 
 
