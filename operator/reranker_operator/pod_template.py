@@ -57,7 +57,7 @@ def pod_template(model: Model, key: str, mounts: Mounts, settings: Settings, fle
 def _fetcher(spec: RerankerModelSpec, key: str, mounts: Mounts, settings: Settings) -> Document:
     """The sidecar that downloads: the only container with the network's credentials and, mostly, a writable cache."""
     given = {**({"HF_ENDPOINT": settings.hf_endpoint} if settings.hf_endpoint else {}), **settings.fetcher_env}
-    env = [{"name": name, "value": value} for name, value in given.items()] + variables(spec.source, given)
+    env = [_variable(name, value) for name, value in given.items()] + variables(spec.source, given)
     container = _container("fetcher", "fetch", key, settings)
     return {
         **container,
@@ -86,7 +86,7 @@ def _server(spec: RerankerModelSpec, key: str, mounts: Mounts, settings: Setting
         {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
     ]
     own = {variable["name"] for variable in env}
-    env += [{"name": name, "value": value} for name, value in settings.server_env.items() if name not in own]
+    env += [_variable(name, value) for name, value in settings.server_env.items() if name not in own]
     container = _container(names.SERVER, "serve", key, settings)
     keys = [f"--api-keys-file={API_KEYS}/{API_KEYS_FILE}"] if spec.api_keys else []
     return {
@@ -112,6 +112,11 @@ def _server(spec: RerankerModelSpec, key: str, mounts: Mounts, settings: Setting
             *([mount(API_KEYS_VOLUME, API_KEYS, read_only=True)] if spec.api_keys else ()),
         ],
     }
+
+
+def _variable(name: str, value: str) -> Document:
+    # The API server leaves an empty value out: written, it would differ for ever.
+    return {"name": name, **({"value": value} if value else {})}
 
 
 def _container(name: str, command: str, key: str, settings: Settings) -> Document:

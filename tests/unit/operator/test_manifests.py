@@ -181,6 +181,13 @@ def test_the_server_alone_mounts_the_clients_keys_and_no_other_key_of_their_secr
     assert "--api-keys-file=/etc/reranker/api-keys/keys" in found["server"]["args"]
 
 
+def test_an_empty_variable_is_written_as_the_api_server_keeps_it() -> None:
+    settings = Settings(worker_image="worker:1", fetcher_env={"NO_PROXY": ""}, server_env={"OTEL_SDK_DISABLED": ""})
+    found = containers(template(settings))
+    assert {"name": "NO_PROXY"} in found["fetcher"]["env"]
+    assert {"name": "OTEL_SDK_DISABLED"} in found["server"]["env"]
+
+
 def test_without_a_secret_no_key_of_any_is_asked_for() -> None:
     assert "env" not in containers(template(source={"uri": "s3://models/bge"}))["fetcher"]
 
