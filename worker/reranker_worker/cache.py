@@ -5,10 +5,12 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from structlog.typing import FilteringBoundLogger
 
 from reranker_worker.artifacts import (
     COMPLETE,
@@ -190,6 +192,23 @@ def disk_errors(uri: str) -> Iterator[None]:
             raise
         message = f"{uri}: the cache volume is full; it needs room for this artifact beside those in use (cache.size)"
         raise SourceError("DiskFull", message) from error
+
+
+def on_any_disk(tick: Callable[[], None], log: FilteringBoundLogger) -> Callable[[], None]:
+    """Return a loop's turn that outlives a cache which can't be used: a network's disk may be away for a moment."""
+    trouble = ""
+
+    def turn() -> None:
+        nonlocal trouble
+        before, trouble = trouble, ""
+        try:
+            tick()
+        except OSError as error:
+            trouble = str(error)
+            if trouble != before:
+                log.warning("the cache can't be used", error=trouble)
+
+    return turn
 
 
 def write_atomically(path: Path, text: str, *, durable: bool = True) -> None:

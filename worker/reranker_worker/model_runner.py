@@ -6,13 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import TypeVar
 
 import torch
 from torch import nn
 
 from reranker_worker.attention import PackedBatch
-from reranker_worker.device import copied
+from reranker_worker.device import copied, in_memory
 from reranker_worker.errors import DeviceFault
 from reranker_worker.families import Family
 from reranker_worker.int8 import Int8Linear
@@ -25,7 +24,6 @@ _CPU_BATCH_TOKENS = 2048
 _UNBOUNDED = 2**31
 
 OnLayer = Callable[[], None] | None
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,10 +113,10 @@ class ModelRunner:
         """Score pairs whose logits weren't finite in fp32, with a copy that lives only for this call."""
         if next(module.parameters()).dtype is torch.float32:
             return [PairFailure("NonFinite") for _ in pairs]
-        copied_module = in_memory(lambda: full_precision(module))
-        if copied_module is None:
+        widened = in_memory(lambda: full_precision(module))
+        if widened is None:
             return [PairFailure("OutOfMemory") for _ in pairs]
-        return self._begun(copied_module, pairs, on_layer).outcomes()
+        return self._begun(widened, pairs, on_layer).outcomes()
 
     def _forward_in_memory(
         self, module: nn.Module, pairs: Sequence[ScoringPair], on_layer: OnLayer
@@ -214,19 +212,6 @@ def _faults(device: torch.device) -> Iterator[None]:
         yield
     except torch.AcceleratorError as error:
         raise DeviceFault("DeviceFault", f"{device} is lost, the process must be replaced: {error}") from error
-
-
-def in_memory(work: Callable[[], _T]) -> _T | None:
-    """Return what comes of work, or None when the device has no memory for it."""
-    try:
-        return work()
-    except torch.OutOfMemoryError:
-        torch.cuda.empty_cache()
-    except RuntimeError as error:
-        # The CPU's allocator has no exception of its own.
-        if "can't allocate memory" not in str(error):
-            raise
-    return None
 
 
 def full_precision(module: nn.Module) -> nn.Module:

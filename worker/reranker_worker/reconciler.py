@@ -13,7 +13,7 @@ from typing import Protocol
 import structlog
 
 from reranker_worker.artifacts import ArtifactPhase, ArtifactStatus
-from reranker_worker.cache import ArtifactCache
+from reranker_worker.cache import ArtifactCache, on_any_disk
 from reranker_worker.decisions import decide
 from reranker_worker.errors import WorkerError
 from reranker_worker.manifest import Manifest, Source
@@ -81,7 +81,6 @@ class Reconciler:
     _complete: dict[Source, ArtifactStatus] = field(init=False, default_factory=dict)
     _served: Served = field(init=False, default_factory=Served)
     _limits: Limits | None = field(init=False, default=None)
-    _trouble: str = field(init=False, default="")
     _beat_s: float = field(init=False, default_factory=time.monotonic)
     _wake: threading.Event = field(init=False, default_factory=threading.Event)
 
@@ -93,23 +92,13 @@ class Reconciler:
 
     def run(self, stop: threading.Event) -> None:
         """Reconcile until told to stop."""
+        tick = on_any_disk(self.tick, log)
         while not stop.is_set():
-            self._tick_on_any_disk()
+            tick()
             self._wake.wait(_TICK_S)
             self._wake.clear()
         self._model_loads.shutdown(wait=False, cancel_futures=True)
         self._adapter_loads.shutdown(wait=False, cancel_futures=True)
-
-    def _tick_on_any_disk(self) -> None:
-        """Leave what serves alone while the cache can't be read: a network's disk may be away for a moment."""
-        trouble = ""
-        try:
-            self.tick()
-        except OSError as error:
-            trouble = str(error)
-        if trouble and trouble != self._trouble:
-            log.warning("the cache can't be read", error=trouble)
-        self._trouble = trouble
 
     def tick(self) -> None:
         """Observe, decide and act until nothing is left to do at once."""

@@ -9,7 +9,7 @@ from functools import partial
 import structlog
 
 from reranker_worker.artifacts import ArtifactPhase, Completion, Progress, artifact_key
-from reranker_worker.cache import ArtifactCache
+from reranker_worker.cache import ArtifactCache, on_any_disk
 from reranker_worker.errors import SourceError
 from reranker_worker.fetching.collection import used_keys
 from reranker_worker.fetching.download import fetch_artifact
@@ -50,7 +50,6 @@ class Fetcher:
     _setbacks: dict[Source, Setback] = field(init=False, default_factory=dict)
     _followed: Manifest | None = field(init=False, default=None)
     _problem: str = field(init=False, default="")
-    _trouble: str = field(init=False, default="")
     _listed: frozenset[str] = field(init=False, default=frozenset())
     _last_listed_s: dict[str, float] = field(init=False, default_factory=dict)
     _used: frozenset[str] = field(init=False, default=frozenset())
@@ -63,23 +62,13 @@ class Fetcher:
 
     def run(self, stop: threading.Event) -> None:
         """Follow the manifest until told to stop."""
+        tick = on_any_disk(self.tick, log)
         while not stop.is_set():
-            self._tick_on_any_disk()
+            tick()
             stop.wait(_TICK_S)
         for download in self._running.values():
             download.transfer.cancelled.set()
         self._pool.shutdown(cancel_futures=True)
-
-    def _tick_on_any_disk(self) -> None:
-        """Go on where the cache can't be read or written: a network's disk may be away for a moment."""
-        trouble = ""
-        try:
-            self.tick()
-        except OSError as error:
-            trouble = str(error)
-        if trouble and trouble != self._trouble:
-            log.warning("the cache can't be used", error=trouble)
-        self._trouble = trouble
 
     def tick(self) -> None:
         """Take in what has finished, then start and give up what the manifest asks for."""
