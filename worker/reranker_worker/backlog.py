@@ -33,7 +33,9 @@ class PendingScore:
     """Its place in the order: the turn of fair sharing in which it would end."""
     scored: int = 0
     logits: list[float] = field(init=False)
-    done: "Future[list[float]]" = field(default_factory=Future)
+    done: "Future[None]" = field(default_factory=Future)
+    """Ends with the last logit or with a failure, which it doesn't hold: asyncio's view of it holds on to itself."""
+    failure: WorkerError | None = None
     queued_at: float = field(default_factory=time.monotonic)
     first_taken_at: float | None = None
     batches: list[Step] = field(default_factory=list)
@@ -70,14 +72,15 @@ class PendingScore:
     def fail(self, error: WorkerError) -> None:
         """End the request with an error, unless it has ended already."""
         if not self.done.done():
-            self.done.set_exception(error)
+            self.failure = error
+            self.done.set_result(None)
 
     def add(self, position: int, logit: float) -> None:
         """Record one pair's logit; the last one ends the request."""
         self.logits[position] = logit
         self.scored += 1
         if self.scored == len(self.pairs) and not self.done.done():
-            self.done.set_result(self.logits)
+            self.done.set_result(None)
 
 
 @dataclass(frozen=True, slots=True)

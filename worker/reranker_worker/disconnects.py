@@ -19,6 +19,9 @@ async def unless_client_gone(request: Request, work: Coroutine[Any, Any, _T]) ->
     finally:
         gone.cancel()
         working.cancel()
+        # An error holds this frame, and through the task that ended by it itself: with it the model that it came from
+        # would stay in memory until Python looks for such circles.
+        del working
 
 
 async def _disconnect(request: Request) -> None:

@@ -153,10 +153,14 @@ class Engine:
         try:
             async with asyncio.timeout(_remaining_s(request.deadline_s)):
                 return await self._scored(request, model, adapter)
-        except TimeoutError as error:
-            raise DeadlineExceeded("the request's deadline passed before all documents were scored") from error
+        except WorkerError as error:
+            # Without the frames that it went through: they hold what waits for it, and that holds the error.
+            raise error.with_traceback(None) from None
+        except TimeoutError:
+            pass  # told below: what it is told in would hold it, and it holds the task that ends by that
         finally:
             self._count(-1)
+        raise DeadlineExceeded("the request's deadline passed before all documents were scored")
 
     def _count(self, requests: int) -> None:
         with self._counting:
@@ -217,6 +221,8 @@ class Engine:
         finally:
             self._backlog.drop(pending)
             progress.steps += pending.steps()
+        if pending.failure is not None:
+            raise pending.failure
         self._metrics.queue_wait.observe(pending.queue_s)
         return pending
 

@@ -2,7 +2,6 @@
 
 import threading
 import time
-import weakref
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -16,6 +15,7 @@ from reranker_worker.artifacts import ArtifactPhase, ArtifactStatus
 from reranker_worker.cache import ArtifactCache, on_any_disk
 from reranker_worker.decisions import decide
 from reranker_worker.errors import WorkerError
+from reranker_worker.leaving import Leaving
 from reranker_worker.manifest import Manifest, Source
 from reranker_worker.manifest_files import ManifestReader, Reading
 from reranker_worker.samples import Samples
@@ -35,8 +35,6 @@ from reranker_worker.world import (
 )
 
 _TICK_S = 0.05
-# Twice what a request may take by default: whatever holds a model for longer, loads don't wait for it.
-_LONGEST_LEAVE_S = 120.0
 
 log = structlog.get_logger("reconciler")
 
@@ -72,9 +70,7 @@ class Reconciler:
     samples: Samples = field(default_factory=Samples)
     observation: Observation = field(init=False)
     _models: dict[str, LoadedModel] = field(init=False, default_factory=dict)
-    _leaving: "weakref.WeakKeyDictionary[LoadedModel, float]" = field(
-        init=False, default_factory=weakref.WeakKeyDictionary
-    )
+    _leaving: Leaving = field(init=False, default_factory=Leaving)
     _adapters: dict[tuple[str, str, str], LoadedAdapter] = field(init=False, default_factory=dict)
     _loading: dict[Load, Future[LoadedModel] | Future[LoadedAdapter]] = field(init=False, default_factory=dict)
     _failures: dict[Load, Failure] = field(init=False, default_factory=dict)
@@ -133,16 +129,12 @@ class Reconciler:
             artifacts=self._artifacts(manifest),
             models=frozenset(self._models),
             adapters=frozenset(self._adapters),
-            leaving=frozenset(self._still_leaving()),
+            leaving=frozenset(self._leaving.revisions()),
             loading=frozenset(self._loading),
             failures=dict(self._failures),
             served=self._served,
             max_lengths={revision: model.max_length for revision, model in self._models.items()},
         )
-
-    def _still_leaving(self) -> list[str]:
-        now_s = time.monotonic()
-        return [model.revision for model, since_s in self._leaving.items() if now_s - since_s < _LONGEST_LEAVE_S]
 
     def _follow(self, manifest: Manifest) -> None:
         if manifest.limits != self._limits:
@@ -172,7 +164,7 @@ class Reconciler:
                 self._serve(served)
             case DropModel(revision):
                 log.info("model dropped", revision=revision)
-                self._leaving[self._models.pop(revision)] = time.monotonic()
+                self._leaving.add(self._models.pop(revision))
             case DropAdapter(model, name, revision):
                 log.info("adapter dropped", name=name, revision=revision, model=model)
                 del self._adapters[model, name, revision]

@@ -1,6 +1,7 @@
 """The reconciler's thread side, with an engine whose loads a test holds and fails at will."""
 
 import errno
+import gc
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -212,6 +213,22 @@ def test_a_load_waits_for_the_room_of_a_model_that_a_request_still_holds(
     assert loader.loads == ["m-1"]
     del held
     eventually(lambda: loader.serving.model is not None and loader.serving.model.revision == "m-2")
+    assert reconciler.observation.world.leaving == frozenset()
+
+
+def test_a_load_does_not_wait_for_a_model_that_only_garbage_holds(
+    reconciler: Reconciler, loader: HeldLoader, manifests: EditedManifest
+) -> None:
+    eventually(lambda: loader.serving.model is not None)
+    garbage: list[object] = [loader.serving.model]
+    garbage.append(garbage)
+    gc.disable()
+    try:
+        del garbage
+        manifests.manifest = manifest(2, models=[model("m-2")], serve={"t1": "m-2"}, admitted=["m-2"])
+        eventually(lambda: loader.serving.model is not None and loader.serving.model.revision == "m-2")
+    finally:
+        gc.enable()
     assert reconciler.observation.world.leaving == frozenset()
 
 

@@ -5,9 +5,9 @@ import gc
 import time
 import weakref
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from threading import Event, Thread, current_thread
+from threading import Thread, current_thread
 
 import pytest
 import torch
@@ -23,22 +23,19 @@ from reranker_worker.errors import (
 )
 from reranker_worker.model_runner import ModelRunner
 from reranker_worker.serving import (
-    CUT_AT_THE_END,
-    EncodedPair,
     Limits,
     LoadedModel,
     PairFailure,
     Queue,
-    RunningBatch,
     ScoreRequest,
     ScoringPair,
     Serving,
-    Truncation,
 )
 from tests.fixtures.checkpoints import bert_checkpoint, lora_adapter, xlm_roberta_checkpoint
 from tests.fixtures.reference import reference_logits
 
 from .conftest import RAW
+from .scripted import ScriptedRunner, scripted
 
 DOCUMENTS = ["a fast sound editor", "python library", "game network driver", "", "chemistry " * 30]
 
@@ -49,60 +46,6 @@ async def fresh() -> AsyncIterator[Engine]:
     engine.start()
     yield engine
     engine.close()
-
-
-@dataclass
-class ScriptedRunner:
-    """Scores a pair by its length, when the test lets it; keeps what each batch held.
-
-    by_itself: whether it is like a GPU, which goes on computing after it was told what.
-    """
-
-    by_itself: bool = False
-    batches: list[list[ScoringPair]] = field(default_factory=list)
-    ended: list[list[ScoringPair]] = field(default_factory=list)
-    gate: Event = field(default_factory=Event)
-    outcome: Callable[[ScoringPair], float | PairFailure] = lambda pair: float(len(pair.encoded))
-    max_batch_tokens: int = 100
-
-    def score(
-        self, pairs: Sequence[ScoringPair], on_layer: Callable[[], None] | None = None
-    ) -> list[float | PairFailure]:
-        return self.begin(pairs, on_layer).outcomes()
-
-    def begin(self, pairs: Sequence[ScoringPair], on_layer: Callable[[], None] | None = None) -> RunningBatch:
-        if on_layer is not None:
-            on_layer()
-        self.batches.append(list(pairs))
-        if self.by_itself:
-            return RunningBatch(self.gate.is_set, lambda: self._ended(pairs))
-        outcomes = self._ended(pairs)
-        return RunningBatch(lambda: True, lambda: outcomes)
-
-    def _ended(self, pairs: Sequence[ScoringPair]) -> list[float | PairFailure]:
-        assert self.gate.wait(10)
-        self.ended.append(list(pairs))
-        return [self.outcome(pair) for pair in pairs]
-
-
-class WordTokenizer:
-    """One token a word, none for templates."""
-
-    def encode_query(self, query: str, instruction: str | None = None) -> list[int]:  # noqa: ARG002
-        return [0] * len(query.split())
-
-    def encode_pairs(
-        self,
-        query_ids: list[int],
-        documents: Sequence[str],
-        truncation: Truncation = CUT_AT_THE_END,  # noqa: ARG002
-    ) -> list[EncodedPair]:
-        ids = [[*query_ids, *([1] * len(document.split()))] for document in documents]
-        return [EncodedPair(pair, [0] * len(pair)) for pair in ids]
-
-
-def _scripted(runner: ScriptedRunner, revision: str = "scripted-1") -> LoadedModel:
-    return LoadedModel(revision, runner, WordTokenizer(), RAW, max_length=1000, device="cpu", dtype="float32")
 
 
 async def _until(condition: Callable[[], bool]) -> None:
@@ -172,7 +115,7 @@ async def test_a_model_is_freed_when_its_last_request_is_done(fresh: Engine, ber
 
 async def test_five_documents_do_not_wait_for_a_thousand(fresh: Engine) -> None:
     runner = ScriptedRunner()
-    fresh.serve(Serving(_scripted(runner)))
+    fresh.serve(Serving(scripted(runner)))
     long = asyncio.create_task(fresh.score(ScoreRequest("q", ["w " * 9] * 1000)))
     await _until(lambda: len(runner.batches) == 1)
     short = asyncio.create_task(fresh.score(ScoreRequest("q", ["w " * 8] * 5)))
@@ -197,7 +140,7 @@ async def test_ten_thousand_documents_are_scored_right_while_others_are_answered
 
 async def test_one_batch_holds_pairs_of_several_requests_up_to_the_token_limit(fresh: Engine) -> None:
     runner = ScriptedRunner(max_batch_tokens=1000)
-    fresh.serve(Serving(_scripted(runner)))
+    fresh.serve(Serving(scripted(runner)))
     fresh.set_limits(Limits(max_batch_tokens=50))
     requests = [asyncio.create_task(fresh.score(ScoreRequest("q", ["w " * 9] * 4))) for _ in range(5)]
     await _until(lambda: fresh._backlog.pairs == 20)
@@ -210,7 +153,7 @@ async def test_one_batch_holds_pairs_of_several_requests_up_to_the_token_limit(f
 async def test_overload_is_refused_with_the_time_that_the_queue_takes_to_drain(fresh: Engine) -> None:
     runner = ScriptedRunner()
     fresh.set_limits(Limits(max_queue_tokens=400))
-    fresh.serve(Serving(_scripted(runner)))
+    fresh.serve(Serving(scripted(runner)))
     accepted = [asyncio.create_task(fresh.score(ScoreRequest("q", ["w " * 89]))) for _ in range(4)]
     await _until(lambda: fresh._backlog.tokens == 360)
     assert fresh.queue == Queue(pairs=4, tokens=360, max_tokens=400)
@@ -226,7 +169,7 @@ async def test_overload_is_refused_with_the_time_that_the_queue_takes_to_drain(f
 async def test_a_request_larger_than_the_queue_is_fed_in_parts_and_shuts_nobody_out(fresh: Engine) -> None:
     runner = ScriptedRunner()
     fresh.set_limits(Limits(max_queue_tokens=400))
-    fresh.serve(Serving(_scripted(runner)))
+    fresh.serve(Serving(scripted(runner)))
     documents = ["w " * (1 + i % 9) for i in range(1000)]
     large = asyncio.create_task(fresh.score(ScoreRequest("q", documents)))
     await _until(lambda: bool(runner.batches))
@@ -239,7 +182,7 @@ async def test_a_request_larger_than_the_queue_is_fed_in_parts_and_shuts_nobody_
 
 async def test_a_client_that_goes_away_costs_at_most_the_running_batch(fresh: Engine) -> None:
     runner = ScriptedRunner()
-    fresh.serve(Serving(_scripted(runner)))
+    fresh.serve(Serving(scripted(runner)))
     gone = asyncio.create_task(fresh.score(ScoreRequest("q", ["w " * 9] * 500)))
     await _until(lambda: bool(runner.batches))
     gone.cancel()
@@ -253,7 +196,7 @@ async def test_a_client_that_goes_away_costs_at_most_the_running_batch(fresh: En
 
 async def test_an_expired_request_is_answered_in_time_and_never_scored(fresh: Engine) -> None:
     runner = ScriptedRunner()
-    fresh.serve(Serving(_scripted(runner)))
+    fresh.serve(Serving(scripted(runner)))
     first = asyncio.create_task(fresh.score(ScoreRequest("q", ["w"])))
     await _until(lambda: bool(runner.batches))
     with pytest.raises(DeadlineExceeded):
@@ -270,7 +213,7 @@ async def test_an_expired_request_is_answered_in_time_and_never_scored(fresh: En
 async def test_a_pair_that_cannot_be_scored_fails_its_request_alone(fresh: Engine, reason: str, words: str) -> None:
     runner = ScriptedRunner(outcome=lambda p: PairFailure(reason) if len(p.encoded) == 7 else 1.0)  # type: ignore[arg-type]
     runner.gate.set()
-    fresh.serve(Serving(_scripted(runner)))
+    fresh.serve(Serving(scripted(runner)))
     outcomes = await asyncio.gather(
         *(fresh.score(ScoreRequest("q", ["w", "w " * length])) for length in (5, 6, 7)), return_exceptions=True
     )
@@ -290,17 +233,17 @@ def _raise(error: Exception) -> Callable[[ScoringPair], float]:
 async def test_a_batch_that_breaks_fails_its_requests_and_the_engine_goes_on(fresh: Engine) -> None:
     broken = ScriptedRunner(outcome=_raise(RuntimeError("shape mismatch")))
     broken.gate.set()
-    fresh.serve(Serving(_scripted(broken)))
+    fresh.serve(Serving(scripted(broken)))
     with pytest.raises(ScoringFailed):
         await fresh.score(ScoreRequest("q", ["w"]))
-    fresh.serve(Serving(_scripted(replace(broken, outcome=lambda _: 1.0))))
+    fresh.serve(Serving(scripted(replace(broken, outcome=lambda _: 1.0))))
     assert (await fresh.score(ScoreRequest("q", ["w"]))).scores == [1.0]
     assert fresh.fatal is None
 
 
 async def test_a_lost_device_fails_everything_and_is_reported_for_good(fresh: Engine) -> None:
     lost = ScriptedRunner(outcome=_raise(DeviceFault("DeviceFault", "illegal memory access")))
-    fresh.serve(Serving(_scripted(lost)))
+    fresh.serve(Serving(scripted(lost)))
     requests = [asyncio.create_task(fresh.score(ScoreRequest("q", ["w " * 80] * 3))) for _ in range(3)]
     await _until(lambda: bool(lost.batches))
     lost.gate.set()
@@ -313,7 +256,7 @@ async def test_a_lost_device_fails_everything_and_is_reported_for_good(fresh: En
 
 async def test_a_device_that_computes_by_itself_is_given_the_next_batch_meanwhile(fresh: Engine) -> None:
     runner = ScriptedRunner(by_itself=True)
-    fresh.serve(Serving(_scripted(runner)))
+    fresh.serve(Serving(scripted(runner)))
     asked = asyncio.create_task(fresh.score(ScoreRequest("q", [f"{'w ' * (80 + i)}" for i in range(5)])))
     await _until(lambda: len(runner.batches) == 2)
     assert not runner.ended
@@ -326,7 +269,7 @@ async def test_a_device_that_computes_by_itself_is_given_the_next_batch_meanwhil
 async def test_a_batch_is_answered_though_nothing_comes_behind_it(fresh: Engine) -> None:
     runner = ScriptedRunner(by_itself=True)
     runner.gate.set()
-    fresh.serve(Serving(_scripted(runner)))
+    fresh.serve(Serving(scripted(runner)))
     assert (await fresh.score(ScoreRequest("q", ["w", "w w"]))).scores == [2.0, 3.0]
     assert (await fresh.score(ScoreRequest("q", ["w w w"]))).scores == [4.0]
 
@@ -338,7 +281,7 @@ async def test_a_batch_that_breaks_leaves_the_one_behind_it_alone(fresh: Engine)
         return 1.0
 
     runner = ScriptedRunner(by_itself=True, outcome=outcome)
-    fresh.serve(Serving(_scripted(runner)))
+    fresh.serve(Serving(scripted(runner)))
     broken, whole = (asyncio.create_task(fresh.score(ScoreRequest("q", ["w " * words]))) for words in (89, 90))
     await _until(lambda: len(runner.batches) == 2)
     runner.gate.set()
@@ -350,7 +293,7 @@ async def test_a_batch_that_breaks_leaves_the_one_behind_it_alone(fresh: Engine)
 
 async def test_a_device_lost_at_a_batch_fails_the_one_behind_it_too(fresh: Engine) -> None:
     lost = ScriptedRunner(by_itself=True, outcome=_raise(DeviceFault("DeviceFault", "illegal memory access")))
-    fresh.serve(Serving(_scripted(lost)))
+    fresh.serve(Serving(scripted(lost)))
     requests = [asyncio.create_task(fresh.score(ScoreRequest("q", ["w " * 80]))) for _ in range(3)]
     await _until(lambda: len(lost.batches) == 2)
     lost.gate.set()
@@ -361,7 +304,7 @@ async def test_a_device_lost_at_a_batch_fails_the_one_behind_it_too(fresh: Engin
 
 async def test_closing_waits_for_what_the_device_is_at(fresh: Engine) -> None:
     runner = ScriptedRunner(by_itself=True)
-    fresh.serve(Serving(_scripted(runner)))
+    fresh.serve(Serving(scripted(runner)))
     begun = [asyncio.create_task(fresh.score(ScoreRequest("q", ["w " * 80]))) for _ in range(2)]
     await _until(lambda: len(runner.batches) == 2)
     closing = asyncio.create_task(asyncio.to_thread(fresh.close))
@@ -373,7 +316,7 @@ async def test_closing_waits_for_what_the_device_is_at(fresh: Engine) -> None:
 
 async def test_a_device_that_hangs_gives_no_sign_of_life(fresh: Engine) -> None:
     runner = ScriptedRunner(by_itself=True)
-    fresh.serve(Serving(_scripted(runner)))
+    fresh.serve(Serving(scripted(runner)))
     asked = asyncio.create_task(fresh.score(ScoreRequest("q", ["w"])))
     await _until(lambda: bool(runner.batches))
     await _until(lambda: fresh.heartbeat_age_s() > 0.3)
@@ -384,7 +327,7 @@ async def test_a_device_that_hangs_gives_no_sign_of_life(fresh: Engine) -> None:
 
 async def test_the_time_of_a_batch_that_was_begun_early_counts_once(fresh: Engine) -> None:
     runner = ScriptedRunner(by_itself=True)
-    fresh.serve(Serving(_scripted(runner)))
+    fresh.serve(Serving(scripted(runner)))
     began_s = time.monotonic()
     asked = asyncio.create_task(fresh.score(ScoreRequest("q", ["w " * 80] * 4)))
     await _until(lambda: len(runner.batches) == 2)
@@ -397,7 +340,7 @@ async def test_the_time_of_a_batch_that_was_begun_early_counts_once(fresh: Engin
 
 async def test_pairs_with_queries_of_their_own_are_one_request_that_keeps_nobody_waiting(fresh: Engine) -> None:
     runner = ScriptedRunner()
-    fresh.serve(Serving(_scripted(runner)))
+    fresh.serve(Serving(scripted(runner)))
     queries = [f"q{' q' * (i % 3)}" for i in range(300)]
     paired = ScoreRequest(queries[0], ["w " * 8] * 300, paired_queries=queries)
     long = asyncio.create_task(fresh.score(paired))
@@ -415,7 +358,7 @@ async def test_pairs_with_queries_of_their_own_are_one_request_that_keeps_nobody
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 async def test_an_unforeseen_error_ends_the_engine_and_leaves_nobody_waiting(fresh: Engine, by_itself: bool) -> None:
     broken = ScriptedRunner(by_itself=by_itself, outcome=_raise(IndexError("out of range")))
-    fresh.serve(Serving(_scripted(broken)))
+    fresh.serve(Serving(scripted(broken)))
     requests = [asyncio.create_task(fresh.score(ScoreRequest("q", ["w " * 80]))) for _ in range(3)]
     await _until(lambda: len(broken.batches) == (2 if by_itself else 1))
     broken.gate.set()
@@ -452,7 +395,7 @@ async def test_a_copy_in_full_precision_that_has_no_room_fails_its_pairs_alone(
 async def test_a_device_that_hangs_is_not_waited_for(fresh: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("reranker_worker.device_thread._LONGEST_STOP_S", 0.05)
     runner = ScriptedRunner()
-    fresh.serve(Serving(_scripted(runner)))
+    fresh.serve(Serving(scripted(runner)))
     asked = asyncio.create_task(fresh.score(ScoreRequest("q", ["w"])))
     await _until(lambda: bool(runner.batches))
     await asyncio.to_thread(fresh.close)
@@ -464,7 +407,7 @@ async def test_a_device_that_hangs_is_not_waited_for(fresh: Engine, monkeypatch:
 
 async def test_closing_answers_what_waits(fresh: Engine) -> None:
     runner = ScriptedRunner()
-    fresh.serve(Serving(_scripted(runner)))
+    fresh.serve(Serving(scripted(runner)))
     waiting = asyncio.create_task(fresh.score(ScoreRequest("q", ["w " * 80] * 50)))
     await _until(lambda: bool(runner.batches))
     closing = asyncio.create_task(asyncio.to_thread(fresh.close))
