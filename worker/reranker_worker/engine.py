@@ -3,10 +3,9 @@
 import asyncio
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import ParamSpec, TypeVar
 
 import structlog
 from opentelemetry.trace import Tracer
@@ -32,7 +31,7 @@ from reranker_worker.serving import (
     ScoreResult,
     Serving,
 )
-from reranker_worker.splitting import Queries, parts_of, turns
+from reranker_worker.splitting import Queries, has_long_text, parts_of, turns
 from reranker_worker.tracing import Step
 
 # A request longer than this share of the queue is fed piece by piece, so that it never shuts out the others.
@@ -41,9 +40,6 @@ _LONGEST_RETRY_S = 60.0
 _MOST_REMEMBERED = 1000
 
 _log = structlog.get_logger("engine")
-
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
 
 
 class Engine:
@@ -61,8 +57,9 @@ class Engine:
         self._had: dict[str, None] = {}
         self._backlog = Backlog()
         self._device = DeviceThread(self._backlog, lambda: self._limits.max_batch_tokens, self._metrics)
-        # One thread: a fast tokenizer spreads a batch over the CPUs by itself.
+        # One thread each: a fast tokenizer spreads a batch over the CPUs by itself. A long text takes seconds.
         self._tokenisation = ThreadPoolExecutor(max_workers=1, thread_name_prefix="tokenisation")
+        self._long_tokenisation = ThreadPoolExecutor(max_workers=1, thread_name_prefix="long-tokenisation")
         # Clients and the operator's trials come on two event loops.
         self._counting = threading.Lock()
         self._in_flight = 0
@@ -83,7 +80,8 @@ class Engine:
     def close(self) -> None:
         """Stop the device thread after its batch; requests that still wait fail with NotReady."""
         self._device.stop()
-        self._tokenisation.shutdown(cancel_futures=True)
+        for threads in (self._tokenisation, self._long_tokenisation):
+            threads.shutdown(cancel_futures=True)
 
     @property
     def is_running(self) -> bool:
@@ -197,21 +195,11 @@ class Engine:
     async def _encoded(
         self, progress: Progress, queries: Queries, request: ScoreRequest, documents: range
     ) -> list[EncodedPair]:
-        pairs: list[EncodedPair] = []
+        threads = self._long_tokenisation if has_long_text(request) else self._tokenisation
+        loop, pairs = asyncio.get_running_loop(), list[EncodedPair]()
         for turn in turns(request, documents):
-            pairs += await self._tokenised(progress, queries.encoded, request, turn)
+            pairs += await loop.run_in_executor(threads, _timed, progress, queries, request, turn)
         return pairs
-
-    async def _tokenised(self, progress: Progress, encode: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        def timed() -> _T:
-            began_s = time.monotonic()
-            try:
-                return encode(*args, **kwargs)
-            finally:
-                progress.steps.append(step := Step("tokenise", began_s, time.monotonic()))
-                progress.tokenization_s += step.seconds
-
-        return await asyncio.get_running_loop().run_in_executor(self._tokenisation, timed)
 
     async def _answered(self, progress: Progress, pending: PendingScore) -> PendingScore:
         if not self._backlog.put(pending):
@@ -225,6 +213,16 @@ class Engine:
             raise pending.failure
         self._metrics.queue_wait.observe(pending.queue_s)
         return pending
+
+
+def _timed(progress: Progress, queries: Queries, request: ScoreRequest, turn: Sequence[int]) -> list[EncodedPair]:
+    """Encode a turn's pairs, and note how long that took."""
+    began_s = time.monotonic()
+    try:
+        return queries.encoded(request, turn)
+    finally:
+        progress.steps.append(step := Step("tokenise", began_s, time.monotonic()))
+        progress.tokenization_s += step.seconds
 
 
 def _remaining_s(deadline_s: float | None) -> float | None:

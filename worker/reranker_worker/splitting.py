@@ -47,6 +47,12 @@ def turns(request: ScoreRequest, documents: range) -> Iterator[list[int]]:
     yield turn
 
 
+def has_long_text(request: ScoreRequest) -> bool:
+    """Tell whether one of a request's texts is longer than a turn: texts can't be split."""
+    texts = (request.query, *request.paired_queries, *request.documents)
+    return max(map(len, texts)) > _CHARACTERS_PER_TURN
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """Documents by their numbers, and the tokens that they will be about."""

@@ -7,7 +7,7 @@ import weakref
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from threading import Thread, current_thread
+from threading import Event, Thread, current_thread
 
 import pytest
 import torch
@@ -23,6 +23,8 @@ from reranker_worker.errors import (
 )
 from reranker_worker.model_runner import ModelRunner
 from reranker_worker.serving import (
+    CUT_AT_THE_END,
+    EncodedPair,
     Limits,
     LoadedModel,
     PairFailure,
@@ -30,12 +32,13 @@ from reranker_worker.serving import (
     ScoreRequest,
     ScoringPair,
     Serving,
+    Truncation,
 )
 from tests.fixtures.checkpoints import bert_checkpoint, lora_adapter, xlm_roberta_checkpoint
 from tests.fixtures.reference import reference_logits
 
 from .conftest import RAW
-from .scripted import ScriptedRunner, scripted
+from .scripted import ScriptedRunner, WordTokenizer, scripted
 
 DOCUMENTS = ["a fast sound editor", "python library", "game network driver", "", "chemistry " * 30]
 
@@ -125,6 +128,32 @@ async def test_five_documents_do_not_wait_for_a_thousand(fresh: Engine) -> None:
     assert len((await long).scores) == 1000
     with_short = [i for i, batch in enumerate(runner.batches) if any(len(pair.encoded) == 9 for pair in batch)]
     assert with_short == [1]
+
+
+class SlowTokenizer(WordTokenizer):
+    """Takes over a long text until the test lets it go on, as a real one takes seconds."""
+
+    def __init__(self) -> None:
+        self.began, self.gate = Event(), Event()
+
+    def encode_pairs(
+        self, query_ids: list[int], documents: Sequence[str], truncation: Truncation = CUT_AT_THE_END
+    ) -> list[EncodedPair]:
+        if max(map(len, documents)) > 100_000:
+            self.began.set()
+            assert self.gate.wait(10)
+        return super().encode_pairs(query_ids, documents, truncation)
+
+
+async def test_nobody_waits_while_a_long_text_is_tokenised(fresh: Engine) -> None:
+    runner, tokenizer = ScriptedRunner(max_batch_tokens=1_000_000), SlowTokenizer()
+    runner.gate.set()
+    fresh.serve(Serving(replace(scripted(runner), tokenizer=tokenizer)))
+    long = asyncio.create_task(fresh.score(ScoreRequest("q", ["w " * 60_000, "w"])))
+    await _until(tokenizer.began.is_set)
+    assert (await fresh.score(ScoreRequest("q", ["w w"]))).scores == [3.0]
+    tokenizer.gate.set()
+    assert (await long).scores == [60_001.0, 2.0]
 
 
 async def test_ten_thousand_documents_are_scored_right_while_others_are_answered(fresh: Engine, bert: Path) -> None:

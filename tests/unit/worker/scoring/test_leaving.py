@@ -5,6 +5,7 @@ import gc
 import time
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -131,8 +132,7 @@ async def test_a_model_leaves_whatever_became_of_a_request(
 ) -> None:
     runner = ScriptedRunner(by_itself=by_itself, outcome=outcome)
     runner.gate.set()
-    model = scripted(runner)
-    object.__setattr__(model, "tokenizer", Tokenizer())
+    model = replace(scripted(runner), tokenizer=Tokenizer())
     engine.serve(Serving(model))
     assert isinstance(await ending(Client(engine, runner)), kind)
     leaving = weakref.ref(model)
