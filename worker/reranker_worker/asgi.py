@@ -91,18 +91,18 @@ class KeyFile:
     _signature: tuple[int, int] = (0, 0)
     _digests: list[bytes] = field(default_factory=list)
 
-    def accepts(self, key: str) -> bool:
+    def accepts(self, key: bytes) -> bool:
         """Compare with every key in constant time."""
         self._refresh()
-        digest = hashlib.sha256(key.encode()).digest()
+        digest = hashlib.sha256(key).digest()
         matches = [hmac.compare_digest(digest, known) for known in self._digests]
         return any(matches)
 
     def _refresh(self) -> None:
         status = self.path.stat()
         if (signature := (status.st_ino, status.st_mtime_ns)) != self._signature:
-            lines = self.path.read_text(encoding="utf-8").splitlines()
-            self._digests = [hashlib.sha256(line.strip().encode()).digest() for line in lines if line.strip()]
+            lines = (line.strip() for line in self.path.read_bytes().splitlines())
+            self._digests = [hashlib.sha256(line).digest() for line in lines if line]
             self._signature = signature
 
 
@@ -120,9 +120,9 @@ class Keys:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on if its key is known."""
         # Some clients send the key alone, without "Bearer".
-        sent = (_header(scope, b"authorization") or b"").decode("latin-1").strip()
-        scheme, _, rest = sent.partition(" ")
-        key = rest.strip() if scheme.lower() == "bearer" else sent
+        sent = (_header(scope, b"authorization") or b"").strip()
+        scheme, _, rest = sent.partition(b" ")
+        key = rest.strip() if scheme.lower() == b"bearer" else sent
         if scope["path"] != self.open_path and not (key and self.keys.accepts(key)):
             await _refuse(scope, send, Unauthorized("a valid key is needed: Authorization: Bearer <key>"))
             return

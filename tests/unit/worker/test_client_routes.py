@@ -479,6 +479,15 @@ async def test_with_keys_every_route_wants_one_and_rotation_needs_no_restart(wor
         assert (await client.post("/rerank", json=BODY, headers={"authorization": "Bearer third"})).status_code == 200
 
 
+async def test_keys_are_bytes_in_whatever_encoding(worker: Worker, tmp_path: Path) -> None:
+    utf8, latin1 = "schlüssel".encode(), "schlüssel".encode("latin-1")
+    (tmp_path / "keys").write_bytes(utf8 + b"\r\n" + latin1)
+    async with http(worker, api_keys_file=tmp_path / "keys") as client:
+        for key, status in ((utf8, 200), (latin1, 200), (b"schl", 401)):
+            response = await client.post("/rerank", json=BODY, headers={b"authorization": b"Bearer " + key})
+            assert response.status_code == status, key
+
+
 @pytest.fixture
 async def internal(worker: Worker) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(internal_app(worker, ServeSettings(**SETTINGS)))
