@@ -146,7 +146,9 @@ def _model_waits(report: WorkerReport, pod: Pod, target: Target) -> Iterator[Pro
     model = report.model(target.revision)
     if model is None or model.phase != LOADED:
         phase = "unknown to it" if model is None else model.phase
-        yield _waiting("LoadingModel", f"{target.revision} on pod {pod.name}: {phase}")
+        # While it downloads the message changes with every byte; status.downloads has that.
+        why = f", it {model.message}" if model is not None and phase == "Loading" and model.message else ""
+        yield _waiting("LoadingModel", f"{target.revision} on pod {pod.name}: {phase}{why}")
     elif not model.serving and report.ready and pod.ready:
         yield _waiting("Swapping", f"pod {pod.name} has {target.revision} in memory and doesn't answer with it yet")
     elif not (model.serving and model.admitted and report.ready and pod.ready):

@@ -1,7 +1,7 @@
 """What a worker says of itself: readiness and the document of `GET /state`. No I/O."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from reranker_worker.artifacts import ArtifactPhase, ArtifactStatus, Download
@@ -186,7 +186,10 @@ def model_states(world: World) -> Iterator[ModelState]:
 
 def _model_state(world: World, manifest: Manifest, entry: ModelEntry) -> ModelState:
     artifact = world.artifacts.get(entry.source, ArtifactStatus())
-    item = _item(world, artifact, model_load(world, entry), loaded=entry.revision in world.models)
+    load = model_load(world, entry)
+    item = _item(world, artifact, load, loaded=entry.revision in world.models)
+    if item.phase == "Loading" and load not in world.loading and world.leaving:
+        item = replace(item, message=f"waits for the room of {', '.join(sorted(world.leaving))}, which a request holds")
     return ModelState(
         **vars(item),
         revision=entry.revision,

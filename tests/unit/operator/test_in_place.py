@@ -341,6 +341,9 @@ def test_the_status_tells_of_the_swap() -> None:
         return candidate["phase"], candidate["strategy"], ready["reason"]
 
     assert stated(told(swapping(), "Loading")) == ("Loading", "InPlace", "LoadingModel")
+    waits = told(swapping(), "Loading", message="waits for the room of r0, which a request holds")
+    ready = next(c for c in conditions.status(waits, goal(waits), NOW)["conditions"] if c["type"] == "Ready")
+    assert ready["message"] == f"{R2} on pod a: Loading, it waits for the room of r0, which a request holds"
     loading = told(swapping(), "Loading")
     known = replace(loading, model=replace(loading.model, status=conditions.status(loading, goal(loading), NOW)))
     assert stated(told(applied(told(known, "Loaded")), "Loaded")) == ("Admitted", "InPlace", "Swapping")

@@ -211,6 +211,8 @@ def test_a_load_waits_for_the_room_of_a_model_that_a_request_still_holds(
     eventually(lambda: loader.serving.model is None and reconciler.observation.world.leaving == {"m-1"})
     time.sleep(0.2)  # several ticks
     assert loader.loads == ["m-1"]
+    (waiting,) = state(reconciler).models
+    assert (waiting.phase, waiting.message) == ("Loading", "waits for the room of m-1, which a request holds")
     del held
     eventually(lambda: loader.serving.model is not None and loader.serving.model.revision == "m-2")
     assert reconciler.observation.world.leaving == frozenset()
