@@ -16,6 +16,8 @@ from reranker_operator.names import Document
 from reranker_operator.sources import ArtifactSource, claim_of
 from reranker_operator.state import ManifestAdapter, Model, World
 
+FETCHED = "hf://, s3://, gs:// or oci://"
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -77,15 +79,15 @@ def _refusal(
         return Problem(
             "ClaimOutOfReach",
             f"{spec.source.uri}: pods of RerankerModel {model.key} mount claims of their own namespace only, and those "
-            f"aren't {resource.namespace}'s to name: publish the adapter as an hf:// repository",
+            f"aren't {resource.namespace}'s to name: publish the adapter where they fetch it from ({FETCHED})",
         )
     mounted = wanted_claims(model, model.spec.source.uri)
     if claim and claim not in mounted:
         return Problem(
             "ClaimNotMounted",
             f"{spec.source.uri}: pods of RerankerModel {model.key} mount {_listed(mounted)}, and another claim "
-            "would replace them all: use one of these, publish the adapter as an hf:// repository, or have the model's "
-            "spec.adapters name the claim",
+            f"would replace them all: use one of these, publish the adapter where they fetch it from ({FETCHED}), or "
+            "have the model's spec.adapters name the claim",
         )
     if resource.name in taken:
         return Problem("NameTaken", f"{taken[resource.name]} has an adapter of this name: choose another name")

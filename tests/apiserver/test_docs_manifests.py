@@ -1,4 +1,4 @@
-"""Every resource that the pages and examples show is taken by a strict API server."""
+"""Every resource that the pages and examples show, and every part of one, is taken by a strict API server."""
 
 from pathlib import Path
 from typing import Any
@@ -7,9 +7,9 @@ import pytest
 import yaml
 from kubernetes.client import ApiClient, CustomObjectsApi
 
-from hack.docs.code import everything, manifests
+from hack.docs.code import documents, everything, manifests
 from reranker_operator.adapter_kind import ADAPTER_KIND, ADAPTER_PLURAL
-from reranker_operator.v1alpha1 import GROUP, KIND, PLURAL, VERSION
+from reranker_operator.v1alpha1 import GROUP, KIND, PLURAL, VERSION, RerankerModelSpec
 
 pytestmark = pytest.mark.apiserver
 
@@ -21,6 +21,23 @@ EXAMPLES = [
     for each in yaml.safe_load_all(path.read_text())
     if each and each.get("kind") in PLURALS
 ]
+# Parts of a model's spec; "…" stands for what is left out.
+PARTS = [
+    (f"{piece.where}#{number}", each.get("spec", each))
+    for piece in everything()
+    for number, each in enumerate(documents(piece))
+    if isinstance(each, dict) and "kind" not in each and "…" not in piece.text
+    if each.get("spec", each).keys() <= RerankerModelSpec.model_json_schema()["properties"].keys()
+]
+
+
+@pytest.mark.parametrize(("where", "part"), PARTS, ids=[where for where, _ in PARTS])
+def test_a_shown_part_of_a_model_is_taken(api: ApiClient, where: str, part: dict[str, Any]) -> None:
+    spec = {"source": {"uri": "hf://acme/model", "revision": "v1"}} | part
+    body = {"apiVersion": f"{GROUP}/{VERSION}", "kind": KIND, "metadata": {"name": "shown"}, "spec": spec}
+    CustomObjectsApi(api).create_namespaced_custom_object(
+        GROUP, VERSION, "default", PLURAL, body, dry_run="All", field_validation="Strict"
+    )
 
 
 @pytest.mark.parametrize(("where", "manifest"), [*SHOWN, *EXAMPLES], ids=[where for where, _ in [*SHOWN, *EXAMPLES]])

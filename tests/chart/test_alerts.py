@@ -90,6 +90,22 @@ CASES: dict[str, tuple[dict[str, str], list[Firing]]] = {
         {**GONE, condition("Available", "False", "StartingPods"): "_x39 1x60"},
         [],
     ),
+    "a model wakes from zero pods": (
+        {
+            **GONE,
+            condition("Available", "False", "ScaledToZero"): "1x30",
+            condition("Available", "False", "StartingPods"): "_x31 1x60",
+        },
+        [],
+    ),
+    "a model doesn't wake": (
+        {
+            **GONE,
+            condition("Available", "False", "ScaledToZero"): "1x10",
+            condition("Available", "False", "StartingPods"): "_x11 1x60",
+        },
+        [NOT_SERVING],
+    ),
     "no pod is wanted": ({**GONE, condition("Available", "False", "ScaledToZero"): "1x60"}, []),
     "the first revision is still on its way": (
         {**GONE, SERVING: "_x60", condition("Available", "False", "LoadingModel"): "1x60"},

@@ -234,6 +234,21 @@ REFUSED: dict[str, tuple[Json, str]] = {
     "a variable that can't be one": ({"worker": {"fetcherEnv": {"AWS REGION": "eu-west-1"}}}, "AWS REGION"),
     "a variable that isn't text": ({"worker": {"fetcherEnv": {"AWS_REGION": 1}}}, "AWS_REGION"),
     "a service account that can't be": ({"worker": {"serviceAccountName": "Worker"}}, "serviceAccountName"),
+    "a repository with a tag": ({"image": {"repository": "registry:5000/operator:v1"}}, "repository"),
+    "a repository with a digest": ({"worker": {"image": {"repository": f"registry/worker@{DIGEST}"}}}, "repository"),
+    "a toleration without key and operator": ({"worker": {"gpu": {"tolerations": [{}]}}}, "tolerations"),
+    "an unknown operator of a toleration": (
+        {"worker": {"gpu": {"tolerations": [{"key": "a", "operator": "Exist"}]}}},
+        "operator",
+    ),
+    "a misspelt toleration": ({"worker": {"gpu": {"tolerations": [{"key": "a", "oper": "Exists"}]}}}, "oper"),
+    "a label that can't be": ({"worker": {"gpu": {"nodeSelector": {"gpu": "a b"}}}}, "nodeSelector"),
+    "a label's name that can't be": ({"worker": {"gpu": {"nodeSelector": {"g p u": "a"}}}}, "g p u"),
+    "an operator's account that can't be": ({"serviceAccount": {"name": "My Operator"}}, "serviceAccount"),
+    "a value taken out": ({"worker": {"image": {"repository": None}}}, "repository"),
+    "a part taken out": ({"metrics": None}, "metrics"),
+    "no pause between scrapes": ({"metrics": {"podMonitor": {"interval": "0s"}}}, "interval"),
+    "a link with a blank": ({"metrics": {"rules": {"runbooks": "https://x/y: z"}}}, "runbooks"),
     "pull Secrets by bare name": ({"imagePullSecrets": ["registry"]}, "imagePullSecrets"),
 }
 
@@ -244,6 +259,46 @@ def test_a_bad_value_is_refused_by_name(helm: Callable[..., Any], values: Json, 
     assert done.returncode != 0
     assert "values don't meet the specifications of the schema" in done.stderr
     assert named in done.stderr
+
+
+def test_names_of_digits_stay_texts(helm: Callable[..., Any]) -> None:
+    texts = {
+        "watchNamespaces": ["123"],
+        "priorityClassName": "123",
+        "serviceAccount": {"name": "456"},
+        "worker": {"serviceAccountName": "789"},
+        "metrics": {"rules": {"enabled": True}, "dashboard": {"enabled": True, "namespace": "on"}},
+        "networkPolicy": {"enabled": True, "workers": {"enabled": True}},
+        "replicas": 2,
+    }
+    done = helm("template", "2024", ROOT / "charts/reranker-operator", "--namespace", "2025", values=texts)
+    assert done.returncode == 0, done.stderr
+    rendered = Rendered(each for each in yaml.safe_load_all(done.stdout) if each)
+    for each in rendered:
+        metadata = each["metadata"]
+        named = [metadata["name"], metadata.get("namespace", ""), *metadata.get("labels", {}).values()]
+        assert all(isinstance(text, str) for text in named), metadata
+    pod = rendered.one("Deployment")["spec"]["template"]["spec"]
+    assert (pod["serviceAccountName"], pod["priorityClassName"]) == ("456", "123")
+    assert all(isinstance(variable["value"], str) for variable in pod["containers"][0]["env"])
+    assert rendered.one("ServiceAccount")["metadata"]["name"] == "456"
+
+
+def test_labels_of_the_users_stand_beside_the_charts_own_which_win(render: Render) -> None:
+    own = "app.kubernetes.io/name"
+    labels = {own: "mine", "team": "search"}
+    rendered = render({"podLabels": labels, "metrics": {"rules": {"enabled": True, "labels": labels}}})
+    for metadata in (
+        rendered.one("Deployment")["spec"]["template"]["metadata"],
+        rendered.one("PrometheusRule")["metadata"],
+    ):
+        assert (metadata["labels"][own], metadata["labels"]["team"]) == ("reranker-operator", "search")
+
+
+@pytest.mark.parametrize("interval", ["15s", "1m30s", "2h", "500ms"])
+def test_scrapes_take_prometheus_durations(render: Render, interval: str) -> None:
+    monitor = render({"metrics": {"podMonitor": {"enabled": True, "interval": interval}}}).one("PodMonitor")
+    assert monitor["spec"]["podMetricsEndpoints"][0]["interval"] == interval
 
 
 def test_every_value_is_in_the_schema_and_every_key_of_the_schema_has_a_value() -> None:

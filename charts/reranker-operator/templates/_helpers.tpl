@@ -13,8 +13,8 @@
 {{- end }}
 
 {{- define "reranker-operator.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "reranker-operator.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "reranker-operator.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{- define "reranker-operator.labels" -}}
@@ -22,6 +22,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{ include "reranker-operator.selectorLabels" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- end }}
+
+{{- /* The chart's labels and more: {more, chart}. The chart's own win. */}}
+{{- define "reranker-operator.labelsAnd" -}}
+{{- toYaml (merge (fromYaml (include "reranker-operator.labels" .chart)) (.more | default dict)) }}
 {{- end }}
 
 {{- define "reranker-operator.serviceAccountName" -}}
@@ -71,11 +76,11 @@ capabilities:
 {{- define "reranker-operator.testPeer" -}}
 - namespaceSelector:
     matchLabels:
-      kubernetes.io/metadata.name: {{ .Release.Namespace }}
+      kubernetes.io/metadata.name: {{ .Release.Namespace | quote }}
   podSelector:
     matchLabels:
       app.kubernetes.io/component: test
-      app.kubernetes.io/instance: {{ .Release.Name }}
+      app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{- /* What the operator may do, in the cluster or in each watched namespace. It reads no Secret and enters no pod. */}}
