@@ -31,6 +31,8 @@ class PendingScore:
     model_key: int = field(init=False)
     turn: float = 0.0
     """Its place in the order: the turn of fair sharing in which it would end."""
+    computed: int = 0
+    """The tokens of the batches that took any of its pairs, as far as they are its own."""
     scored: int = 0
     logits: list[float] = field(init=False)
     done: "Future[None]" = field(default_factory=Future)
@@ -150,8 +152,7 @@ class Backlog:
         """Forget a request whose client is gone; pairs in a running batch are scored for nothing."""
         with self._condition:
             if request in self._requests:
-                self._requests.remove(request)
-                self._share.withdraw(request.turn)
+                self._withdraw(request)
 
     def take(self, max_tokens: Callable[[], int], wait_s: float) -> list[BatchItem]:
         """Return the next batch, or nothing when none came in `wait_s`; `max_tokens` is asked after the wait."""
@@ -182,8 +183,11 @@ class Backlog:
             if request.deadline_s is not None and request.deadline_s <= now:
                 request.fail(DeadlineExceeded("the request's deadline passed while it waited"))
         for request in [request for request in self._requests if request.done.done()]:
-            self._requests.remove(request)
-            self._share.withdraw(request.turn)
+            self._withdraw(request)
+
+    def _withdraw(self, request: PendingScore) -> None:
+        self._requests.remove(request)
+        self._share.withdraw(request.turn, request.tokens, request.computed)
 
     def _take(self, taken: Sequence[Sequence[int]]) -> list[BatchItem]:
         now = time.monotonic()
@@ -192,7 +196,9 @@ class Backlog:
             if places:
                 request.first_taken_at = request.first_taken_at or now
                 pairs = [request.waiting.pop(place) for place in places]
-                self._share.advance(request.shared + sum(pair.tokens for pair in pairs))
+                tokens = request.shared + sum(pair.tokens for pair in pairs)
+                request.computed += tokens
+                self._share.advance(tokens)
                 batch += [BatchItem(request, pair.position) for pair in pairs]
         self._requests = [request for request in self._requests if request.waiting]
         return batch

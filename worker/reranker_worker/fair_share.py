@@ -21,15 +21,21 @@ class FairShare:
         insort(self._ends, end)
         return end
 
-    def withdraw(self, end: float) -> None:
-        """Forget a request whose client is gone; its share is the others' from now on."""
+    def withdraw(self, end: float, tokens: int, computed: int) -> None:
+        """Forget a request of so many tokens whose client is gone, and of which the device has computed so many.
+
+        Sharing had computed a share of it, while the device was at the others: that is theirs, else they would end here
+        later than they did, the more the more clients give up.
+        """
+        shared = tokens - max(0.0, end - self._turn)
         place = bisect_right(self._ends, end) - 1
         if place >= 0 and self._ends[place] == end:
             del self._ends[place]
+        self.advance(shared - computed)
 
-    def advance(self, tokens: int) -> None:
+    def advance(self, tokens: float) -> None:
         """Let the device compute so many tokens."""
-        left = float(tokens)
+        left = tokens
         while self._ends and left > 0:
             until_next = (self._ends[0] - self._turn) * len(self._ends)
             if until_next > left:

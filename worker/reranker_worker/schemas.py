@@ -1,8 +1,10 @@
 """The bodies that clients send; fields that mean nothing here are ignored. No I/O."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
+
+_T = TypeVar("_T")
 
 _Id = Annotated[str, Field(max_length=4096)]
 
@@ -17,6 +19,9 @@ _TopN = Annotated[int, Field(ge=0, le=1_000_000)]
 # Some clients send null for what they weren't told.
 _Flag = bool | None
 
+# Of a million wrong items the first one is told: an error for each would take gigabytes.
+_List = Annotated[list[_T], Field(fail_fast=True)]
+
 DocumentObject = dict[str, Any]
 
 
@@ -28,12 +33,12 @@ class RerankBody(_Body):
     """`POST /rerank`, `/v1/rerank`, `/v2/rerank` of Cohere, Jina and vLLM."""
 
     query: Annotated[str, Field(min_length=1)]
-    documents: list[str | DocumentObject]
+    documents: _List[str | DocumentObject]
     model: _Id | None = None
     adapter: _Id | None = None
     top_n: _TopN | None = None
     return_documents: _Flag = False
-    rank_fields: Annotated[list[_Id], Field(max_length=32)] | None = None
+    rank_fields: Annotated[_List[_Id], Field(max_length=32)] | None = None
     max_tokens_per_doc: _Tokens | None = None
     truncate_prompt_tokens: _PairTokens | None = None
     instruction: str | None = None
@@ -50,7 +55,7 @@ class VoyageBody(_Body):
     """`POST /v1/rerank` of Voyage AI."""
 
     query: Annotated[str, Field(min_length=1)]
-    documents: list[str]
+    documents: _List[str]
     model: _Id | None = None
     adapter: _Id | None = None
     top_k: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
@@ -64,7 +69,7 @@ class TeiBody(_Body):
     """`POST /rerank` of Text Embeddings Inference; `top_n` is Elasticsearch's addition."""
 
     query: Annotated[str, Field(min_length=1)]
-    texts: list[str]
+    texts: _List[str]
     model: _Id | None = None
     adapter: _Id | None = None
     top_n: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
@@ -79,16 +84,16 @@ class WeaviateBody(_Body):
     """`POST /rerank` of Weaviate's reranker-transformers module; its `property` means nothing to a model."""
 
     query: Annotated[str, Field(min_length=1)]
-    documents: list[str]
+    documents: _List[str]
 
 
 class VllmScoreBody(_Body):
     """`POST /score` and `/v1/score` of vLLM, under its former and its newer names."""
 
-    text_1: str | list[str] | None = None
-    text_2: str | list[str] | None = None
-    queries: str | list[str] | None = None
-    documents: str | list[str] | None = None
+    text_1: str | _List[str] | None = None
+    text_2: str | _List[str] | None = None
+    queries: str | _List[str] | None = None
+    documents: str | _List[str] | None = None
     model: _Id | None = None
     adapter: _Id | None = None
     truncate_prompt_tokens: _PairTokens | None = None
@@ -101,7 +106,7 @@ class TrialBody(_Body):
 
     revision: Annotated[str, Field(min_length=1, max_length=256)]
     query: Annotated[str, Field(min_length=1)]
-    documents: list[str]
+    documents: _List[str]
     adapter: _Id | None = None
 
 
@@ -122,6 +127,6 @@ class ScoreBody(_Body):
     """`POST /v1/score/{model}` of the SIE SDK."""
 
     query: ScoreText
-    items: list[ScoreText]
+    items: _List[ScoreText]
     instruction: str | None = None
     options: ScoreOptions | None = None

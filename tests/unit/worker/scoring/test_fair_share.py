@@ -43,15 +43,24 @@ def test_an_idle_device_owes_nobody_anything() -> None:
 def test_the_share_of_a_request_that_went_away_is_the_others() -> None:
     share = FairShare()
     stays, leaves = share.admit(100), share.admit(100)
-    share.withdraw(leaves)
+    share.withdraw(leaves, 100, 0)
     share.advance(99)
     assert share.admit(2) > stays
+
+
+def test_what_was_shared_with_a_request_that_went_away_is_the_others() -> None:
+    share = FairShare()
+    ends, leaves = share.admit(100), share.admit(100)
+    share.advance(100)  # all of it for the first one
+    share.withdraw(leaves, 100, 0)
+    assert share.admit(1) > ends
 
 
 @dataclass
 class Job:
     arrival: int
     tokens: int
+    patience: int = 1000
 
 
 jobs = st.lists(st.builds(Job, st.integers(0, 60), st.integers(1, 30)), min_size=1, max_size=8)
@@ -91,3 +100,20 @@ def test_none_ends_later_than_by_sharing(wanted: list[Job]) -> None:
     later = [a - b for a, b in zip(ends_in_its_order(wanted), ends_by_sharing(wanted), strict=True)]
     # A token isn't divided, and the simulation of sharing ends a job within a step of where it does.
     assert max(later) <= 1 + 1 / 8
+
+
+@given(st.lists(st.builds(Job, st.integers(0, 60), st.integers(1, 30), st.integers(0, 100)), min_size=1, max_size=20))
+def test_nothing_is_owed_to_requests_that_have_ended(wanted: list[Job]) -> None:
+    share, left = FairShare(), [job.tokens for job in wanted]
+    turns: dict[int, float] = {}
+    for now in range(161):
+        turns |= {i: share.admit(job.tokens) for i, job in enumerate(wanted) if job.arrival == now}
+        for i in [i for i in turns if left[i] and now - wanted[i].arrival >= wanted[i].patience]:
+            share.withdraw(turns.pop(i), wanted[i].tokens, wanted[i].tokens - left[i])
+            left[i] = 0
+        there = [i for i in turns if left[i]]
+        if there:
+            left[min(there, key=lambda i: turns[i])] -= 1
+            share.advance(1)
+    assert not any(left)
+    assert [end - share._turn for end in share._ends if end - share._turn > 1e-6] == []
