@@ -34,6 +34,9 @@ _PLAIN: Mapping[str, tuple[object, ...]] = {
     "monteclora_config": (None, {}),
     "kasa_config": (None, {}),
 }
+# Ways to begin a training that take what the adapter begins with out of the model's weights: PEFT does so again when it
+# loads such an adapter, unless it was converted to one of the whole model when it was saved.
+_OF_OTHER_WEIGHTS = ("pissa", "corda", "olora", "loftq", "lora_ga")
 # A pattern's key comes from the adapter's author and would be run as a regular expression: names, dots, and at most
 # two wildcards, so that none can take exponential time.
 _SAFE_PATTERN = re.compile(r"\^?(?:[\w\\.]*(?:\.\*)?){1,3}\$?")
@@ -85,6 +88,13 @@ def _check_plain(config: Mapping[str, object]) -> None:
                 f"adapter_config.json: {key} {str(config.get(key))[:100]!r} isn't supported; "
                 f"accepted: {', '.join(repr(value) for value in accepted)}"
             )
+    began = config.get("init_lora_weights")
+    if isinstance(began, str) and began.lower().startswith(_OF_OTHER_WEIGHTS):
+        raise _invalid(
+            f"adapter_config.json: init_lora_weights {began[:100]!r} made it an adapter of other weights than the "
+            "model's; accepted: one that PEFT has converted to plain LoRA, by path_initial_model_for_weight_conversion "
+            "of save_pretrained"
+        )
 
 
 def _header(folder: Path) -> dict[str, weights.TensorInfo]:

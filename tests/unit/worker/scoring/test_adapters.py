@@ -155,6 +155,8 @@ def _silence(tensors: dict[str, torch.Tensor]) -> None:
 
 
 REFUSALS: dict[str, tuple[Callable[[Path], None], str, str]] = {
+    "pissa": (_config(init_lora_weights="pissa_niter_4"), "InvalidAdapter", "path_initial_model_for_weight_conversion"),
+    "olora": (_config(init_lora_weights="OLoRA"), "InvalidAdapter", "init_lora_weights 'OLoRA'"),
     "dora": (_config(use_dora=True), "InvalidAdapter", "use_dora"),
     "a bias": (_config(bias="all"), "InvalidAdapter", "bias"),
     "another method": (_config(peft_type="IA3"), "InvalidAdapter", "peft_type"),
