@@ -12,6 +12,8 @@ from reranker_worker.serving import Serving
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _PAIRS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+# Whatever was served before these has no series any more, else there would be one for each adapter's every revision.
+_MOST_REMEMBERED = 200
 _TOKENS = (64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768)
 
 
@@ -22,6 +24,8 @@ class Metrics:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each one, which nobody asks for
         registry = registry or CollectorRegistry()
         self.registry = registry
+        # Revisions of models, each with those of adapters and "", the one that was served last at the end.
+        self._served: dict[tuple[str, str], None] = {}
         self.requests = Counter(
             "reranker_requests_total",
             "Answered requests; revision: what scored them, empty for refusals.",
@@ -85,6 +89,17 @@ class Metrics:
         if serving.model is not None:
             for adapter in ("", *(adapter.revision for adapter in serving.adapters.values())):
                 self.model_info.labels(serving.model.revision, adapter).set(1)
+        held = {
+            (revision, adapter): None
+            for revision, each in serving.held.items()
+            for adapter in ("", *(adapter.revision for adapter in each.adapters.values()))
+        }
+        self._served = {key: None for key in self._served if key not in held} | held
+        for revision, adapter in list(self._served)[: -len(held) - _MOST_REMEMBERED]:
+            del self._served[revision, adapter]
+            self.answered_pairs.remove_by_labels({"revision": revision, "adapter": adapter})
+            if not adapter:
+                self.requests.remove_by_labels({"revision": revision})
 
     @contextmanager
     def loading(self, phase: str) -> Iterator[None]:

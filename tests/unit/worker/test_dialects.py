@@ -5,7 +5,12 @@ from typing import Any
 import httpx
 import pytest
 
-from reranker_worker.errors import Overloaded
+from reranker_worker.dialects.rerank import RERANK
+from reranker_worker.dialects.sie import SIE
+from reranker_worker.dialects.tei import TEI
+from reranker_worker.dialects.vllm_score import VLLM_SCORE
+from reranker_worker.dialects.voyage import VOYAGE
+from reranker_worker.errors import Overloaded, RequestError, RetryableRequestError
 from tests.fixtures.client_port import LengthScorer
 
 TEXTS = ["aa", "aaaa", "a"]
@@ -180,3 +185,17 @@ async def test_pairs_of_which_one_is_refused_are_refused(client: httpx.AsyncClie
     scorer.error = Overloaded("the queue is full", retry_after_s=2)
     response = await client.post("/score", json={"text_1": ["q", "r"], "text_2": TEXTS[:2]})
     assert (response.status_code, response.headers["retry-after"]) == (429, "2")
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [each for each in RequestError.__subclasses__() if each.status < 500 and each is not RetryableRequestError],
+)
+def test_what_is_wrong_with_a_request_is_no_failure_of_the_server_to_any_client(kind: type[RequestError]) -> None:
+    error = kind("no such thing")
+    replies = [dialect.render_error(error, error.message) for dialect in (RERANK, SIE, TEI, VLLM_SCORE, VOYAGE)]
+    assert [reply.status // 100 for reply in replies] == [4] * 5
+    for reply in replies:
+        said = reply.body.decode().lower()
+        assert "internal" not in said
+        assert "backend" not in said

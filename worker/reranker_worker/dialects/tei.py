@@ -25,6 +25,8 @@ from reranker_worker.serving import Truncation
 _ERROR_TYPES: Mapping[str, str] = {
     "InvalidRequest": "Validation",
     "TooLarge": "Validation",
+    "BodyTooSlow": "Validation",
+    "Unauthorized": "Validation",
     "NotFound": "Validation",
     "RevisionUnknown": "Validation",
     "RevisionGone": "Validation",
