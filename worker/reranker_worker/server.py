@@ -2,18 +2,16 @@
 
 import asyncio
 import math
-import random
 import signal
 import socket
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 import structlog
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from reranker_worker.asgi import App, ClosingConnections
+from reranker_worker.asgi import App
+from reranker_worker.connections import BoundedConnection, ageing
 from reranker_worker.worker import Worker
 
 _MAX_HEADER_BYTES = 32 << 10
@@ -23,29 +21,13 @@ _DEFAULT_DRAIN_S = 30.0
 log = structlog.get_logger("worker")
 
 
-def ageing(connection_age_s: int, clock: Callable[[], float] = time.monotonic) -> type[H11Protocol]:
-    """Return a protocol whose connections are asked to be closed, by an answer's header, once they are that old.
-
-    A Service spreads connections, not requests: a client that kept its own for ever would never reach a pod that came
-    later. Ages differ by a tenth, so that clients don't come back all at once.
-    """
-
-    class AgeingConnection(H11Protocol):
-        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-            super().connection_made(transport)
-            due_s = clock() + connection_age_s * random.uniform(0.9, 1.1)  # noqa: S311  (no secret)
-            self.app = ClosingConnections(self.app, lambda: clock() >= due_s)
-
-    return AgeingConnection
-
-
 def server_config(app: App, host: str, port: int, keep_alive_s: int, connection_age_s: int = 0) -> uvicorn.Config:
     """Return uvicorn's settings: h11, since the C parser takes headers of any size. connection_age_s: 0 is no bound."""
     return uvicorn.Config(
         app,
         host=host,
         port=port,
-        http=ageing(connection_age_s) if connection_age_s else "h11",
+        http=ageing(connection_age_s) if connection_age_s else BoundedConnection,
         ws="none",
         lifespan="off",
         log_config=None,

@@ -122,7 +122,9 @@ class ServeSettings(HttpLimits, _ManifestPaths):
     drain_delay_s: Seconds = Field(
         default=5, description="Time to go on accepting after SIGTERM, until endpoints know."
     )
-    keep_alive_s: Annotated[int, Field(ge=1, le=86_400)] = Field(default=75, description="Idle time of a connection.")
+    keep_alive_s: Annotated[int, Field(ge=1, le=86_400)] = Field(
+        default=75, description="Time in which a client has to ask, to end a request's head, or to go on reading."
+    )
     connection_age_s: Annotated[int, Field(ge=0, le=86_400)] = Field(
         default=60, description="Age at which a client is asked to open a new connection; 0: never."
     )

@@ -36,9 +36,11 @@ class Queries:
 def turns(request: ScoreRequest, documents: range) -> Iterator[list[int]]:
     """Split documents into what is tokenised at a time; a text of more than a turn's characters is one by itself."""
     turn: list[int] = []
-    characters = 0
+    characters, query = 0, None
     for document in documents:
-        size = len(request.documents[document])
+        own = request.query_of(document)
+        size = len(request.documents[document]) + (len(own) if own is not query else 0)
+        query = own
         if turn and (len(turn) == _DOCUMENTS_PER_TURN or characters + size > _CHARACTERS_PER_TURN):
             yield turn
             turn, characters = [], 0

@@ -3,14 +3,15 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import httpx
 import pytest
 import uvicorn
 
 from reranker_worker.asgi import Receive, Scope, Send
-from reranker_worker.server import ageing, listen, server_config
+from reranker_worker.connections import BoundedConnection, ageing
+from reranker_worker.server import listen, server_config
 
 
 async def echo(scope: Scope, receive: Receive, send: Send) -> None:
@@ -60,7 +61,7 @@ async def test_an_old_connection_is_closed_after_an_answer_and_the_next_request_
 @pytest.mark.parametrize(("age_s", "bounded"), [(0, False), (60, True)], ids=["no bound", "a minute"])
 def test_a_bound_of_zero_is_none(age_s: int, bounded: bool) -> None:
     config = server_config(echo, "127.0.0.1", 0, keep_alive_s=75, connection_age_s=age_s)
-    assert (config.http != "h11") is bounded
+    assert (config.http is not BoundedConnection) is bounded
 
 
 def test_an_answer_never_waits_for_the_client_to_acknowledge_its_head() -> None:
@@ -73,3 +74,90 @@ def test_an_answer_never_waits_for_the_client_to_acknowledge_its_head() -> None:
         accepted, _ = listener.accept()
         with accepted:
             assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+
+
+LARGE = b"x" * (16 << 20)
+REQUEST = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
+
+
+async def large(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answers with more than the kernel's buffers hold."""
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(LARGE))]})
+    await send({"type": "http.response.body", "body": LARGE})
+
+
+class Talker:
+    """A client that sends and reads what a test has it do, and no more."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.connection = connection
+        self.received = 0
+
+    async def send(self, data: bytes) -> None:
+        await asyncio.get_running_loop().sock_sendall(self.connection, data)
+
+    async def read(self) -> bytes:
+        part = await asyncio.get_running_loop().sock_recv(self.connection, 1 << 18)
+        self.received += len(part)
+        return part
+
+    async def read_to_the_end(self) -> None:
+        with suppress(ConnectionResetError):
+            while await self.read():
+                continue
+
+
+@pytest.fixture
+async def talker() -> AsyncIterator[Talker]:
+    """A connection to a server that waits a second for what a client has to do."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(server_config(large, "127.0.0.1", 0, keep_alive_s=1))
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+        connection.connect(listener.getsockname())
+        connection.setblocking(False)
+        async with asyncio.timeout(60):
+            yield Talker(connection)
+    server.should_exit = True
+    await serving
+
+
+async def test_a_client_that_never_asks_is_left(talker: Talker) -> None:
+    await talker.read_to_the_end()
+    assert talker.received == 0
+
+
+async def test_a_client_that_never_ends_its_head_is_left_however_it_goes_on(talker: Talker) -> None:
+    reading = asyncio.create_task(talker.read_to_the_end())
+    with suppress(ConnectionError):
+        await talker.send(REQUEST[:-2])
+        while not reading.done():
+            await talker.send(b"x: y\r\n")
+            await asyncio.sleep(0.05)
+    await reading
+    assert talker.received == 0
+
+
+async def test_a_client_that_never_reads_is_left_in_the_end(talker: Talker) -> None:
+    await talker.send(REQUEST)
+    await asyncio.sleep(4)  # the time for its next request, and the one after that
+    await talker.read_to_the_end()
+    assert 0 < talker.received < len(LARGE)
+
+
+async def test_a_client_that_reads_slowly_gets_all_of_its_answer(talker: Talker) -> None:
+    await talker.send(REQUEST)
+    for _ in range(16):  # four times as long as it could do nothing
+        await asyncio.sleep(0.25)
+        await talker.read()
+    await talker.read_to_the_end()
+    assert talker.received > len(LARGE)
+
+
+async def test_requests_in_pieces_and_behind_each_other_are_answered(talker: Talker) -> None:
+    for part in (REQUEST[:7], REQUEST[7:20], REQUEST[20:] + REQUEST, REQUEST[:9], REQUEST[9:]):
+        await talker.send(part)
+        await asyncio.sleep(0.4)
+    await talker.read_to_the_end()
+    assert talker.received > 3 * len(LARGE)
