@@ -52,8 +52,8 @@ class RerankerAdapterSpec(Schema):
     source: Annotated[
         ArtifactSource,
         Field(
-            description="Where the adapter's files come from. Hubs, buckets and registries are opened with the Secret of "
-            "the model's source. A pvc:// claim must be one that the model's spec uses, in the model's namespace.",
+            description="Where the adapter's files come from. Hubs, buckets and registries are opened with the Secret "
+            "of the model's source. A pvc:// claim must be one that the model's spec uses, in the model's namespace.",
         ),
     ]
 
