@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from reranker_operator import autoscaling, blue_green, facts, names, progress, routing
+from reranker_operator import autoscaling, blue_green, facts, gate, names, progress, routing
 from reranker_operator.adapter_types import AdapterStatus
 from reranker_operator.adapters import wanted_adapters
 from reranker_operator.colours import Flip
@@ -14,6 +14,7 @@ from reranker_operator.fleet import deployed_revision, deployment, failed_adapte
 from reranker_operator.gate import shown_figures
 from reranker_operator.names import Document
 from reranker_operator.progress import FAILED, LOADED
+from reranker_operator.rejection import GATING, SILENT
 from reranker_operator.state import ManifestAdapter, Target, World
 from reranker_operator.trials import Passed, Refused, Undecided
 from reranker_operator.v1alpha1 import (
@@ -158,9 +159,12 @@ def _serving(world: World, target: Target, before: Revisions) -> str:
 
 
 def _candidate(world: World, target: Target, before: RevisionStatus | None, now: str) -> RevisionStatus:
-    phase, message = _stage(world, target)
     if before is not None and before.name != target.revision:
         before = None
+    phase, message = _stage(world, target)
+    tried = before is not None and before.phase in (GATING, SILENT)
+    if tried and target.judgement is None and phase in PHASES and gate.awaited(world):
+        phase, message = SILENT, "no pod has it in memory and answers just now"
     return RevisionStatus(
         name=target.revision,
         phase=phase,
@@ -199,7 +203,7 @@ def _stage(world: World, target: Target) -> tuple[str, str | None]:
         case Refused(_, message):
             return "Refused", message
         case Undecided(problem):
-            return "Gating", problem.message if problem is not None else None
+            return GATING, problem.message if problem is not None else None
     return max((entry.phase for entry in entries if entry.phase in PHASES), key=PHASES.index, default=PHASES[0]), None
 
 

@@ -75,7 +75,13 @@ def admitted_before(world: World) -> frozenset[str]:
     previous = next(known_manifests(world), None)
     told = previous.admitted if previous is not None else ()
     answering = (m.revision for report in world.reports.values() for m in report.models if m.admitted and m.serving)
-    return frozenset((*told, *answering))
+    return frozenset((*told, *answering, *filter(None, [answered_last(world)])))
+
+
+def answered_last(world: World) -> str:
+    """The revision that the status says answers, or did last; "" where none ever did."""
+    serving = (world.model.status.get("revisions") or {}).get("serving") or {}
+    return str(serving.get("name", ""))
 
 
 def answering(world: World) -> set[str]:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from reranker_operator import drift, names
 from reranker_operator.actions import Forget, Record
+from reranker_operator.fleet import answered_last
 from reranker_operator.names import Document
 from reranker_operator.ownership import controller, owner_reference
 from reranker_operator.state import ManifestModel, Model, Past, Target, World
@@ -47,6 +48,7 @@ def _without_type(body: Document) -> Document:
 
 
 def _forget(world: World, named: set[str]) -> Iterator[Forget]:
+    named = {*named, answered_last(world)}  # what a fleet without a ready pod goes back to
     left = sorted((each for each in world.history if each.model.revision not in named), key=lambda each: each.number)
     limit = world.model.spec.revision_history_limit
     for each in left[: max(0, len(left) - limit)]:

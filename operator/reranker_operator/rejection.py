@@ -1,7 +1,7 @@
 """Which revisions were tried and may not serve, and what serves in place of a wanted one that was rejected. No I/O.
 
 What is rejected stands in the status, so that it is tried again only under another spec, whoever restarts. Only where
-another revision serves is one rejected: the first revision ever has nothing to go back to and stays Stalled.
+another revision serves, or did last, is one rejected: the first revision ever has nothing to go back to, stays Stalled.
 """
 
 from collections import Counter
@@ -12,6 +12,7 @@ from reranker_operator import names
 from reranker_operator.fleet import (
     active,
     admitted_before,
+    answered_last,
     deployed_revision,
     deployment,
     good_enough,
@@ -28,7 +29,7 @@ from reranker_operator.reports import ModelReport
 from reranker_operator.rollout import wanted_model
 from reranker_operator.state import ManifestModel, Pod, World
 from reranker_operator.trials import Passed, Refused, Undecided
-from reranker_operator.v1alpha1 import RejectedRevision, RerankerModelSpec, RerankerModelStatus
+from reranker_operator.v1alpha1 import RejectedRevision, RerankerModelSpec, RerankerModelStatus, RevisionStatus
 
 #: How many are remembered.
 MOST = 10
@@ -38,6 +39,8 @@ MAY_PASS = frozenset(
     {"SourceNotFound", "SourceUnauthorized", "SourceUnreachable", "DiskFull", "DigestMismatch", "NotInCache"}
 )
 DEADLINE = "ProgressDeadlineExceeded"
+#: Phases of a candidate that is tried, and of one that was and that no pod tells of just now.
+GATING, SILENT = "Gating", "Silent"
 
 
 def rejections(world: World) -> tuple[RejectedRevision, ...]:
@@ -47,7 +50,8 @@ def rejections(world: World) -> tuple[RejectedRevision, ...]:
     kept = [
         each for each in listed if each.name != wanted or each.gate == now
     ]  # another try leaves the last one behind
-    if all(each.name != wanted for each in kept) and _fallback(world, wanted, kept, _answering(world)) is not None:
+    order = (*_answering(world), answered_last(world))
+    if all(each.name != wanted for each in kept) and _fallback(world, wanted, kept, order) is not None:
         kept += _found(world, wanted, now)
     return tuple(kept[-MOST:])
 
@@ -63,10 +67,9 @@ def replacement(world: World, rejected: Iterable[RejectedRevision]) -> ManifestM
     listed = list(rejected)
     if all(each.name != wanted for each in listed):
         return None
-    serving = RerankerModelStatus.model_validate(world.model.status).revisions.serving
     # What new pods are made for comes first: once the way back has begun, it ends where it leads.
     made = deployed_revision(deployment(world, active(world)))
-    order = (made, *_answering(world), serving.name if serving is not None else "")
+    order = (made, *_answering(world), answered_last(world))
     return _fallback(world, wanted, listed, order)
 
 
@@ -102,7 +105,10 @@ def _found(world: World, wanted: str, now: str) -> Iterator[RejectedRevision]:
         figures = shown_figures(judged.figures)
         yield RejectedRevision(name=wanted, reason=judged.reason, message=judged.message, gate=now, **figures)
         return
-    reasons = (*_failed_loads(world, wanted), *_missed_deadline(world, wanted), *_no_room(world, wanted))
+    reasons = [*_failed_loads(world, wanted)]
+    placed = any(report.model(wanted) is not None for report in world.reports.values())
+    if _answering(world) or placed:  # else the other revision would want for a node as well
+        reasons += [*_missed_deadline(world, wanted), *_no_room(world, wanted)]
     for reason, message in reasons[:1]:
         yield RejectedRevision(name=wanted, reason=reason, message=message, gate=now)
 
@@ -138,7 +144,7 @@ def _in_place(world: World, wanted: str) -> bool:
 
 def _missed_deadline(world: World, wanted: str) -> Iterator[tuple[str, str]]:
     """The Deployment's word on the pods of the wanted revision; what the gate makes them wait for isn't theirs."""
-    if _held_by_gate(world) or _just_admitted(world, wanted):
+    if _held_by_gate(world) or _lately_held(world, wanted) or _just_admitted(world, wanted):
         return
     if _in_place(world, wanted):
         yield from _no_progress(world, wanted)
@@ -157,28 +163,44 @@ def _held_by_gate(world: World) -> bool:
     return isinstance(judged, Undecided) and (judged.problem is None or judged.problem.stalled)
 
 
+def _lately_held(world: World, wanted: str) -> bool:
+    """Whether the gate held pods until less than the deadline ago: none with the candidate answers just now."""
+    candidate = _candidate(world, wanted)
+    if world.judgement is not None or candidate is None:
+        return False
+    return candidate.phase == GATING or (candidate.phase == SILENT and _is_young(world, candidate))
+
+
 def _just_admitted(world: World, wanted: str) -> bool:
     """Whether pods may answer for less than the deadline: the Deployment's condition may be of the time before."""
     if wanted not in admitted_before(world):
         return isinstance(world.judgement, Passed)
-    candidate = RerankerModelStatus.model_validate(world.model.status).revisions.candidate
-    if candidate is None or candidate.name != wanted or candidate.since is None or candidate.phase == "Failed":
+    candidate = _candidate(world, wanted)
+    if candidate is None or candidate.phase == "Failed":
         return False
-    deadline = timedelta(seconds=world.model.spec.rollout.progress_deadline_seconds)
-    lately = world.now - datetime.fromisoformat(candidate.since) < deadline
     # A status that couldn't be written after the admission tells of what was before.
-    return lately or candidate.phase != "Admitted"
+    return _is_young(world, candidate) or candidate.phase != "Admitted"
 
 
 def _no_progress(world: World, wanted: str) -> Iterator[tuple[str, str]]:
     """A candidate that stays at one phase for too long; no Deployment watches over a swap in place."""
-    candidate = RerankerModelStatus.model_validate(world.model.status).revisions.candidate
-    if candidate is None or candidate.name != wanted or candidate.since is None or wanted in admitted_before(world):
+    candidate = _candidate(world, wanted)
+    if candidate is None or wanted in admitted_before(world) or _is_young(world, candidate):
         return
-    deadline_s = world.model.spec.rollout.progress_deadline_seconds
-    if world.now - datetime.fromisoformat(candidate.since) >= timedelta(seconds=deadline_s):
-        words = f": {candidate.message}" if candidate.message else ""
-        yield DEADLINE, f"{candidate.phase} for {deadline_s} s{words}"
+    words = f": {candidate.message}" if candidate.message else ""
+    yield DEADLINE, f"{candidate.phase} for {world.model.spec.rollout.progress_deadline_seconds} s{words}"
+
+
+def _candidate(world: World, wanted: str) -> RevisionStatus | None:
+    """What the status says of the wanted revision on its way, where it says since when."""
+    candidate = RerankerModelStatus.model_validate(world.model.status).revisions.candidate
+    return candidate if candidate is not None and candidate.name == wanted and candidate.since else None
+
+
+def _is_young(world: World, candidate: RevisionStatus) -> bool:
+    """Whether a candidate has been at its phase for less than the deadline."""
+    deadline = timedelta(seconds=world.model.spec.rollout.progress_deadline_seconds)
+    return candidate.since is not None and world.now - datetime.fromisoformat(candidate.since) < deadline
 
 
 def _no_room(world: World, wanted: str) -> Iterator[tuple[str, str]]:

@@ -10,6 +10,7 @@ from reranker_operator import names
 from reranker_operator.adapters import adapter_policy, wanted_adapters
 from reranker_operator.fleet import (
     admitted_before,
+    answered_last,
     answering,
     answers,
     deployed_template,
@@ -60,7 +61,7 @@ def manifest(
     """
     known = tuple(known_manifests(world))
     previous = known[0] if known else None
-    living = _serve(world, known, template)
+    living = _serve(world, known, template, wanted.revision)
     candidates = _candidates(world, living, wanted.revision, template)
     serve = living if candidates else {**living, template: wanted.revision}
     models = _models({*serve.values(), *answering(world)}, known_models(world), wanted)
@@ -98,12 +99,16 @@ def _candidates(world: World, living: dict[str, str], wanted: str, template: str
     return {template: wanted}
 
 
-def _serve(world: World, known: tuple[Manifest, ...], template: str) -> dict[str, str]:
+def _serve(world: World, known: tuple[Manifest, ...], template: str, wanted: str) -> dict[str, str]:
     """What each living template serves; a pod that ends counts until it is gone, since it may still answer."""
     serve: dict[str, str] = {}
     # A Deployment may be making a pod of its template right now that no listing shows yet.
     deployed = [deployed_template(live) for live in deployments(world).values()]
-    for key in dict.fromkeys([*deployed, *sorted(pod.template for pod in world.pods), template]):
+    # So may the ReplicaSet of the template before it, whose pods were lost, until the wanted revision answers.
+    last = answered_last(world)
+    told_last = known[0].serve if known and world.model.spec.pods else {}
+    lost = sorted(key for key, each in told_last.items() if each == last != wanted)
+    for key in dict.fromkeys([*deployed, *sorted(pod.template for pod in world.pods), *lost, template]):
         told = (m.serve[key] for m in known if key in m.serve)
         revision = next(told, None) or answers(world, key)
         if revision is not None:

@@ -95,3 +95,13 @@ def test_another_models_and_rubbish_are_none_of_ours() -> None:
     assert past(live, "uid-2") is None
     assert past({**live, "data": None}, "uid-1") is None
     assert past({**live, "metadata": {**live["metadata"], "ownerReferences": []}}, "uid-1") is None
+
+
+def test_what_answered_last_is_kept_for_a_fleet_that_has_no_pod() -> None:
+    served = serving_world()
+    status = {"revisions": {"serving": {"name": R1}}}
+    asleep = edited(replace(served, pods=(), reports={}), model(TWO, replicas=0, revisionHistoryLimit=0))
+    known = applied(replace(asleep, model=replace(asleep.model, status=status)))
+    assert numbers(applied(known)) == {R1: 1, R2: 2}
+    answers = {"revisions": {"serving": {"name": R2}}}
+    assert numbers(applied(replace(known, model=replace(known.model, status=answers)))) == {R2: 2}

@@ -75,6 +75,29 @@ def silent(world: World) -> World:
     return replace(world, reports={pod: said for pod, said in world.reports.items() if pod == "c"})
 
 
+def told(world: World, by: World, at: datetime = NOW) -> World:
+    """The world with the status of another one."""
+    return replace(world, model=replace(world.model, status=conditions.status(by, goal(by), at)))
+
+
+def alone(world: World, pods: tuple[str, ...] = ("c",)) -> World:
+    """No pod serves any more what the status tells of: there were none for a while, or they couldn't stay beside."""
+    left = tuple(pod for pod in world.pods if pod.name in pods)
+    reports = {pod.name: world.reports[pod.name] for pod in left}
+    return replace(told(world, serving_world()), pods=left, reports=reports)
+
+
+def unheard(world: World, for_s: int = 0) -> World:
+    """The pod that waits for the gate, long after the deadline, hasn't answered for so long, if it was asked twice."""
+    missing = told(replace(late(world), reports=silent_but(world, "c")), world, NOW - timedelta(days=1))
+    missing = replace(missing, judgement=None, now=NOW)
+    return replace(told(missing, missing), now=NOW + timedelta(seconds=for_s)) if for_s else missing
+
+
+def silent_but(world: World, pod: str) -> dict[str, Any]:
+    return {name: said for name, said in world.reports.items() if name != pod}
+
+
 FOUND: dict[str, tuple[Callable[[], World], str | None]] = {
     "it loads": (lambda: rolling(phase="Loading"), None),
     "it has loaded and isn't judged": (rolling, None),
@@ -99,6 +122,25 @@ FOUND: dict[str, tuple[Callable[[], World], str | None]] = {
     "it passed after that, and its pods are becoming ready": (lambda: admitted(rolling(), after_s=5), None),
     "the same, and its status couldn't be written": (lambda: without_its_status(admitted(rolling(), after_s=5)), None),
     "it passed, and its pods get no farther": (lambda: admitted(rolling(), after_s=900), "ProgressDeadlineExceeded"),
+    "it can't be loaded where nothing else is left": (lambda: alone(failing("PickledWeights")), "PickledWeights"),
+    "the gate refuses it where nothing else is left": (lambda: alone(refused()), "GateFailed"),
+    "it doesn't come in time where nothing else is left": (
+        lambda: alone(late(rolling(phase="Downloading"))),
+        "ProgressDeadlineExceeded",
+    ),
+    "no node has taken its pod, which another revision's would want for as well": (
+        lambda: alone(late(rolling()), pods=()),
+        None,
+    ),
+    "its pod waits for the golden set and misses a question": (
+        lambda: unheard(replace(rolling(), judgement=AMISS)),
+        None,
+    ),
+    "its pod, on trial, misses some questions": (lambda: unheard(replace(rolling(), judgement=Undecided()), 60), None),
+    "its pod doesn't answer any more": (
+        lambda: unheard(replace(rolling(), judgement=AMISS), 900),
+        "ProgressDeadlineExceeded",
+    ),
     "pods of the same revision don't start in time": (lambda: late(serving_world()), None),
 }
 
@@ -116,6 +158,22 @@ def test_the_fleet_goes_back_to_the_very_template_and_revision_that_serve() -> N
     assert after.manifest.admitted == (R1,)
     template = after.children[Kind.DEPLOYMENT]["spec"]["template"]
     assert template == before.children[Kind.DEPLOYMENT]["spec"]["template"]
+
+
+def test_a_fleet_that_has_nothing_left_goes_back_to_what_answered_last() -> None:
+    before, after = serving_world(), goal(alone(refused()))
+    assert (after.revision, after.template) == (R1, goal(before).template)
+    assert after.manifest.admitted == (R1,)
+
+
+def test_a_template_whose_pods_are_lost_stays_known_until_the_next_one_answers() -> None:
+    old = goal(serving_world()).template
+    lost = alone(rolling())
+    assert goal(lost).manifest.serve[old] == R1
+    answers = {"revisions": {"serving": {"name": R2}}}
+    assert old not in goal(replace(lost, model=replace(lost.model, status=answers))).manifest.serve
+    asleep = model(TWO, **GATED, replicas=0)
+    assert old not in goal(edited(lost, replace(asleep, status=lost.model.status))).manifest.serve
 
 
 def recorded(world: World) -> World:
