@@ -68,6 +68,32 @@ def test_a_candidate_that_ranks_live_queries_otherwise_never_answers_and_is_roll
     assert len(known) == 2
 
 
+@pytest.mark.parametrize("asleep", [False, True], ids=["no room for two pods", "edited while it slept"])
+def test_a_model_whose_last_pod_made_room_for_a_bad_candidate_serves_again_by_itself(
+    fleet: Fleet, asleep: bool
+) -> None:
+    fleet.kube.apply(golden_set(fleet))
+    gate = {"goldenSet": {"configMapRef": {"name": "golden"}}, "minNDCG": "0.99"}
+    model = fleet.model("alone", "bert-1", rollout={"gate": gate, "maxSurge": 0, "maxUnavailable": 1})
+    model.wait_ready()
+    old = model.rerank().revision
+    if asleep:
+        model.patch({"replicas": 0})
+        eventually(lambda: not model.pods(), what="the model sleeps")
+        model.patch({"source": {"uri": "pvc://models/bert-2"}})
+        model.patch({"replicas": 1})
+    else:
+        model.patch({"source": {"uri": "pvc://models/bert-2"}})
+    eventually(lambda: _stalled(model), what="the candidate is rejected")
+    eventually(
+        lambda: condition(model.resource(), "Available")["status"] == "True", what="a pod of the old revision is ready"
+    )
+    eventually(lambda: fleet.client.reaches(model.name), what="the node leads to that pod")
+    reply = model.rerank()
+    assert reply.revision == old
+    assert reply.scores == pytest.approx(fleet.artifacts.scores("bert-1"), abs=1e-3)
+
+
 def _stalled(model: Model) -> Object | None:
     found = condition(model.resource(), "Stalled")
     return found if (found["status"], found["reason"]) == ("True", "GateFailed") else None
