@@ -14,6 +14,7 @@ from reranker_operator.fleet import (
     admitted_before,
     answered_last,
     deployed_revision,
+    deployed_template,
     deployment,
     good_enough,
     known_manifests,
@@ -106,11 +107,20 @@ def _found(world: World, wanted: str, now: str) -> Iterator[RejectedRevision]:
         yield RejectedRevision(name=wanted, reason=judged.reason, message=judged.message, gate=now, **figures)
         return
     reasons = [*_failed_loads(world, wanted)]
-    placed = any(report.model(wanted) is not None for report in world.reports.values())
-    if _answering(world) or placed:  # else the other revision would want for a node as well
+    if _answering(world) or _has_node(world, wanted):  # else the other revision would want for a node as well
         reasons += [*_missed_deadline(world, wanted), *_no_room(world, wanted)]
     for reason, message in reasons[:1]:
         yield RejectedRevision(name=wanted, reason=reason, message=message, gate=now)
+
+
+def _has_node(world: World, wanted: str) -> bool:
+    """Whether a pod that is made for a revision, or tells of it, runs: its worker may hang and tell nothing."""
+    fleet = making(world, wanted)
+    live = deployment(world, fleet) if fleet is not None else None
+    template = deployed_template(live) if live is not None else ""
+    running = (pod for pod in world.pods if pod.ip and not pod.terminating)
+    made = any((pod.fleet, pod.template) == (fleet, template) for pod in running)
+    return made or any(report.model(wanted) is not None for report in world.reports.values())
 
 
 def _failed_loads(world: World, wanted: str) -> Iterator[tuple[str, str]]:

@@ -45,7 +45,8 @@ def _revision_events(before: Document, after: Document) -> Iterator[Event]:
     for rejected in _new_rejections(before, after):
         why = f"{rejected['name']}: {rejected['reason']}: {rejected['message']}{_measured(rejected)}"
         answers = _revision(after, "serving").get("name")
-        yield Event(WARNING, "RevisionRejected", f"{why}; {answers} goes on answering" if answers else why)
+        elsewhere = answers and answers != rejected["name"]
+        yield Event(WARNING, "RevisionRejected", f"{why}; {answers} serves in its place" if elsewhere else why)
     serving = _revision(after, "serving").get("name")
     if serving and serving != _revision(before, "serving").get("name"):
         yield Event(NORMAL, "RolloutFinished", f"{serving} answers clients on every ready pod")

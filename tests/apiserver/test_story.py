@@ -95,7 +95,7 @@ async def test_a_rejected_candidate_is_told_with_what_answers_in_its_place(
     told = await eventually(rejected, what="a rejection")
     assert told is not None
     assert "convert it to safetensors" in told
-    assert told.endswith(f"; {first} goes on answering")
+    assert told.endswith(f"; {first} serves in its place")
 
     async def back() -> Json | None:
         row = await kubectl.row()
