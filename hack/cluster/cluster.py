@@ -77,7 +77,10 @@ def ensure_record(cluster: Cluster, owner: Identity | None) -> Record:
         ports["kube-apiserver"] = API_SERVER_PORT
     record = Record(cluster.control_plane_only, cluster.controllers, ports, cluster.image_volumes, owner)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(asdict(record), indent=2))
+    # Whole or not at all: another thread may ask just now whether the cluster is there.
+    draft = path.with_suffix(".draft")
+    draft.write_text(json.dumps(asdict(record), indent=2))
+    draft.replace(path)
     return record
 
 

@@ -175,6 +175,20 @@ def test_ports_stay_the_same_from_one_up_to_the_next(state: Path) -> None:
     assert existing("other") is None
 
 
+@pytest.mark.usefixtures("state")
+def test_whoever_asks_while_the_record_is_written_finds_none_or_a_whole_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+
+    def written_in_two_steps(path: Path, text: str) -> None:
+        with path.open("w") as file:
+            found.append(existing("test"))
+            file.write(text)
+
+    monkeypatch.setattr(Path, "write_text", written_in_two_steps)
+    ensure_record(Cluster("test"), None)
+    assert [*found, existing("test")] == [None, Cluster("test")]
+
+
 def test_a_cluster_is_not_changed_into_another_shape(state: Path) -> None:
     ensure_record(Cluster("test", control_plane_only=True, controllers=False), None)
     with pytest.raises(StepError, match="up in another shape"):
