@@ -171,8 +171,9 @@ class Engine:
         progress = Progress()
         try:
             queries = Queries(model.tokenizer, request.instruction)
+            threads = self._long_tokenisation if has_long_text(request) else self._tokenisation
             for part in parts:
-                pairs = await self._encoded(progress, queries, request, part.documents)
+                pairs = await self._encoded(threads, progress, queries, request, part.documents)
                 pending = PendingScore(model, adapter, pairs, request.deadline_s)
                 self._backlog.settle(pending.tokens - held)
                 held = pending.tokens
@@ -193,9 +194,8 @@ class Engine:
         raise Overloaded(f"{self._backlog.tokens} of at most {most} tokens wait", retry_after_s=retry_after_s)
 
     async def _encoded(
-        self, progress: Progress, queries: Queries, request: ScoreRequest, documents: range
+        self, threads: ThreadPoolExecutor, progress: Progress, queries: Queries, request: ScoreRequest, documents: range
     ) -> list[EncodedPair]:
-        threads = self._long_tokenisation if has_long_text(request) else self._tokenisation
         loop, pairs = asyncio.get_running_loop(), list[EncodedPair]()
         for turn in turns(request, documents):
             pairs += await loop.run_in_executor(threads, _timed, progress, queries, request, turn)

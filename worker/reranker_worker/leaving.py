@@ -27,7 +27,7 @@ class Leaving:
         self._since_s[model] = time.monotonic()
 
     def revisions(self) -> list[str]:
-        """Return the revisions whose room isn't free yet."""
+        """Return the revisions whose room isn't free yet; has garbage collected before that, once a second at most."""
         now_s = time.monotonic()
         if self._since_s and now_s - self._collected_s >= _COLLECTION_PAUSE_S:
             self._collected_s = now_s

@@ -84,16 +84,16 @@ class Metrics:
         )
 
     def show_serving(self, serving: Serving) -> None:
-        """Show what is served now, and nothing that was served before."""
-        self.model_info.clear()
-        if serving.model is not None:
-            for adapter in ("", *(adapter.revision for adapter in serving.adapters.values())):
-                self.model_info.labels(serving.model.revision, adapter).set(1)
+        """Show what is served now, and drop the series of what was served long before."""
         held = {
             (revision, adapter): None
             for revision, each in serving.held.items()
             for adapter in ("", *(adapter.revision for adapter in each.adapters.values()))
         }
+        self.model_info.clear()
+        for revision, adapter in held:
+            if serving.model is not None and revision == serving.model.revision:
+                self.model_info.labels(revision, adapter).set(1)
         self._served = {key: None for key in self._served if key not in held} | held
         for revision, adapter in list(self._served)[: -len(held) - _MOST_REMEMBERED]:
             del self._served[revision, adapter]
