@@ -47,6 +47,7 @@ def worker_pod(live: Document, model: str, since: str) -> Pod | None:
         manifest=serving.manifest((metadata.get("annotations") or {}).get(names.MANIFEST_ANNOTATION)),
         problem=next(_problems(metadata["name"], status), None),
         mounts=mounts_of(live.get("spec") or {}),
+        created=datetime.fromisoformat(metadata["creationTimestamp"]),
         unschedulable_since=_unschedulable_since(status),
     )
 

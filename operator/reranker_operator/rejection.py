@@ -26,6 +26,7 @@ from reranker_operator.fleet import (
     ready_pods,
 )
 from reranker_operator.gate import shown_figures
+from reranker_operator.names import Document
 from reranker_operator.reports import ModelReport
 from reranker_operator.rollout import wanted_model
 from reranker_operator.state import ManifestModel, Pod, World
@@ -40,6 +41,8 @@ MAY_PASS = frozenset(
     {"SourceNotFound", "SourceUnauthorized", "SourceUnreachable", "DiskFull", "DigestMismatch", "NotInCache"}
 )
 DEADLINE = "ProgressDeadlineExceeded"
+#: What a Deployment's condition says from the end of its roll on.
+COMPLETE = "NewReplicaSetAvailable"
 #: Phases of a candidate that is tried, and of one that was and that no pod tells of just now.
 GATING, SILENT = "Gating", "Silent"
 
@@ -165,6 +168,18 @@ def _missed_deadline(world: World, wanted: str) -> Iterator[tuple[str, str]]:
     for condition in observed_conditions(live):
         if condition["type"] == "Progressing" and condition.get("reason") == DEADLINE:
             yield DEADLINE, condition.get("message", "")
+        elif condition["type"] == "Progressing" and condition.get("reason") == COMPLETE:
+            yield from _late_pods(world, wanted, live)
+
+
+def _late_pods(world: World, wanted: str, live: Document) -> Iterator[tuple[str, str]]:
+    """Pods that were made when a model woke: its roll was complete without any, and what is complete has no deadline."""
+    if wanted in admitted_before(world):
+        return
+    template, deadline = deployed_template(live), world.model.spec.rollout.progress_deadline_seconds
+    made = [pod.created for pod in world.pods if pod.template == template and not pod.terminating and pod.created]
+    if made and world.now - min(made) >= timedelta(seconds=deadline):
+        yield DEADLINE, f"no pod got ready in {deadline} s"
 
 
 def _held_by_gate(world: World) -> bool:

@@ -141,6 +141,7 @@ class Pod:
     manifest: Manifest | None = None
     problem: Problem | None = None
     mounts: Mounts = NO_MOUNTS
+    created: datetime | None = None
     unschedulable_since: datetime | None = None
 
 

@@ -94,6 +94,32 @@ def test_a_model_whose_last_pod_made_room_for_a_bad_candidate_serves_again_by_it
     assert reply.scores == pytest.approx(fleet.artifacts.scores("bert-1"), abs=1e-3)
 
 
-def _stalled(model: Model) -> Object | None:
+def test_a_model_that_wakes_to_a_source_that_is_not_there_serves_again_by_itself(fleet: Fleet) -> None:
+    """The roll was complete while there was no pod to roll, and Kubernetes knows no deadline for what is complete."""
+    model = fleet.model("woken", "bert-1", rollout={"progressDeadlineSeconds": 30})
+    model.wait_ready()
+    old = model.rerank().revision
+    model.patch({"replicas": 0})
+    eventually(lambda: not model.pods(), what="the model sleeps")
+    model.patch({"source": {"uri": "pvc://models/nowhere"}})
+    eventually(lambda: _rolled_asleep(fleet, model, old), what="the roll of no pods is complete")
+    model.patch({"replicas": 1})
+    eventually(lambda: _stalled(model, "ProgressDeadlineExceeded"), what="the revision is rejected")
+    eventually(
+        lambda: condition(model.resource(), "Available")["status"] == "True", what="a pod of the old revision is ready"
+    )
+    eventually(lambda: fleet.client.reaches(model.name), what="the node leads to that pod")
+    assert model.rerank().revision == old
+
+
+def _rolled_asleep(fleet: Fleet, model: Model, old: str) -> bool:
+    live = fleet.kube.get("deployment", model.name)
+    observed = live["status"].get("observedGeneration") == live["metadata"]["generation"]
+    conditions = {each["type"]: each["reason"] for each in live["status"].get("conditions", [])}
+    moved_on = live["metadata"]["annotations"]["reranker.dev/revision"] != old
+    return moved_on and observed and conditions["Progressing"] == "NewReplicaSetAvailable"
+
+
+def _stalled(model: Model, reason: str = "GateFailed") -> Object | None:
     found = condition(model.resource(), "Stalled")
-    return found if (found["status"], found["reason"]) == ("True", "GateFailed") else None
+    return found if (found["status"], found["reason"]) == ("True", reason) else None

@@ -1,5 +1,6 @@
 """What live pods say, and which of them are workers."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -36,12 +37,13 @@ def test_a_running_pod_is_read() -> None:
     conditions = [{"type": "Ready", "status": "True"}]
     found = worker_pod(pod({"podIP": "10.0.0.1", "conditions": conditions}, deletionTimestamp="now"), "bge", BORN)
     assert found is not None
-    assert (found.name, found.template, found.ip, found.ready, found.terminating) == (
+    assert (found.name, found.template, found.ip, found.ready, found.terminating, found.created) == (
         "bge-6c9f-x",
         "t-1",
         "10.0.0.1",
         True,
         True,
+        datetime(2026, 3, 1, 10, tzinfo=UTC),
     )
 
 

@@ -113,5 +113,6 @@ class WorkerPod:
             manifest=serving.manifest(self.annotation),
             problem=Problem("Unschedulable", "no node has room", stalled=False) if since is not None else None,
             mounts=mounts_of(self.made_of["spec"]),
+            created=at(self.born),
             unschedulable_since=since,
         )
