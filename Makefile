@@ -49,7 +49,7 @@ check: .venv/.installed ## linters, types, import contracts, generated files, ch
 	$(PY) -m hack.check
 
 generate: .venv/.installed ## write what is generated from the code
-	$(PY) -m reranker_operator.crd crds
+	$(PY) -m reranker_operator.resources.crd crds
 	$(PY) -m hack.check.readme > charts/reranker-operator/README.md
 	$(PY) -m hack.docs.reference docs/reference
 

@@ -15,8 +15,8 @@ import torch
 from bench.machine import machine
 from bench.models import default_model
 from bench.workloads import WORKLOADS, token_lengths
-from reranker_worker.attention import PackedBatch, attention_by_torch
 from reranker_worker.kernels import attention as attention_kernel
+from reranker_worker.models.attention import PackedBatch, attention_by_torch
 
 _BATCH_TOKENS = 2048
 _MINILM = (12, 32)

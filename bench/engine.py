@@ -19,8 +19,8 @@ from bench.models import SIZES, of_size
 from bench.profiling import profile
 from bench.workloads import WORKLOADS, Question, Workload, questions, token_lengths
 from reranker_worker.device import on_passing_thread
-from reranker_worker.engine import Engine
 from reranker_worker.metrics import Metrics
+from reranker_worker.scoring.engine import Engine
 from reranker_worker.serving import DType, EngineSettings, Limits, ScoreRequest, Serving
 
 

@@ -23,8 +23,8 @@ from bench.environments import interpreter
 from bench.machine import fastest_dtype, machine
 from bench.models import SIZES, of_size
 from bench.workloads import WORKLOADS, Question, questions
-from reranker_worker.engine import Engine
 from reranker_worker.metrics import Metrics
+from reranker_worker.scoring.engine import Engine
 from reranker_worker.serving import EngineSettings, Limits, ScoreRequest, Serving
 
 _REPORTS = Path("build/reports/openvino")

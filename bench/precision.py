@@ -18,7 +18,7 @@ from bench.models import default_model
 from examples.finetune.dataset import Question, read
 from examples.finetune.quality import ndcg, rank_of
 from reranker_worker.metrics import Metrics
-from reranker_worker.preparing import prepare_model
+from reranker_worker.scoring.preparing import prepare_model
 from reranker_worker.serving import DType, EngineSettings, ScoringPair
 
 _DEMO_QUESTIONS = Path("examples/debian-search/queries.json")

@@ -10,9 +10,9 @@ from torch.profiler import ProfilerActivity, record_function
 from torch.profiler import profile as recorded
 
 from bench.workloads import Workload, questions
-from reranker_worker import encoder, int8
 from reranker_worker.kernels import attention as attention_kernel
-from reranker_worker.model_runner import ModelRunner
+from reranker_worker.models import encoder, int8
+from reranker_worker.scoring.model_runner import ModelRunner
 from reranker_worker.serving import LoadedModel, ScoringPair
 
 _BATCHES = 10

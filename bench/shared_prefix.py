@@ -14,10 +14,10 @@ from dataclasses import replace
 import torch
 from transformers.models.qwen3 import Qwen3Config, Qwen3ForCausalLM
 
-from reranker_worker import causal_attention
-from reranker_worker.decoder_runner import DecoderRunner
-from reranker_worker.families import FAMILIES
-from reranker_worker.prefix_cache import PrefixCache
+from reranker_worker.models import causal_attention
+from reranker_worker.models.families import FAMILIES
+from reranker_worker.scoring.decoder_runner import DecoderRunner
+from reranker_worker.scoring.prefix_cache import PrefixCache
 from reranker_worker.serving import EncodedPair, PairFailure, ScoringPair
 
 _VOCABULARY = 4096

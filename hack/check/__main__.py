@@ -81,7 +81,7 @@ def shell_scripts() -> list[str]:
 def generated_files_differ() -> str:
     """Name the files that `make generate` would change."""
     with tempfile.TemporaryDirectory() as folder:
-        subprocess.run([sys.executable, "-m", "reranker_operator.crd", folder], cwd=ROOT, check=True)
+        subprocess.run([sys.executable, "-m", "reranker_operator.resources.crd", folder], cwd=ROOT, check=True)
         written, kept = _contents(Path(folder)), _contents(ROOT / "crds")
     stale = sorted(name for name in written.keys() | kept.keys() if written.get(name) != kept.get(name))
     return f"out of date: {', '.join(stale)} under crds/: run `make generate`" if stale else ""

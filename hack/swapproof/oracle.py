@@ -14,8 +14,8 @@ from hack.stage.claims import Artifact
 from hack.swapproof.moves import ADAPTERS, HEADLESS, MODELS
 from hack.swapproof.record import Known
 from hack.swapproof.wanted import Digests, adapter_revision, model_revision
-from reranker_worker.artifacts import artifact_digest
-from reranker_worker.cache import served_files
+from reranker_worker.fetching.artifacts import artifact_digest
+from reranker_worker.fetching.cache import served_files
 from tests.fixtures.checkpoints import bert_checkpoint, lora_adapter
 from tests.fixtures.known_models import DOCUMENTS, QUERY, Artifacts, headless
 

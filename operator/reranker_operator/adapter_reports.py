@@ -4,13 +4,14 @@ from datetime import UTC, datetime
 
 import structlog
 
-from reranker_operator import adapter_conditions, adapters
-from reranker_operator.adapter_resource import AdapterResource
 from reranker_operator.cluster import Cluster
+from reranker_operator.decisions import adapters
 from reranker_operator.errors import NotFound, OperatorError
-from reranker_operator.merge_patch import merge_patch
-from reranker_operator.names import Document, Key
-from reranker_operator.state import Manifest, World
+from reranker_operator.objects.merge_patch import merge_patch
+from reranker_operator.status import adapter_conditions
+from reranker_operator.world.adapter_resource import AdapterResource
+from reranker_operator.world.names import Document, Key
+from reranker_operator.world.state import Manifest, World
 
 log = structlog.get_logger(__name__)
 

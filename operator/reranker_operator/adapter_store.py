@@ -3,11 +3,11 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 
-from reranker_operator.adapter_kind import ADAPTER_PLURAL
-from reranker_operator.adapter_resource import AdapterResource, adapter_resource, model_of
 from reranker_operator.api import Api
-from reranker_operator.names import Document, Key
-from reranker_operator.v1alpha1 import GROUP, VERSION
+from reranker_operator.resources.adapter_kind import ADAPTER_PLURAL
+from reranker_operator.resources.v1alpha1 import GROUP, VERSION
+from reranker_operator.world.adapter_resource import AdapterResource, adapter_resource, model_of
+from reranker_operator.world.names import Document, Key
 
 API = f"/apis/{GROUP}/{VERSION}"
 

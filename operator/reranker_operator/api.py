@@ -11,7 +11,7 @@ from kubernetes.aio.config import ConfigException, load_incluster_config, load_k
 
 from reranker_operator.errors import Conflict, Invalid, NoCluster, NotFound, Refused, Unreachable
 from reranker_operator.metrics import Metrics
-from reranker_operator.names import MANAGER, Document
+from reranker_operator.world.names import MANAGER, Document
 
 CONNECT_TIMEOUT_S = 10
 REQUEST_TIMEOUT_S = 30

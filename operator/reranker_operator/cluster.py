@@ -8,17 +8,18 @@ from datetime import UTC, datetime
 import structlog
 from pydantic import ValidationError
 
-from reranker_operator import names, pods, serving
-from reranker_operator.actions import Action, Announce, Apply, Event, Forget, Record, Remove, Resize
 from reranker_operator.adapter_store import AdapterStore
 from reranker_operator.api import Api
 from reranker_operator.discovery import Discovery
 from reranker_operator.errors import Conflict, Invalid, NotFound, Refused, UnreadableSpec
-from reranker_operator.history import past
-from reranker_operator.names import Document, Key
-from reranker_operator.schema import first_error
-from reranker_operator.state import ACCESSORIES, Kind, Model, Past, Pod, World, child_name
-from reranker_operator.v1alpha1 import GROUP, PLURAL, VERSION, RerankerModelSpec
+from reranker_operator.objects import pods, serving
+from reranker_operator.objects.history import past
+from reranker_operator.resources.schema import first_error
+from reranker_operator.resources.v1alpha1 import GROUP, PLURAL, VERSION, RerankerModelSpec
+from reranker_operator.world import names
+from reranker_operator.world.actions import Action, Announce, Apply, Event, Forget, Record, Remove, Resize
+from reranker_operator.world.names import Document, Key
+from reranker_operator.world.state import ACCESSORIES, Kind, Model, Past, Pod, World, child_name
 
 log = structlog.get_logger(__name__)
 

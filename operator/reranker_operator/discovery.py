@@ -6,7 +6,7 @@ import structlog
 
 from reranker_operator.api import Api
 from reranker_operator.errors import Refused
-from reranker_operator.names import MANAGER, Document
+from reranker_operator.world.names import MANAGER, Document
 
 #: Within this time after an API was installed it is used.
 KEPT_S = 30.0

@@ -17,7 +17,7 @@ from reranker_operator import lease
 from reranker_operator.api import Api
 from reranker_operator.errors import Conflict, NotFound, OperatorError
 from reranker_operator.lease import Pace, Sight
-from reranker_operator.names import Document
+from reranker_operator.world.names import Document
 
 log = structlog.get_logger(__name__)
 

@@ -5,12 +5,13 @@ from typing import Any
 
 import kopf
 
-from reranker_operator import api, names
-from reranker_operator.adapter_kind import ADAPTER_PLURAL
-from reranker_operator.adapter_resource import model_of
-from reranker_operator.names import Document, Key
-from reranker_operator.ownership import controller
-from reranker_operator.v1alpha1 import GROUP, KIND, PLURAL, VERSION
+from reranker_operator import api
+from reranker_operator.objects.ownership import controller
+from reranker_operator.resources.adapter_kind import ADAPTER_PLURAL
+from reranker_operator.resources.v1alpha1 import GROUP, KIND, PLURAL, VERSION
+from reranker_operator.world import names
+from reranker_operator.world.adapter_resource import model_of
+from reranker_operator.world.names import Document, Key
 
 #: Called with the resource's plural and the model that the event is about.
 Notify = Callable[[str, Key], None]

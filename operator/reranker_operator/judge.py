@@ -9,14 +9,15 @@ from dataclasses import dataclass
 
 import structlog
 
-from reranker_operator import gate, shadow
+from reranker_operator import shadow
 from reranker_operator.cluster import Cluster
+from reranker_operator.decisions import gate
+from reranker_operator.decisions.golden import GoldenSetInvalid, Question, golden_set
 from reranker_operator.errors import NoScores, OperatorError
-from reranker_operator.facts import Problem
-from reranker_operator.golden import GoldenSetInvalid, Question, golden_set
-from reranker_operator.names import Key
-from reranker_operator.trials import Answer, Figures, Judgement, Passed, Seat, Trial, Undecided
 from reranker_operator.worker_client import WorkerClient
+from reranker_operator.world.facts import Problem
+from reranker_operator.world.names import Key
+from reranker_operator.world.trials import Answer, Figures, Judgement, Passed, Seat, Trial, Undecided
 
 log = structlog.get_logger(__name__)
 

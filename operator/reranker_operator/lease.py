@@ -7,7 +7,7 @@ written for the time that it states, by the clock of the one who looks, since th
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from reranker_operator.names import Document
+from reranker_operator.world.names import Document
 
 
 @dataclass(frozen=True)

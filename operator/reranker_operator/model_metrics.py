@@ -6,7 +6,7 @@ from typing import Any
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from reranker_operator.names import Document
+from reranker_operator.world.names import Document
 
 MODEL_LABELS = ("model_namespace", "model")
 

@@ -20,12 +20,12 @@ from reranker_operator.health import Health, HealthServer
 from reranker_operator.judge import Judge
 from reranker_operator.lease import Pace
 from reranker_operator.metrics import Metrics
-from reranker_operator.names import Document, Key
 from reranker_operator.reconcile import Reconciler
 from reranker_operator.settings import Settings
 from reranker_operator.watching import Watching
 from reranker_operator.worker_client import WorkerClient
 from reranker_operator.workqueue import WorkQueue
+from reranker_operator.world.names import Document, Key
 
 log = structlog.get_logger(__name__)
 

@@ -6,21 +6,23 @@ from datetime import UTC, datetime
 
 import structlog
 
-from reranker_operator import blue_green, conditions, gate, ownership, rejection
 from reranker_operator.adapter_reports import AdapterReports
 from reranker_operator.cluster import Cluster
+from reranker_operator.decisions import blue_green, gate, rejection
+from reranker_operator.decisions.plan import plan
+from reranker_operator.decisions.target import target
 from reranker_operator.errors import Conflict, NotFound, OperatorError, Refused, Stale, UnreadableSpec
-from reranker_operator.facts import Problem, condition
-from reranker_operator.fleet import last_flip
 from reranker_operator.judge import Judge
-from reranker_operator.merge_patch import merge_patch
-from reranker_operator.names import Document, Key
-from reranker_operator.plan import plan
+from reranker_operator.objects import ownership
+from reranker_operator.objects.merge_patch import merge_patch
 from reranker_operator.settings import Settings
-from reranker_operator.state import Model, Target, World
-from reranker_operator.target import target
-from reranker_operator.transitions import events
+from reranker_operator.status import conditions
+from reranker_operator.status.transitions import events
 from reranker_operator.worker_client import WorkerClient
+from reranker_operator.world.facts import Problem, condition
+from reranker_operator.world.fleet import last_flip
+from reranker_operator.world.names import Document, Key
+from reranker_operator.world.state import Model, Target, World
 
 log = structlog.get_logger(__name__)
 

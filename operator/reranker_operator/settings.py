@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from reranker_operator.placement import Toleration
+from reranker_operator.resources.placement import Toleration
 
 
 class Settings(BaseSettings):

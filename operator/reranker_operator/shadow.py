@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable
 
 import structlog
 
-from reranker_operator import ranking
+from reranker_operator.decisions import ranking
 from reranker_operator.errors import NoScores
-from reranker_operator.trials import LiveSample, Seat, Trial
 from reranker_operator.worker_client import WorkerClient
+from reranker_operator.world.trials import LiveSample, Seat, Trial
 
 log = structlog.get_logger(__name__)
 

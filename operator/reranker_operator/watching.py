@@ -13,9 +13,10 @@ from typing import Any, cast
 import kopf
 import structlog
 
-from reranker_operator import handlers, names
+from reranker_operator import handlers
 from reranker_operator.handlers import Notify
 from reranker_operator.metrics import Metrics
+from reranker_operator.world import names
 
 log = structlog.get_logger(__name__)
 

@@ -9,10 +9,10 @@ import aiohttp
 import structlog
 
 from reranker_operator.errors import NoScores
-from reranker_operator.names import INTERNAL_PORT, Document
-from reranker_operator.reports import AdapterReport, Download, ModelReport, PrefetchReport, WorkerReport
-from reranker_operator.state import Pod
-from reranker_operator.trials import Answer, LiveSample, Seat
+from reranker_operator.world.names import INTERNAL_PORT, Document
+from reranker_operator.world.reports import AdapterReport, Download, ModelReport, PrefetchReport, WorkerReport
+from reranker_operator.world.state import Pod
+from reranker_operator.world.trials import Answer, LiveSample, Seat
 
 log = structlog.get_logger(__name__)
 

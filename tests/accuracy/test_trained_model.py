@@ -12,7 +12,7 @@ from bench.models import default_model
 from bench.precision import compared, demo_questions
 from examples.finetune.dataset import Question
 from reranker_worker.metrics import Metrics
-from reranker_worker.preparing import prepare_model
+from reranker_worker.scoring.preparing import prepare_model
 from reranker_worker.serving import EngineSettings, LoadedModel, ScoringPair
 from tests.fixtures.reference import reference_logits, reference_token_ids
 

@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 from kubernetes.client import ApiClient, ApiException, CustomObjectsApi
 
-from reranker_operator.adapter_kind import (
+from reranker_operator.resources.adapter_kind import (
     ADAPTER_KIND,
     ADAPTER_PLURAL,
     RerankerAdapterSpec,
     RerankerAdapterStatus,
 )
-from reranker_operator.crd import ADAPTER
-from reranker_operator.schema import Condition
-from reranker_operator.v1alpha1 import API_VERSION, GROUP, VERSION
+from reranker_operator.resources.crd import ADAPTER
+from reranker_operator.resources.schema import Condition
+from reranker_operator.resources.v1alpha1 import API_VERSION, GROUP, VERSION
 
 pytestmark = pytest.mark.apiserver
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from reranker_operator import progress
+from reranker_operator.status import progress
 from tests.apiserver.fleet import Fleet
 from tests.apiserver.kube import Json, Kube, eventually
 from tests.apiserver.models import condition, edit, events, manifest, model, until_ready

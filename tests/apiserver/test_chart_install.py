@@ -22,8 +22,8 @@ from kubernetes.client import (
 
 from hack.cluster import golang
 from hack.cluster.golang import GoProgram
-from reranker_operator.adapter_kind import ADAPTER_PLURAL
-from reranker_operator.v1alpha1 import GROUP, PLURAL, VERSION
+from reranker_operator.resources.adapter_kind import ADAPTER_PLURAL
+from reranker_operator.resources.v1alpha1 import GROUP, PLURAL, VERSION
 from tests.apiserver.kube import ANY_VERSION
 
 pytestmark = pytest.mark.apiserver

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from kubernetes.client import ApiClient, ApiException, CustomObjectsApi
 
-from reranker_operator.adapter_types import AdapterStatus
-from reranker_operator.crd import MODEL
-from reranker_operator.schema import MAX_MESSAGE, Condition
-from reranker_operator.v1alpha1 import (
+from reranker_operator.resources.adapter_types import AdapterStatus
+from reranker_operator.resources.crd import MODEL
+from reranker_operator.resources.schema import MAX_MESSAGE, Condition
+from reranker_operator.resources.v1alpha1 import (
     API_VERSION,
     GROUP,
     KIND,

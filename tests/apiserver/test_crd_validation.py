@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from kubernetes.client import ApiClient, ApiException, CustomObjectsApi
 
-from reranker_operator.v1alpha1 import API_VERSION, GROUP, KIND, PLURAL, VERSION
+from reranker_operator.resources.v1alpha1 import API_VERSION, GROUP, KIND, PLURAL, VERSION
 
 pytestmark = pytest.mark.apiserver
 

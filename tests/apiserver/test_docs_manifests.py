@@ -8,8 +8,8 @@ import yaml
 from kubernetes.client import ApiClient, CustomObjectsApi
 
 from hack.docs.code import documents, everything, manifests
-from reranker_operator.adapter_kind import ADAPTER_KIND, ADAPTER_PLURAL
-from reranker_operator.v1alpha1 import GROUP, KIND, PLURAL, VERSION, RerankerModelSpec
+from reranker_operator.resources.adapter_kind import ADAPTER_KIND, ADAPTER_PLURAL
+from reranker_operator.resources.v1alpha1 import GROUP, KIND, PLURAL, VERSION, RerankerModelSpec
 
 pytestmark = pytest.mark.apiserver
 

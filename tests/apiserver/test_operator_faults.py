@@ -10,15 +10,15 @@ from hack import cluster
 from reranker_operator import api
 from reranker_operator.api import Api
 from reranker_operator.cluster import Cluster
+from reranker_operator.decisions.plan import plan
+from reranker_operator.decisions.target import target
 from reranker_operator.errors import Conflict
 from reranker_operator.judge import Judge
 from reranker_operator.metrics import Metrics
-from reranker_operator.names import Key
-from reranker_operator.plan import plan
 from reranker_operator.reconcile import Reconciler
 from reranker_operator.settings import Settings
-from reranker_operator.target import target
 from reranker_operator.worker_client import WorkerClient
+from reranker_operator.world.names import Key
 from tests.apiserver.fleet import Fleet
 from tests.apiserver.kube import Kube, eventually
 from tests.apiserver.models import edit, manifest, model, until_ready

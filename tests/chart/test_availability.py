@@ -9,7 +9,7 @@ import yaml
 
 from hack.cluster import golang
 from hack.cluster.golang import GoProgram
-from reranker_operator.placement import Toleration
+from reranker_operator.resources.placement import Toleration
 from reranker_operator.settings import Settings
 
 from .conftest import CHART, Json, Rendered

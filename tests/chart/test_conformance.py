@@ -8,13 +8,13 @@ import pytest
 import yaml
 
 from hack.check import chart
-from reranker_operator import history, manifests
-from reranker_operator.colours import Colour, Flip
-from reranker_operator.mounts import Mounts
-from reranker_operator.names import Key
+from reranker_operator.objects import history, manifests
+from reranker_operator.resources.v1alpha1 import RerankerModelSpec
 from reranker_operator.settings import Settings
-from reranker_operator.state import ManifestModel, Model, PodTemplate
-from reranker_operator.v1alpha1 import RerankerModelSpec
+from reranker_operator.world.colours import Colour, Flip
+from reranker_operator.world.mounts import Mounts
+from reranker_operator.world.names import Key
+from reranker_operator.world.state import ManifestModel, Model, PodTemplate
 
 Json = dict[str, Any]
 

@@ -5,9 +5,9 @@ from collections.abc import Callable
 import pytest
 
 from reranker_operator import cluster, handlers
-from reranker_operator.adapter_kind import ADAPTER_PLURAL
-from reranker_operator.state import ACCESSORIES
-from reranker_operator.v1alpha1 import GROUP, PLURAL
+from reranker_operator.resources.adapter_kind import ADAPTER_PLURAL
+from reranker_operator.resources.v1alpha1 import GROUP, PLURAL
+from reranker_operator.world.state import ACCESSORIES
 
 from .conftest import Json, Rendered
 

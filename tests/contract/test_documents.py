@@ -5,25 +5,27 @@ from typing import Any
 
 import pytest
 
-from reranker_operator import names, rollout, serving
-from reranker_operator.adapter_resource import adapter_resource
-from reranker_operator.mounts import NO_MOUNTS, Mounts
-from reranker_operator.names import Key
-from reranker_operator.pod_template import pod_template
-from reranker_operator.reports import Download as ReadDownload
-from reranker_operator.reports import PrefetchReport
+from reranker_operator.decisions import rollout
+from reranker_operator.objects import serving
+from reranker_operator.objects.pod_template import pod_template
+from reranker_operator.resources.v1alpha1 import RerankerModelSpec
 from reranker_operator.settings import Settings
-from reranker_operator.state import Model, World
-from reranker_operator.trials import LiveSample
-from reranker_operator.v1alpha1 import RerankerModelSpec
 from reranker_operator.worker_client import live_sample, worker_report
+from reranker_operator.world import names
+from reranker_operator.world.adapter_resource import adapter_resource
+from reranker_operator.world.mounts import NO_MOUNTS, Mounts
+from reranker_operator.world.names import Key
+from reranker_operator.world.reports import Download as ReadDownload
+from reranker_operator.world.reports import PrefetchReport
+from reranker_operator.world.state import Model, World
+from reranker_operator.world.trials import LiveSample
 from reranker_worker import manifest
-from reranker_worker.artifacts import Download
 from reranker_worker.canonical_json import canonical_json
-from reranker_worker.samples import Samples, samples_document
+from reranker_worker.fetching.artifacts import Download
+from reranker_worker.reconciling.samples import Samples, samples_document
+from reranker_worker.reconciling.state import AdapterState, ModelState, PrefetchState, WorkerState
 from reranker_worker.serving import ScoreResult
 from reranker_worker.settings import FetchSettings, ServeSettings
-from reranker_worker.state import AdapterState, ModelState, PrefetchState, WorkerState
 
 SPEC = {
     "source": {"uri": "hf://BAAI/bge-reranker-v2-m3", "revision": "953dc6f6", "digest": "sha256:" + "a" * 64},

@@ -10,12 +10,12 @@ import pytest
 from prometheus_client import generate_latest
 
 from hack.promql.prometheus import reads
-from reranker_operator import conditions
+from reranker_operator.decisions.rejection import MAY_PASS
 from reranker_operator.metrics import Metrics
-from reranker_operator.rejection import MAY_PASS
-from reranker_operator.v1alpha1 import RejectedRevision
+from reranker_operator.resources.v1alpha1 import RejectedRevision
+from reranker_operator.status import conditions
 from reranker_worker import errors
-from reranker_worker.artifacts import artifact_key
+from reranker_worker.fetching.artifacts import artifact_key
 from reranker_worker.manifest import Source
 from tests.fixtures import expositions
 from tests.fixtures.checkpoints import bert_checkpoint, lora_adapter

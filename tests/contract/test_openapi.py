@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from fastapi.openapi.models import OpenAPI
 
-from reranker_worker.openapi import ENDPOINTS, Endpoint, Exchange, openapi_document
-from reranker_worker.routes import ClientRoutes
 from reranker_worker.settings import ServeSettings
+from reranker_worker.web.openapi import ENDPOINTS, Endpoint, Exchange, openapi_document
+from reranker_worker.web.routes import ClientRoutes
 from tests.fixtures.client_port import SETTINGS, http, length_worker
 
 EXCHANGES = [

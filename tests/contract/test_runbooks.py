@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from reranker_operator.ownership import REFUSED
-from reranker_operator.pods import STUCK
-from reranker_operator.rejection import DEADLINE, MAY_PASS
+from reranker_operator.decisions.rejection import DEADLINE, MAY_PASS
+from reranker_operator.objects.ownership import REFUSED
+from reranker_operator.objects.pods import STUCK
 
 ROOT = Path(__file__).parents[2]
 RULES = yaml.safe_load((ROOT / "charts/reranker-operator/files/rules.yaml").read_text())

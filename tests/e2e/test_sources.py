@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from reranker_worker.artifacts import artifact_digest
-from reranker_worker.cache import served_files
+from reranker_worker.fetching.artifacts import artifact_digest
+from reranker_worker.fetching.cache import served_files
 from tests.e2e import storage
 from tests.e2e.conftest import copy_into_claim
 from tests.e2e.fleet import Fleet

@@ -15,10 +15,10 @@ from examples.finetune.dataset import Question
 from examples.finetune.judged import Judged, golden, groups, parsed, read, split
 from examples.finetune.quality import graded_ndcg
 from examples.finetune.training import Schedule
-from reranker_operator.golden import golden_set
-from reranker_operator.ranking import ndcg_at_k
+from reranker_operator.decisions.golden import golden_set
+from reranker_operator.decisions.ranking import ndcg_at_k
 from reranker_worker.__main__ import run
-from reranker_worker.engine import Engine
+from reranker_worker.scoring.engine import Engine
 from reranker_worker.serving import EngineSettings, Limits, ScoreRequest, Serving
 from tests.fixtures.checkpoints import WORDS, bert_checkpoint
 from tests.fixtures.reference import reference_logits

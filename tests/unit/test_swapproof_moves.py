@@ -17,13 +17,13 @@ from hack.swapproof.wanted import (
     resource,
     serves,
 )
-from reranker_operator.adapter_kind import RerankerAdapterSpec
-from reranker_operator.adapters import wanted_adapter
-from reranker_operator.names import Key
-from reranker_operator.names import adapter_revision as operator_s_adapter_revision
-from reranker_operator.rollout import wanted_model
-from reranker_operator.state import Model
-from reranker_operator.v1alpha1 import RerankerModelSpec
+from reranker_operator.decisions.adapters import wanted_adapter
+from reranker_operator.decisions.rollout import wanted_model
+from reranker_operator.resources.adapter_kind import RerankerAdapterSpec
+from reranker_operator.resources.v1alpha1 import RerankerModelSpec
+from reranker_operator.world.names import Key
+from reranker_operator.world.names import adapter_revision as operator_s_adapter_revision
+from reranker_operator.world.state import Model
 
 DIGESTS = {
     name: f"sha256:{number:064x}"

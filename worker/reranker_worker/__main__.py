@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
-from reranker_worker.artifacts import artifact_digest
-from reranker_worker.cache import ArtifactCache, served_files
 from reranker_worker.collecting import importing, keep_for_good
 from reranker_worker.errors import WorkerError
+from reranker_worker.fetching.artifacts import artifact_digest
+from reranker_worker.fetching.cache import ArtifactCache, served_files
 from reranker_worker.fetching.fetcher import Fetcher
 from reranker_worker.fetching.origins import Hub, Origins, Registries
 from reranker_worker.fetching.room import Room

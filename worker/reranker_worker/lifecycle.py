@@ -9,19 +9,19 @@ import structlog
 import uvicorn
 
 from reranker_worker import tracing
-from reranker_worker.app import client_app, internal_app
-from reranker_worker.cache import ArtifactCache
-from reranker_worker.engine import Engine
+from reranker_worker.fetching.cache import ArtifactCache
 from reranker_worker.fetching.fetcher import Fetcher
 from reranker_worker.fetching.origins import Hub, Origins
 from reranker_worker.manifest_files import ManifestFiles, StaticManifest
 from reranker_worker.metrics import Metrics
-from reranker_worker.reconciler import Reconciler
-from reranker_worker.server import ClientServer, listen, serve_until_drained, server_config
+from reranker_worker.reconciling.reconciler import Reconciler
+from reranker_worker.reconciling.state_metrics import StateMetrics
+from reranker_worker.scoring.engine import Engine
 from reranker_worker.serving import Limits
 from reranker_worker.settings import ServeSettings
 from reranker_worker.standalone import TEMPLATE, standalone_manifest, user_cache
-from reranker_worker.state_metrics import StateMetrics
+from reranker_worker.web.app import client_app, internal_app
+from reranker_worker.web.server import ClientServer, listen, serve_until_drained, server_config
 from reranker_worker.worker import Worker
 
 _JOIN_S = 5.0

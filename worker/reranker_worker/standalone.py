@@ -5,10 +5,10 @@ import os
 import re
 from pathlib import Path
 
-from reranker_worker.artifacts import is_served
-from reranker_worker.cache import ArtifactCache
 from reranker_worker.canonical_json import canonical_json
 from reranker_worker.errors import ManifestError
+from reranker_worker.fetching.artifacts import is_served
+from reranker_worker.fetching.cache import ArtifactCache
 from reranker_worker.manifest import AdapterEntry, Manifest, ModelEntry, Source
 from reranker_worker.serving import EngineSettings, Limits
 from reranker_worker.settings import ServeSettings

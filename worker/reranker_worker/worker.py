@@ -9,9 +9,9 @@ from typing import Protocol
 
 from reranker_worker.errors import WorkerError
 from reranker_worker.metrics import Metrics
-from reranker_worker.reconciler import Reconciler
+from reranker_worker.reconciling.reconciler import Reconciler
+from reranker_worker.reconciling.state import Observation, WorkerState, worker_state
 from reranker_worker.serving import Queue, ScoreRequest, ScoreResult
-from reranker_worker.state import Observation, WorkerState, worker_state
 
 _LONGEST_SILENCE_S = 30.0
 

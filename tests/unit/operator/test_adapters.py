@@ -7,14 +7,15 @@ from typing import Any
 
 import pytest
 
-from reranker_operator import adapter_conditions, conditions, serving
-from reranker_operator.adapter_conditions import model_not_found, refused, settled
-from reranker_operator.adapter_resource import AdapterResource, adapter_resource, model_of
-from reranker_operator.adapters import verdicts, wanted_adapters
-from reranker_operator.facts import Problem, condition
-from reranker_operator.names import Document
-from reranker_operator.reports import AdapterReport
-from reranker_operator.state import Manifest, World
+from reranker_operator.decisions.adapters import verdicts, wanted_adapters
+from reranker_operator.objects import serving
+from reranker_operator.status import adapter_conditions, conditions
+from reranker_operator.status.adapter_conditions import model_not_found, refused, settled
+from reranker_operator.world.adapter_resource import AdapterResource, adapter_resource, model_of
+from reranker_operator.world.facts import Problem, condition
+from reranker_operator.world.names import Document
+from reranker_operator.world.reports import AdapterReport
+from reranker_operator.world.state import Manifest, World
 from tests.unit.operator.worlds import (
     KEY,
     LEGAL,

@@ -5,13 +5,14 @@ from typing import Any
 
 import pytest
 
-from reranker_operator import autoscaling, conditions
-from reranker_operator.actions import Apply, Remove
-from reranker_operator.autoscaling import CUSTOM_METRICS, KEDA
-from reranker_operator.facts import condition
-from reranker_operator.plan import plan
-from reranker_operator.state import ACCESSORIES, Kind, World
-from reranker_operator.transitions import events
+from reranker_operator.decisions.plan import plan
+from reranker_operator.objects import autoscaling
+from reranker_operator.objects.autoscaling import CUSTOM_METRICS, KEDA
+from reranker_operator.status import conditions
+from reranker_operator.status.transitions import events
+from reranker_operator.world.actions import Apply, Remove
+from reranker_operator.world.facts import condition
+from reranker_operator.world.state import ACCESSORIES, Kind, World
 from tests.unit.operator.worlds import applied, edited, empty, goal, model, serving_world
 
 BOUNDS = {"minReplicas": 2, "maxReplicas": 8}

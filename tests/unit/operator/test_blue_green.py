@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
-from reranker_operator import conditions, progress
-from reranker_operator.actions import Announce, Apply, Remove, Resize
-from reranker_operator.colours import Colour, Flip, flip, text
-from reranker_operator.mounts import Mounts
-from reranker_operator.names import FLIP_ANNOTATION, Document
-from reranker_operator.plan import plan
-from reranker_operator.reports import AdapterReport
-from reranker_operator.state import DEPLOYMENTS, Kind, Pod, Target, World
-from reranker_operator.transitions import events
-from reranker_operator.trials import Figures, Passed, Refused
+from reranker_operator.decisions.plan import plan
+from reranker_operator.status import conditions, progress
+from reranker_operator.status.transitions import events
+from reranker_operator.world.actions import Announce, Apply, Remove, Resize
+from reranker_operator.world.colours import Colour, Flip, flip, text
+from reranker_operator.world.mounts import Mounts
+from reranker_operator.world.names import FLIP_ANNOTATION, Document
+from reranker_operator.world.reports import AdapterReport
+from reranker_operator.world.state import DEPLOYMENTS, Kind, Pod, Target, World
+from reranker_operator.world.trials import Figures, Passed, Refused
 from tests.unit.operator import test_in_place as in_place
 from tests.unit.operator.worlds import (
     LEGAL,

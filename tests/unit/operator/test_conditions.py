@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from reranker_operator import conditions, transitions
-from reranker_operator.facts import Problem
-from reranker_operator.merge_patch import merge_patch
-from reranker_operator.names import Document
-from reranker_operator.reports import AdapterReport, ModelReport, WorkerReport
-from reranker_operator.state import Kind, World
+from reranker_operator.objects.merge_patch import merge_patch
+from reranker_operator.status import conditions, transitions
+from reranker_operator.world.facts import Problem
+from reranker_operator.world.names import Document
+from reranker_operator.world.reports import AdapterReport, ModelReport, WorkerReport
+from reranker_operator.world.state import Kind, World
 from tests.unit.operator.worlds import (
     LEGAL,
     LEGAL_TWO,

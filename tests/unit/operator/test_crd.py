@@ -8,8 +8,8 @@ import pytest
 import yaml
 from pydantic import Field
 
-from reranker_operator import crd
-from reranker_operator.schema import Schema, rule, rules
+from reranker_operator.resources import crd
+from reranker_operator.resources.schema import Schema, rule, rules
 
 CRDS = Path(__file__).parents[3] / "crds"
 

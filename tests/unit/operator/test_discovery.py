@@ -9,7 +9,7 @@ import pytest
 from reranker_operator.api import Api
 from reranker_operator.discovery import ABSENCE_KEPT_S, Discovery
 from reranker_operator.errors import OperatorError, Refused, Unreachable
-from reranker_operator.names import Document
+from reranker_operator.world.names import Document
 
 KEPT = {"name": "probe", "image": {"reference": "probe", "pullPolicy": "Always"}}
 DENIED = Refused("POST deployments", 403, "admission webhook denied the request: no limits")

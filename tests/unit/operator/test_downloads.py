@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from reranker_operator import conditions
-from reranker_operator.downloads import size
-from reranker_operator.names import Document
-from reranker_operator.reports import AdapterReport, Download
-from reranker_operator.state import World
-from reranker_operator.transitions import events
+from reranker_operator.status import conditions
+from reranker_operator.status.downloads import size
+from reranker_operator.status.transitions import events
 from reranker_operator.worker_client import worker_report
+from reranker_operator.world.names import Document
+from reranker_operator.world.reports import AdapterReport, Download
+from reranker_operator.world.state import World
 from tests.unit.operator.worlds import (
     LEGAL,
     ONE,

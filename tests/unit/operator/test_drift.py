@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from reranker_operator.drift import difference
-from reranker_operator.merge_patch import merge_patch
+from reranker_operator.objects.drift import difference
+from reranker_operator.objects.merge_patch import merge_patch
 
 SAME: dict[str, tuple[Any, Any]] = {
     "defaults are no difference": ({"spec": {"a": 1}}, {"spec": {"a": 1, "b": 2}, "status": {}}),

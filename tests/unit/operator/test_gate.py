@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from reranker_operator import gate
-from reranker_operator.facts import Problem
-from reranker_operator.golden import golden_set
-from reranker_operator.rollout_policy import Gate
-from reranker_operator.state import World
-from reranker_operator.trials import Answer, Figures, Judgement, Passed, Refused, Trial, Undecided
+from reranker_operator.decisions import gate
+from reranker_operator.decisions.golden import golden_set
+from reranker_operator.resources.rollout_policy import Gate
+from reranker_operator.world.facts import Problem
+from reranker_operator.world.state import World
+from reranker_operator.world.trials import Answer, Figures, Judgement, Passed, Refused, Trial, Undecided
 from tests.unit.operator.worlds import ONE, TWO, applied, edited, empty, goal, golden_gate, model, revision, with_pods
 from tests.unit.operator.worlds import serving_world as served
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from reranker_operator.golden import MAX_QUESTIONS, GoldenSetInvalid, golden_set
+from reranker_operator.decisions.golden import MAX_QUESTIONS, GoldenSetInvalid, golden_set
 
 LINE = '{"query": "q", "documents": ["a", "b"], "relevance": [2, 0]}'
 

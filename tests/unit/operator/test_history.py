@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from reranker_operator.actions import Forget, Record
-from reranker_operator.history import changes, past
-from reranker_operator.state import World
+from reranker_operator.objects.history import changes, past
+from reranker_operator.world.actions import Forget, Record
+from reranker_operator.world.state import World
 from tests.unit.operator.worlds import (
     ONE,
     THREE,

@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
-from reranker_operator import conditions, serving
-from reranker_operator.mounts import Mounts
-from reranker_operator.plan import plan
-from reranker_operator.reports import AdapterReport, ModelReport
-from reranker_operator.state import Kind, Manifest, Pod, World
-from reranker_operator.transitions import events
-from reranker_operator.trials import Figures, Passed
+from reranker_operator.decisions.plan import plan
+from reranker_operator.objects import serving
+from reranker_operator.status import conditions
+from reranker_operator.status.transitions import events
+from reranker_operator.world.mounts import Mounts
+from reranker_operator.world.reports import AdapterReport, ModelReport
+from reranker_operator.world.state import Kind, Manifest, Pod, World
+from reranker_operator.world.trials import Figures, Passed
 from tests.unit.operator.worlds import (
     LEGAL,
     LEGAL_TWO,

@@ -4,12 +4,13 @@ from typing import Any
 
 import pytest
 
-from reranker_operator import manifests, names
-from reranker_operator.colours import Colour
-from reranker_operator.mounts import NO_MOUNTS, Mounts, mounts_of
-from reranker_operator.pod_template import pod_template
+from reranker_operator.objects import manifests
+from reranker_operator.objects.pod_template import pod_template
 from reranker_operator.settings import Settings
-from reranker_operator.state import Kind, PodTemplate
+from reranker_operator.world import names
+from reranker_operator.world.colours import Colour
+from reranker_operator.world.mounts import NO_MOUNTS, Mounts, mounts_of
+from reranker_operator.world.state import Kind, PodTemplate
 from tests.unit.operator.worlds import SETTINGS, empty, goal, model
 
 REVISION = "bge-1436b70b"

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from reranker_operator.nodes import placed
+from reranker_operator.objects.nodes import placed
+from reranker_operator.resources.v1alpha1 import RerankerModelSpec
 from reranker_operator.settings import Settings
-from reranker_operator.v1alpha1 import RerankerModelSpec
 
 L4 = {"cloud.google.com/gke-accelerator": "nvidia-l4"}
 GPU_TAINT = {"key": "nvidia.com/gpu", "operator": "Exists"}

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from reranker_operator import conditions, ownership
-from reranker_operator.actions import Action, Announce, Apply, Record
-from reranker_operator.facts import condition
-from reranker_operator.plan import plan
-from reranker_operator.state import Kind, World
+from reranker_operator.decisions.plan import plan
+from reranker_operator.objects import ownership
+from reranker_operator.status import conditions
+from reranker_operator.world.actions import Action, Announce, Apply, Record
+from reranker_operator.world.facts import condition
+from reranker_operator.world.state import Kind, World
 from tests.unit.operator.worlds import (
     LEGAL,
     TWO,

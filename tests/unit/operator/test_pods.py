@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from reranker_operator import serving
-from reranker_operator.facts import Problem
 from reranker_operator.handlers import owner_key
-from reranker_operator.names import Key
-from reranker_operator.pods import worker_pod
+from reranker_operator.objects import serving
+from reranker_operator.objects.pods import worker_pod
+from reranker_operator.world.facts import Problem
+from reranker_operator.world.names import Key
 from tests.unit.operator.worlds import reread, serving_world
 
 BORN = "2026-03-01T10:00:00Z"

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from reranker_operator import conditions
-from reranker_operator.fleet import deployed_revision, deployed_template
-from reranker_operator.names import Document
-from reranker_operator.reports import PrefetchReport
-from reranker_operator.state import Kind, Model, World
-from reranker_operator.transitions import events
+from reranker_operator.status import conditions
+from reranker_operator.status.transitions import events
+from reranker_operator.world.fleet import deployed_revision, deployed_template
+from reranker_operator.world.names import Document
+from reranker_operator.world.reports import PrefetchReport
+from reranker_operator.world.state import Kind, Model, World
 from tests.unit.operator.worlds import (
     ONE,
     THREE,

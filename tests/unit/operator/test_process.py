@@ -18,10 +18,10 @@ from aiohttp.test_utils import TestServer
 from reranker_operator import handlers, watching
 from reranker_operator.health import Health, HealthServer
 from reranker_operator.metrics import Metrics
-from reranker_operator.reports import AdapterReport, ModelReport, WorkerReport
 from reranker_operator.settings import Settings
 from reranker_operator.watching import Watching
 from reranker_operator.worker_client import WorkerClient, state_url
+from reranker_operator.world.reports import AdapterReport, ModelReport, WorkerReport
 
 
 class Clock:

@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import kendalltau
 from sklearn.metrics import ndcg_score
 
-from reranker_operator.ranking import ndcg_at_k, percentile, tau_b
+from reranker_operator.decisions.ranking import ndcg_at_k, percentile, tau_b
 
 
 def rankings(documents: int, *, ties: bool) -> tuple[list[int], list[float], list[float]]:

@@ -9,16 +9,16 @@ import pytest
 
 from reranker_operator import shadow
 from reranker_operator.cluster import Cluster
-from reranker_operator.colours import Colour
 from reranker_operator.errors import Conflict, Invalid, NotFound, OperatorError, Refused, Unreachable
-from reranker_operator.facts import condition
 from reranker_operator.judge import Judge
-from reranker_operator.names import Document, Key
 from reranker_operator.reconcile import Reconciler
-from reranker_operator.reports import WorkerReport
-from reranker_operator.state import Kind, World
-from reranker_operator.trials import Answer, Figures, LiveSample, Passed, Seat
 from reranker_operator.worker_client import WorkerClient
+from reranker_operator.world.colours import Colour
+from reranker_operator.world.facts import condition
+from reranker_operator.world.names import Document, Key
+from reranker_operator.world.reports import WorkerReport
+from reranker_operator.world.state import Kind, World
+from reranker_operator.world.trials import Answer, Figures, LiveSample, Passed, Seat
 from tests.unit.operator.test_blue_green import filled
 from tests.unit.operator.worlds import (
     KEY,

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from reranker_operator import conditions
-from reranker_operator.facts import Problem
-from reranker_operator.plan import plan
-from reranker_operator.state import Kind, World
-from reranker_operator.trials import Figures, Passed, Refused, Undecided
+from reranker_operator.decisions.plan import plan
+from reranker_operator.status import conditions
+from reranker_operator.world.facts import Problem
+from reranker_operator.world.state import Kind, World
+from reranker_operator.world.trials import Figures, Passed, Refused, Undecided
 from tests.unit.operator.worlds import (
     ONE,
     THREE,

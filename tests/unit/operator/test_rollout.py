@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from reranker_operator import rollout, templates
-from reranker_operator.reports import AdapterReport
-from reranker_operator.state import Manifest, Model, World
+from reranker_operator.decisions import rollout, templates
+from reranker_operator.world.reports import AdapterReport
+from reranker_operator.world.state import Manifest, Model, World
 from tests.unit.operator.worlds import (
     LEGAL,
     LEGAL_TWO,

@@ -5,13 +5,14 @@ from typing import Any
 
 import pytest
 
-from reranker_operator import conditions, routing
-from reranker_operator.actions import Remove
-from reranker_operator.colours import Colour, Flip
-from reranker_operator.facts import Fact, condition
-from reranker_operator.plan import plan
-from reranker_operator.routing import GATEWAY
-from reranker_operator.state import Kind, World
+from reranker_operator.decisions.plan import plan
+from reranker_operator.objects import routing
+from reranker_operator.objects.routing import GATEWAY
+from reranker_operator.status import conditions
+from reranker_operator.world.actions import Remove
+from reranker_operator.world.colours import Colour, Flip
+from reranker_operator.world.facts import Fact, condition
+from reranker_operator.world.state import Kind, World
 from tests.unit.operator.worlds import applied, edited, empty, goal, model, serving_world
 
 PUBLIC = {"parentRefs": [{"name": "public", "namespace": "gateways"}]}

@@ -6,12 +6,14 @@ from typing import Any, cast
 
 import pytest
 
-from reranker_operator import conditions, gate, shadow
+from reranker_operator import shadow
+from reranker_operator.decisions import gate
 from reranker_operator.errors import NoScores
-from reranker_operator.rollout_policy import Gate
-from reranker_operator.state import LONG_AGO, World
-from reranker_operator.trials import Answer, Figures, LiveSample, Passed, Refused, Seat, Trial, Undecided
+from reranker_operator.resources.rollout_policy import Gate
+from reranker_operator.status import conditions
 from reranker_operator.worker_client import WorkerClient
+from reranker_operator.world.state import LONG_AGO, World
+from reranker_operator.world.trials import Answer, Figures, LiveSample, Passed, Refused, Seat, Trial, Undecided
 from tests.unit.operator.worlds import (
     KEY,
     ONE,

@@ -10,8 +10,8 @@ from aiohttp import web
 
 from reranker_operator import worker_client
 from reranker_operator.errors import NoScores
-from reranker_operator.trials import Seat
 from reranker_operator.worker_client import WorkerClient
+from reranker_operator.world.trials import Seat
 from tests.apiserver.fleet import free_port
 
 SEAT = Seat("a", "127.0.0.1", "bge-1")

@@ -3,18 +3,19 @@
 from dataclasses import replace
 from typing import Any
 
-from reranker_operator import history, names, serving
-from reranker_operator.actions import Forget
-from reranker_operator.adapters import wanted_adapter
-from reranker_operator.colours import Colour
-from reranker_operator.mounts import mounts_of
-from reranker_operator.names import Document, Key
-from reranker_operator.reports import AdapterReport, ModelReport, WorkerReport
-from reranker_operator.rollout import wanted_model
+from reranker_operator.decisions.adapters import wanted_adapter
+from reranker_operator.decisions.rollout import wanted_model
+from reranker_operator.decisions.target import target
+from reranker_operator.objects import history, serving
+from reranker_operator.resources.v1alpha1 import RerankerModelSpec
 from reranker_operator.settings import Settings
-from reranker_operator.state import DEPLOYMENTS, Kind, Manifest, Model, Past, Pod, Target, World
-from reranker_operator.target import target
-from reranker_operator.v1alpha1 import RerankerModelSpec
+from reranker_operator.world import names
+from reranker_operator.world.actions import Forget
+from reranker_operator.world.colours import Colour
+from reranker_operator.world.mounts import mounts_of
+from reranker_operator.world.names import Document, Key
+from reranker_operator.world.reports import AdapterReport, ModelReport, WorkerReport
+from reranker_operator.world.state import DEPLOYMENTS, Kind, Manifest, Model, Past, Pod, Target, World
 
 KEY = Key("search", "bge")
 SETTINGS = Settings(worker_image="worker:1")

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from reranker_worker.artifacts import ArtifactPhase, ArtifactStatus
-from reranker_worker.budget import over_budget
-from reranker_worker.decisions import decide, missing_adapters
+from reranker_worker.fetching.artifacts import ArtifactPhase, ArtifactStatus
 from reranker_worker.manifest import AdapterEntry, Source
-from reranker_worker.state import adapter_states
-from reranker_worker.world import AdapterLoad, DropAdapter, Failure, Serve, Served, World
+from reranker_worker.reconciling.budget import over_budget
+from reranker_worker.reconciling.decisions import decide, missing_adapters
+from reranker_worker.reconciling.state import adapter_states
+from reranker_worker.reconciling.world import AdapterLoad, DropAdapter, Failure, Serve, Served, World
 from tests.fixtures.manifests import adapter, manifest
 
 

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from reranker_worker.artifacts import ArtifactPhase, ArtifactStatus
-from reranker_worker.decisions import decide
+from reranker_worker.fetching.artifacts import ArtifactPhase, ArtifactStatus
 from reranker_worker.manifest import Source
-from reranker_worker.world import AdapterLoad, DropAdapter, Serve, Served, World
+from reranker_worker.reconciling.decisions import decide
+from reranker_worker.reconciling.world import AdapterLoad, DropAdapter, Serve, Served, World
 from tests.fixtures.manifests import adapter, manifest
 
 COMPLETE = ArtifactStatus(ArtifactPhase.COMPLETE, digest="sha256:d")

@@ -10,17 +10,17 @@ import torch
 from structlog.testing import capture_logs
 from torch.nn import functional
 
-from reranker_worker.attention import (
+from reranker_worker.kernels import attention as attention_kernel
+from reranker_worker.kernels import library
+from reranker_worker.models.attention import (
     PackedBatch,
     first_token_attention,
     first_token_attention_to_states,
     packed_attention,
     reads_states,
 )
-from reranker_worker.causal_attention import Segment, causal_batch, packed_causal_attention
-from reranker_worker.engine import Engine
-from reranker_worker.kernels import attention as attention_kernel
-from reranker_worker.kernels import library
+from reranker_worker.models.causal_attention import Segment, causal_batch, packed_causal_attention
+from reranker_worker.scoring.engine import Engine
 from reranker_worker.serving import Limits
 from tests.fixtures.processor import processor_without
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from reranker_worker.artifacts import artifact_key
-from reranker_worker.cache import ArtifactCache
 from reranker_worker.errors import SourceError
+from reranker_worker.fetching.artifacts import artifact_key
+from reranker_worker.fetching.cache import ArtifactCache
 from reranker_worker.fetching.collection import UNLISTED_S, Holding, removals, used_keys
 from reranker_worker.fetching.download import fetch_artifact
 from reranker_worker.fetching.locks import held
@@ -191,7 +191,7 @@ def test_a_removal_that_broke_off_leaves_nothing_that_could_be_taken_for_whole(
     def broken(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("reranker_worker.cache.shutil.rmtree", broken)
+    monkeypatch.setattr("reranker_worker.fetching.cache.shutil.rmtree", broken)
     with pytest.raises(KeyboardInterrupt):
         cache.remove(key("a"))
     assert cached(cache) == set()

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from reranker_worker.capture import captured
 from reranker_worker.errors import InvalidRequest, NotFound, NotReady, RequestError, RevisionGone, RevisionUnknown
+from reranker_worker.scoring.capture import captured
 from reranker_worker.serving import EngineSettings, Held, LoadedAdapter, LoadedModel, ScoreRequest, Serving
 
 PART: Any = SimpleNamespace(rank=8)

@@ -13,15 +13,15 @@ import msgpack
 import pytest
 from pydantic import ValidationError
 
-from reranker_worker.app import client_app, internal_app
-from reranker_worker.artifacts import ArtifactPhase, ArtifactStatus
 from reranker_worker.errors import DeadlineExceeded, Overloaded, ScoringFailed, WorkerError
+from reranker_worker.fetching.artifacts import ArtifactPhase, ArtifactStatus
 from reranker_worker.manifest_files import Reading
-from reranker_worker.playground import content_security_policy
+from reranker_worker.reconciling.world import Beside, Failure, ModelLoad, Served
 from reranker_worker.serving import ScoreRequest
 from reranker_worker.settings import ServeSettings
+from reranker_worker.web.app import client_app, internal_app
+from reranker_worker.web.playground import content_security_policy
 from reranker_worker.worker import Worker
-from reranker_worker.world import Beside, Failure, ModelLoad, Served
 from tests.fixtures.client_port import MANIFEST, SETTINGS, LengthScorer, http, observation
 from tests.fixtures.manifests import manifest, model
 

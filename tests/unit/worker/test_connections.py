@@ -9,9 +9,9 @@ import httpx
 import pytest
 import uvicorn
 
-from reranker_worker.asgi import Receive, Scope, Send
-from reranker_worker.connections import BoundedConnection, ageing
-from reranker_worker.server import listen, server_config
+from reranker_worker.web.asgi import Receive, Scope, Send
+from reranker_worker.web.connections import BoundedConnection, ageing
+from reranker_worker.web.server import listen, server_config
 
 
 async def echo(scope: Scope, receive: Receive, send: Send) -> None:

@@ -5,10 +5,20 @@ from typing import Any
 
 import pytest
 
-from reranker_worker.artifacts import ArtifactPhase, ArtifactStatus
-from reranker_worker.decisions import decide, missing_adapters
+from reranker_worker.fetching.artifacts import ArtifactPhase, ArtifactStatus
 from reranker_worker.manifest import Manifest, ModelEntry, Source
-from reranker_worker.world import AdapterLoad, Beside, DropAdapter, DropModel, Failure, ModelLoad, Serve, Served, World
+from reranker_worker.reconciling.decisions import decide, missing_adapters
+from reranker_worker.reconciling.world import (
+    AdapterLoad,
+    Beside,
+    DropAdapter,
+    DropModel,
+    Failure,
+    ModelLoad,
+    Serve,
+    Served,
+    World,
+)
 from tests.fixtures.manifests import adapter, manifest, model
 
 COMPLETE = ArtifactStatus(ArtifactPhase.COMPLETE, digest="sha256:d")

@@ -5,12 +5,12 @@ from typing import Any
 import httpx
 import pytest
 
-from reranker_worker.dialects.rerank import RERANK
-from reranker_worker.dialects.sie import SIE
-from reranker_worker.dialects.tei import TEI
-from reranker_worker.dialects.vllm_score import VLLM_SCORE
-from reranker_worker.dialects.voyage import VOYAGE
 from reranker_worker.errors import Overloaded, RequestError, RetryableRequestError
+from reranker_worker.web.dialects.rerank import RERANK
+from reranker_worker.web.dialects.sie import SIE
+from reranker_worker.web.dialects.tei import TEI
+from reranker_worker.web.dialects.vllm_score import VLLM_SCORE
+from reranker_worker.web.dialects.voyage import VOYAGE
 from tests.fixtures.client_port import LengthScorer
 
 TEXTS = ["aa", "aaaa", "a"]

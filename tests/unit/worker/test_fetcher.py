@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from reranker_worker.artifacts import ArtifactPhase, Download, artifact_key
-from reranker_worker.cache import ArtifactCache
 from reranker_worker.errors import SourceError
+from reranker_worker.fetching.artifacts import ArtifactPhase, Download, artifact_key
+from reranker_worker.fetching.cache import ArtifactCache
 from reranker_worker.fetching.fetcher import Fetcher
 from reranker_worker.fetching.origins import Hub, Origins
 from reranker_worker.fetching.room import Room

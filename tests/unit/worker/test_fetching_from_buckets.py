@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from reranker_worker.artifacts import ArtifactPhase
-from reranker_worker.cache import ArtifactCache
 from reranker_worker.errors import SourceError
+from reranker_worker.fetching.artifacts import ArtifactPhase
+from reranker_worker.fetching.cache import ArtifactCache
 from reranker_worker.fetching.download import fetch_artifact
 from reranker_worker.fetching.origins import Hub, Origins
 from reranker_worker.fetching.transfer import Cancelled, Transfer

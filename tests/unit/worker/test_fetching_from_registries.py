@@ -11,9 +11,9 @@ from typing import ClassVar
 
 import pytest
 
-from reranker_worker.artifacts import ArtifactPhase
-from reranker_worker.cache import ArtifactCache, folder_bytes
 from reranker_worker.errors import SourceError
+from reranker_worker.fetching.artifacts import ArtifactPhase
+from reranker_worker.fetching.cache import ArtifactCache, folder_bytes
 from reranker_worker.fetching.download import fetch_artifact
 from reranker_worker.fetching.origins import Hub, Origins, Registries
 from reranker_worker.fetching.transfer import Cancelled, Transfer

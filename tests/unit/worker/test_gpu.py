@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from reranker_worker.engine import Engine
+from reranker_worker.scoring.engine import Engine
 from reranker_worker.serving import DType, EngineSettings, Limits, LoadedModel, ScoreRequest, ScoringPair, Serving
 from tests.fixtures import decoders
 from tests.fixtures.checkpoints import bert_checkpoint, lora_adapter, xlm_roberta_checkpoint

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from reranker_worker import causal_attention, decoder_runner, model_runner, varlen
-from reranker_worker.engine import Engine
-from reranker_worker.lora import LoraWeights, LowRank, Replacement
-from reranker_worker.model_runner import ModelRunner
+from reranker_worker.models import causal_attention, varlen
+from reranker_worker.models.lora import LoraWeights, LowRank, Replacement
+from reranker_worker.scoring import decoder_runner, model_runner
+from reranker_worker.scoring.engine import Engine
+from reranker_worker.scoring.model_runner import ModelRunner
 from reranker_worker.serving import DType, EngineSettings, Limits, LoadedAdapter, ScoringPair
 from tests.fixtures import decoders
 from tests.fixtures.checkpoints import bert_checkpoint, lora_adapter, xlm_roberta_checkpoint

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from reranker_worker.artifacts import artifact_digest
-from reranker_worker.cache import ArtifactCache, served_files
 from reranker_worker.errors import SourceError
+from reranker_worker.fetching.artifacts import artifact_digest
+from reranker_worker.fetching.cache import ArtifactCache, served_files
 from reranker_worker.fetching.download import fetch_artifact
 from reranker_worker.fetching.origins import Hub, Origins
 from reranker_worker.fetching.transfer import Transfer

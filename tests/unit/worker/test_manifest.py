@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from reranker_worker.artifacts import artifact_key
 from reranker_worker.errors import ManifestError
+from reranker_worker.fetching.artifacts import artifact_key
 from reranker_worker.manifest import Source, newest, parse_manifest, resource_name
 from reranker_worker.manifest_files import ManifestFiles
 from tests.fixtures.manifests import adapter, document, manifest, model, write_manifest

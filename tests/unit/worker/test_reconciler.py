@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from reranker_worker.artifacts import Completion
-from reranker_worker.cache import ArtifactCache
 from reranker_worker.errors import AdapterError, CheckpointError
+from reranker_worker.fetching.artifacts import Completion
+from reranker_worker.fetching.cache import ArtifactCache
 from reranker_worker.manifest import Manifest, Source
 from reranker_worker.manifest_files import Reading
-from reranker_worker.reconciler import Reconciler
+from reranker_worker.reconciling.reconciler import Reconciler
+from reranker_worker.reconciling.state import WorkerState, worker_state
 from reranker_worker.serving import EngineSettings, Limits, LoadedAdapter, LoadedModel, ScoreResult, Serving
-from reranker_worker.state import WorkerState, worker_state
 from tests.fixtures.manifests import adapter, manifest, model
 
 

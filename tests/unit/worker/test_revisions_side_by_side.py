@@ -10,8 +10,8 @@ import httpx
 import pytest
 from safetensors.torch import load_file
 
-from reranker_worker import loading, parameters
-from reranker_worker.model_runner import ModelRunner
+from reranker_worker.models import loading, parameters
+from reranker_worker.scoring.model_runner import ModelRunner
 from reranker_worker.serving import ScoreRequest
 from tests.fixtures.checkpoints import bert_checkpoint, lora_adapter
 from tests.fixtures.manifests import adapter, manifest, model

@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 import httpx
 import pytest
 
-from reranker_worker import samples
-from reranker_worker.app import internal_app
-from reranker_worker.samples import Samples
+from reranker_worker.reconciling import samples
+from reranker_worker.reconciling.samples import Samples
 from reranker_worker.serving import ScoreResult
 from reranker_worker.settings import ServeSettings
+from reranker_worker.web.app import internal_app
 from reranker_worker.worker import Worker
 from tests.fixtures.client_port import SETTINGS, http, length_worker
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from reranker_worker.schemas import (
+from reranker_worker.web.schemas import (
     RerankBody,
     ScoreBody,
     TeiBody,

@@ -24,7 +24,7 @@ import sys
 from pathlib import Path
 import reranker_worker.__main__
 from reranker_worker import lifecycle
-from reranker_worker.engine import Engine
+from reranker_worker.scoring.engine import Engine
 from reranker_worker.serving import EngineSettings, Limits
 folder, *heavy = sys.argv[1:]
 Engine(Limits(), "cpu").load_model(Path(folder), "r1", EngineSettings(dtype="float32"))

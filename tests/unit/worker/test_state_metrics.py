@@ -2,9 +2,9 @@
 
 from prometheus_client import CollectorRegistry
 
-from reranker_worker.artifacts import Download
-from reranker_worker.state import AdapterState, ModelState, PrefetchState, WorkerState
-from reranker_worker.state_metrics import StateMetrics
+from reranker_worker.fetching.artifacts import Download
+from reranker_worker.reconciling.state import AdapterState, ModelState, PrefetchState, WorkerState
+from reranker_worker.reconciling.state_metrics import StateMetrics
 
 COMING = Download(bytes=30, total_bytes=100, bytes_per_second=10)
 

@@ -5,9 +5,9 @@ import tarfile
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from reranker_worker.artifacts import IMAGE_FOLDERS, is_served
-from reranker_worker.cache import folder_bytes
 from reranker_worker.errors import SourceError
+from reranker_worker.fetching.artifacts import IMAGE_FOLDERS, is_served
+from reranker_worker.fetching.cache import folder_bytes
 from reranker_worker.fetching.transfer import Transfer
 
 _ARCHIVES = (".tar", ".tar+gzip", ".tar.gzip")

@@ -16,8 +16,8 @@ import obstore
 from obstore.exceptions import BaseError, PermissionDeniedError, PreconditionError, UnauthenticatedError
 from obstore.store import GCSStore, S3Store
 
-from reranker_worker.artifacts import is_served, require_weights
 from reranker_worker.errors import SourceError
+from reranker_worker.fetching.artifacts import is_served, require_weights
 from reranker_worker.fetching.drafts import RemoteFile, bring
 from reranker_worker.fetching.transfer import Transfer
 from reranker_worker.manifest import Source

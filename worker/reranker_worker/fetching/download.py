@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from reranker_worker.artifacts import Completion, FileRecord, artifact_digest, artifact_key
-from reranker_worker.cache import ArtifactCache, disk_errors, served_files
 from reranker_worker.errors import SourceError
+from reranker_worker.fetching.artifacts import Completion, FileRecord, artifact_digest, artifact_key
+from reranker_worker.fetching.cache import ArtifactCache, disk_errors, served_files
 from reranker_worker.fetching.drafts import remove_notes
 from reranker_worker.fetching.folders import copy_claim, copy_folder
 from reranker_worker.fetching.image_volume import link_image, mounted_image

@@ -8,9 +8,9 @@ from functools import partial
 
 import structlog
 
-from reranker_worker.artifacts import ArtifactPhase, Completion, Progress, artifact_key
-from reranker_worker.cache import ArtifactCache, on_any_disk
 from reranker_worker.errors import SourceError
+from reranker_worker.fetching.artifacts import ArtifactPhase, Completion, Progress, artifact_key
+from reranker_worker.fetching.cache import ArtifactCache, on_any_disk
 from reranker_worker.fetching.collection import used_keys
 from reranker_worker.fetching.download import fetch_artifact
 from reranker_worker.fetching.origins import Origins

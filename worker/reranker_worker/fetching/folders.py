@@ -4,8 +4,8 @@ import os
 import re
 from pathlib import Path, PurePosixPath
 
-from reranker_worker.artifacts import is_served, require_weights
 from reranker_worker.errors import SourceError
+from reranker_worker.fetching.artifacts import is_served, require_weights
 from reranker_worker.fetching.transfer import Transfer
 
 _CLAIM = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")

@@ -20,8 +20,8 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.hf_api import RepoSibling
 
-from reranker_worker.artifacts import is_served, require_weights
 from reranker_worker.errors import SourceError
+from reranker_worker.fetching.artifacts import is_served, require_weights
 from reranker_worker.fetching.origins import Hub
 from reranker_worker.fetching.transfer import Transfer
 from reranker_worker.manifest import Source

@@ -6,7 +6,7 @@ The node has checked each layer against the image's digest, keeps it for other p
 import re
 from pathlib import Path
 
-from reranker_worker.artifacts import IMAGE_FOLDERS, is_served, require_weights
+from reranker_worker.fetching.artifacts import IMAGE_FOLDERS, is_served, require_weights
 from reranker_worker.manifest import Source
 
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")

@@ -15,10 +15,10 @@ from typing import Any
 
 import httpx2
 
-from reranker_worker.artifacts import is_served, require_weights
-from reranker_worker.cache import file_record
 from reranker_worker.errors import SourceError
 from reranker_worker.fetching.archives import is_archive, is_closed_archive, unpack
+from reranker_worker.fetching.artifacts import is_served, require_weights
+from reranker_worker.fetching.cache import file_record
 from reranker_worker.fetching.drafts import RemoteFile, bring
 from reranker_worker.fetching.origins import Registries
 from reranker_worker.fetching.registry_auth import RegistryAuth, login

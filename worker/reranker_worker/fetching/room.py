@@ -15,9 +15,9 @@ from pathlib import Path
 
 import structlog
 
-from reranker_worker.artifacts import COMPLETE
-from reranker_worker.cache import ArtifactCache, folder_bytes, write_atomically
 from reranker_worker.errors import SourceError
+from reranker_worker.fetching.artifacts import COMPLETE
+from reranker_worker.fetching.cache import ArtifactCache, folder_bytes, write_atomically
 from reranker_worker.fetching.collection import Holding, removals
 from reranker_worker.fetching.locks import held, held_if_free
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Mapping
 
-from reranker_operator.adapter_resource import AdapterResource, adapter_resource
-from reranker_operator.state import Kind
+from reranker_operator.world.adapter_resource import AdapterResource, adapter_resource
+from reranker_operator.world.state import Kind
 from tests.unit.operator.simulation import sources
 from tests.unit.operator.simulation.cluster import KEY, deployments
 from tests.unit.operator.simulation.simulation import Simulation

@@ -5,13 +5,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from reranker_operator import history, names, serving
-from reranker_operator.actions import Action, Announce, Apply, Forget, Record, Remove, Resize
-from reranker_operator.adapter_resource import AdapterResource
-from reranker_operator.names import Document, Key
-from reranker_operator.rollout import wanted_model
-from reranker_operator.state import DEPLOYMENTS, Kind, Model, Past
-from reranker_operator.v1alpha1 import RerankerModelSpec
+from reranker_operator.decisions.rollout import wanted_model
+from reranker_operator.objects import history, serving
+from reranker_operator.resources.v1alpha1 import RerankerModelSpec
+from reranker_operator.world import names
+from reranker_operator.world.actions import Action, Announce, Apply, Forget, Record, Remove, Resize
+from reranker_operator.world.adapter_resource import AdapterResource
+from reranker_operator.world.names import Document, Key
+from reranker_operator.world.state import DEPLOYMENTS, Kind, Model, Past
 from tests.unit.operator.simulation import sources
 from tests.unit.operator.simulation.pods import WorkerPod
 

@@ -7,10 +7,10 @@ defaults that the API server writes into objects.
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from reranker_operator import names
-from reranker_operator.colours import Colour
-from reranker_operator.names import Document
-from reranker_operator.state import DEPLOYMENTS
+from reranker_operator.world import names
+from reranker_operator.world.colours import Colour
+from reranker_operator.world.names import Document
+from reranker_operator.world.state import DEPLOYMENTS
 from tests.unit.operator.simulation.cluster import Cluster
 from tests.unit.operator.simulation.pods import WorkerPod
 

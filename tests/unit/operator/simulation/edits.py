@@ -4,7 +4,7 @@ import copy
 from random import Random
 from typing import Any
 
-from reranker_operator.names import Document
+from reranker_operator.world.names import Document
 from tests.unit.operator.simulation import sources
 from tests.unit.operator.simulation.accidents import befall
 from tests.unit.operator.simulation.simulation import QUIET_S, Simulation

@@ -3,13 +3,14 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from reranker_operator import names, rejection
-from reranker_operator.fleet import answered_last
-from reranker_operator.reports import WorkerReport
-from reranker_operator.rollout import wanted_model
-from reranker_operator.state import Kind, Target, World
-from reranker_operator.trials import Passed
-from reranker_operator.v1alpha1 import RerankerModelStatus
+from reranker_operator.decisions import rejection
+from reranker_operator.decisions.rollout import wanted_model
+from reranker_operator.resources.v1alpha1 import RerankerModelStatus
+from reranker_operator.world import names
+from reranker_operator.world.fleet import answered_last
+from reranker_operator.world.reports import WorkerReport
+from reranker_operator.world.state import Kind, Target, World
+from reranker_operator.world.trials import Passed
 from tests.unit.operator.simulation.cluster import Cluster, deployments
 from tests.unit.operator.simulation.pods import WorkerPod
 

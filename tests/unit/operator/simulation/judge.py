@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from reranker_operator import gate
-from reranker_operator.facts import Problem
+from reranker_operator.decisions import gate
 from reranker_operator.judge import RETRY_S
-from reranker_operator.trials import Figures, Judgement, Trial, Undecided
+from reranker_operator.world.facts import Problem
+from reranker_operator.world.trials import Figures, Judgement, Trial, Undecided
 from tests.unit.operator.simulation import sources
 
 #: How long the golden set takes.

@@ -3,14 +3,15 @@
 from dataclasses import dataclass, field
 from random import Random
 
-from reranker_operator import names, serving
-from reranker_operator.colours import Colour
-from reranker_operator.facts import Problem
-from reranker_operator.mounts import mounts_of
-from reranker_operator.names import Document
-from reranker_operator.reports import WorkerReport
-from reranker_operator.state import Pod
+from reranker_operator.objects import serving
 from reranker_operator.worker_client import worker_report
+from reranker_operator.world import names
+from reranker_operator.world.colours import Colour
+from reranker_operator.world.facts import Problem
+from reranker_operator.world.mounts import mounts_of
+from reranker_operator.world.names import Document
+from reranker_operator.world.reports import WorkerReport
+from reranker_operator.world.state import Pod
 from tests.unit.operator.simulation.clock import at
 from tests.unit.operator.simulation.worker import Worker
 

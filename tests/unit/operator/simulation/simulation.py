@@ -4,16 +4,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
 
-from reranker_operator import conditions, gate, ownership, rejection, serving
-from reranker_operator.actions import Action, Announce, Apply
-from reranker_operator.facts import condition
-from reranker_operator.merge_patch import merge_patch
-from reranker_operator.names import Document
-from reranker_operator.plan import plan
+from reranker_operator.decisions import gate, rejection
+from reranker_operator.decisions.plan import plan
+from reranker_operator.decisions.target import target
+from reranker_operator.objects import ownership, serving
+from reranker_operator.objects.merge_patch import merge_patch
 from reranker_operator.settings import Settings
-from reranker_operator.state import Kind, Target, World
-from reranker_operator.target import target
-from reranker_operator.transitions import events
+from reranker_operator.status import conditions
+from reranker_operator.status.transitions import events
+from reranker_operator.world.actions import Action, Announce, Apply
+from reranker_operator.world.facts import condition
+from reranker_operator.world.names import Document
+from reranker_operator.world.state import Kind, Target, World
 from tests.unit.operator.simulation.clock import at
 from tests.unit.operator.simulation.cluster import Cluster
 from tests.unit.operator.simulation.deployments import DeploymentController

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from random import Random
 
-from reranker_worker.artifacts import ArtifactPhase, ArtifactStatus
+from reranker_worker.fetching.artifacts import ArtifactPhase, ArtifactStatus
 
 ROOT = "pvc://models/"
 

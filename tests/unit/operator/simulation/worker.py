@@ -3,12 +3,12 @@
 from dataclasses import dataclass, field
 from random import Random
 
-from reranker_worker.artifacts import ArtifactStatus
-from reranker_worker.decisions import decide
+from reranker_worker.fetching.artifacts import ArtifactStatus
 from reranker_worker.manifest import Manifest, ModelEntry, Source, parse_manifest
 from reranker_worker.manifest_files import Reading
-from reranker_worker.state import Observation, WorkerState, worker_state
-from reranker_worker.world import (
+from reranker_worker.reconciling.decisions import decide
+from reranker_worker.reconciling.state import Observation, WorkerState, worker_state
+from reranker_worker.reconciling.world import (
     Action,
     AdapterLoad,
     DropAdapter,

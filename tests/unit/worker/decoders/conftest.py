@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from reranker_worker.engine import Engine
+from reranker_worker.scoring.engine import Engine
 from reranker_worker.serving import EngineSettings, Limits, LoadedModel
 from tests.fixtures.decoders import FAMILIES, decoder_checkpoint
 

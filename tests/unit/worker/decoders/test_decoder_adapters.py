@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from reranker_worker.engine import Engine
+from reranker_worker.scoring.engine import Engine
 from reranker_worker.serving import ScoreRequest, ScoringPair, Serving
 from tests.fixtures.decoders import decoder_lora, reference_scores
 

@@ -11,12 +11,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from reranker_worker import prepacked
-from reranker_worker.decoder_runner import DecoderRunner
-from reranker_worker.engine import Engine
 from reranker_worker.errors import CheckpointError, InvalidRequest
 from reranker_worker.kernels import attention as attention_kernel
-from reranker_worker.model_runner import ModelRunner
+from reranker_worker.models import prepacked
+from reranker_worker.scoring.decoder_runner import DecoderRunner
+from reranker_worker.scoring.engine import Engine
+from reranker_worker.scoring.model_runner import ModelRunner
 from reranker_worker.serving import EncodedPair, EngineSettings, ScoreRequest, ScoringPair, Serving, Truncation
 from tests.fixtures.checkpoints import WORDS, edit_config
 from tests.fixtures.decoders import FAMILIES, decoder_checkpoint, reference_scores

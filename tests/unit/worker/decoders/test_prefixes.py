@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from reranker_worker.decoder_runner import DecoderRunner
-from reranker_worker.engine import Engine
-from reranker_worker.lora import LoraWeights
-from reranker_worker.prefix_cache import PrefixCache, PrefixKey, PrefixStates
+from reranker_worker.models.lora import LoraWeights
+from reranker_worker.scoring.decoder_runner import DecoderRunner
+from reranker_worker.scoring.engine import Engine
+from reranker_worker.scoring.prefix_cache import PrefixCache, PrefixKey, PrefixStates
 from reranker_worker.serving import ScoringPair
 from tests.fixtures.decoders import decoder_lora
 

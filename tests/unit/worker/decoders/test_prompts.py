@@ -6,8 +6,8 @@ import pytest
 from tokenizers import Tokenizer
 
 from reranker_worker.errors import CheckpointError, InvalidRequest
-from reranker_worker.prompt_encoding import PromptEncoder, load_prompt_encoder
-from reranker_worker.prompts import BGE_RERANKER_V2_GEMMA, MXBAI_RERANK_V2, QWEN3_RERANKER, Prompt
+from reranker_worker.models.prompts import BGE_RERANKER_V2_GEMMA, MXBAI_RERANK_V2, QWEN3_RERANKER, Prompt
+from reranker_worker.scoring.prompt_encoding import PromptEncoder, load_prompt_encoder
 from reranker_worker.serving import Truncation
 from tests.fixtures.decoders import npm_tokenizer, reference_ids, reference_tokenizer
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file, save_file
 
-from reranker_worker.engine import Engine
 from reranker_worker.errors import AdapterError
+from reranker_worker.scoring.engine import Engine
 from reranker_worker.serving import LoadedModel, ScoreRequest, Serving
 from tests.fixtures.checkpoints import edit_config, lora_adapter
 from tests.fixtures.families import ATTENTION, jina_checkpoint

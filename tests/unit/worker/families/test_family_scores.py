@@ -10,10 +10,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from reranker_worker.engine import Engine
 from reranker_worker.errors import CheckpointError, InvalidRequest
-from reranker_worker.families import FAMILIES as KNOWN
 from reranker_worker.kernels import attention as attention_kernel
+from reranker_worker.models.families import FAMILIES as KNOWN
+from reranker_worker.scoring.engine import Engine
 from reranker_worker.serving import EngineSettings, LoadedModel, ScoreRequest, Serving
 from tests.fixtures.checkpoints import WORDS, edit_config
 from tests.fixtures.families import (

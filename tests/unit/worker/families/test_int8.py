@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch import nn
 
-from reranker_worker import int8
 from reranker_worker.device import cpu_flags, has_int8_units
-from reranker_worker.engine import Engine
-from reranker_worker.int8 import Int8Linear
 from reranker_worker.kernels.int8_rows import Int8Rows, to_int8
-from reranker_worker.lora import AdaptedLinear, LoraWeights, LowRank, adapting
-from reranker_worker.model_runner import full_precision
+from reranker_worker.models import int8
+from reranker_worker.models.int8 import Int8Linear
+from reranker_worker.models.lora import AdaptedLinear, LoraWeights, LowRank, adapting
+from reranker_worker.scoring.engine import Engine
+from reranker_worker.scoring.model_runner import full_precision
 from reranker_worker.serving import EngineSettings, LoadedAdapter, LoadedModel
 from tests.fixtures.checkpoints import lora_adapter
 from tests.fixtures.scoring import apart, pair_scores, torch_runner

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from reranker_worker import prepacked
-from reranker_worker.engine import Engine
-from reranker_worker.model_runner import full_precision
+from reranker_worker.models import prepacked
+from reranker_worker.scoring.engine import Engine
+from reranker_worker.scoring.model_runner import full_precision
 from reranker_worker.serving import EngineSettings, LoadedAdapter, LoadedModel
 from tests.fixtures.checkpoints import lora_adapter
 from tests.fixtures.families import ATTENTION

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from reranker_worker.engine import Engine
+from reranker_worker.scoring.engine import Engine
 from reranker_worker.serving import EngineSettings, Limits, LoadedModel
 from tests.fixtures.checkpoints import bert_checkpoint, xlm_roberta_checkpoint
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from reranker_worker.engine import Engine
 from reranker_worker.errors import AdapterError, NotFound
+from reranker_worker.scoring.engine import Engine
 from reranker_worker.serving import (
     DType,
     EncodedPair,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reranker_worker.batching import WaitingPair, take_batch
+from reranker_worker.scoring.batching import WaitingPair, take_batch
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from reranker_worker.artifacts import artifact_digest
-from reranker_worker.cache import served_files
+from reranker_worker.fetching.artifacts import artifact_digest
+from reranker_worker.fetching.cache import served_files
 from tests.fixtures.checkpoints import bert_checkpoint
 from tests.fixtures.manifests import manifest, model
 from tests.fixtures.worker_threads import WorkerThreads, worker_threads

@@ -12,7 +12,6 @@ from threading import Event, Thread, current_thread
 import pytest
 import torch
 
-from reranker_worker.engine import Engine
 from reranker_worker.errors import (
     DeadlineExceeded,
     DeviceFault,
@@ -21,7 +20,8 @@ from reranker_worker.errors import (
     Overloaded,
     ScoringFailed,
 )
-from reranker_worker.model_runner import ModelRunner
+from reranker_worker.scoring.engine import Engine
+from reranker_worker.scoring.model_runner import ModelRunner
 from reranker_worker.serving import (
     CUT_AT_THE_END,
     EncodedPair,
@@ -415,14 +415,14 @@ async def test_a_copy_in_full_precision_that_has_no_room_fails_its_pairs_alone(
         raise torch.OutOfMemoryError
 
     monkeypatch.setattr(ModelRunner, "forward", one_is_bad)
-    monkeypatch.setattr("reranker_worker.model_runner.full_precision", no_room)
+    monkeypatch.setattr("reranker_worker.scoring.model_runner.full_precision", no_room)
     bad, good = model.runner.score(pairs)
     assert bad == PairFailure("OutOfMemory")
     assert isinstance(good, float)
 
 
 async def test_a_device_that_hangs_is_not_waited_for(fresh: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reranker_worker.device_thread._LONGEST_STOP_S", 0.05)
+    monkeypatch.setattr("reranker_worker.scoring.device_thread._LONGEST_STOP_S", 0.05)
     runner = ScriptedRunner()
     fresh.serve(Serving(scripted(runner)))
     asked = asyncio.create_task(fresh.score(ScoreRequest("q", ["w"])))

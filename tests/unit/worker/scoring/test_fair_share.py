@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reranker_worker.fair_share import FairShare
+from reranker_worker.scoring.fair_share import FairShare
 
 
 def test_requests_of_one_size_go_in_the_order_in_which_they_came() -> None:

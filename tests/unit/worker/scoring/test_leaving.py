@@ -12,10 +12,10 @@ import pytest
 from fastapi import Request
 from structlog.testing import capture_logs
 
-from reranker_worker.disconnects import unless_client_gone
-from reranker_worker.engine import Engine
 from reranker_worker.errors import DeadlineExceeded, InvalidRequest, NotFound, Overloaded, ScoringFailed
+from reranker_worker.scoring.engine import Engine
 from reranker_worker.serving import Limits, ScoreRequest, ScoreResult, Serving
+from reranker_worker.web.disconnects import unless_client_gone
 
 from .scripted import ScriptedRunner, WordTokenizer, scripted
 

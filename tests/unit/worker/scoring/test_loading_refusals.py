@@ -10,8 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from reranker_worker.engine import Engine
 from reranker_worker.errors import CheckpointError
+from reranker_worker.scoring.engine import Engine
 from reranker_worker.serving import ScoreRequest, Serving
 from tests.fixtures.checkpoints import bert_checkpoint, edit_config, xlm_roberta_checkpoint
 from tests.fixtures.reference import reference_logits

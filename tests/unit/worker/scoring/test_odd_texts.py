@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from reranker_worker.engine import Engine
 from reranker_worker.errors import InvalidRequest
+from reranker_worker.scoring.engine import Engine
 from reranker_worker.serving import LoadedModel, ScoreRequest, Serving
 from tests.fixtures.reference import reference_logits
 

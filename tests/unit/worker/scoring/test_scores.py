@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from reranker_worker.engine import Engine
+from reranker_worker.scoring.engine import Engine
 from reranker_worker.serving import EngineSettings, LoadedModel, ScoreRequest, Serving
 from tests.fixtures.checkpoints import WORDS
 from tests.fixtures.reference import reference_logits

@@ -2,8 +2,8 @@
 
 import pytest
 
+from reranker_worker.scoring.splitting import has_long_text, turns
 from reranker_worker.serving import ScoreRequest
-from reranker_worker.splitting import has_long_text, turns
 
 MOST = 65_536
 

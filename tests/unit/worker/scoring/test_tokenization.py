@@ -7,8 +7,8 @@ from tokenizers import Tokenizer, processors
 from transformers import AutoTokenizer
 
 from reranker_worker.errors import CheckpointError, InvalidRequest
+from reranker_worker.scoring.tokenization import PairEncoder, load_pair_encoder, pair_template
 from reranker_worker.serving import Truncation
-from reranker_worker.tokenization import PairEncoder, load_pair_encoder, pair_template
 
 SHARED = Path(__file__).parents[5] / "shared"
 TEXTS = ["a fast python library", "", " game,\tnetwork  driver! ", "[SEP] </s> <pad>", "naïve 文字 🚀 zzz"]

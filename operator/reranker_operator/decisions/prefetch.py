@@ -1,0 +1,60 @@
+"""Whether a new revision's files are fetched into a cache that pods share before pods are made for it. No I/O.
+
+Running pods do it, so a roll holds no download: a pod of the new revision finds its files when it starts.
+"""
+
+from datetime import datetime, timedelta
+
+from reranker_operator.decisions import templates
+from reranker_operator.resources.v1alpha1 import RerankerModelStatus
+from reranker_operator.settings import Settings
+from reranker_operator.world.fleet import (
+    active,
+    admitted_before,
+    deployed_revision,
+    deployed_template,
+    deployment,
+    known_manifests,
+    known_models,
+    ready_pods,
+)
+from reranker_operator.world.state import ManifestModel, World
+
+#: How a worker ends with what it fetches ahead. What it couldn't fetch is rolled out all the same, and fails where
+#: everyone sees it.
+ENDS = frozenset({"Complete", "Failed"})
+
+
+def meanwhile(world: World, asked: ManifestModel, settings: Settings) -> ManifestModel | None:
+    """What the fleet stays with while the asked revision's files are fetched; None when it is to go on."""
+    live = deployment(world, active(world))
+    if not world.model.spec.cache.prefetch or live is None or not ready_pods(world):
+        return None
+    if _begun(world, asked.revision) or _fetched(world, asked.revision) or _overdue(world, asked.revision):
+        return None
+    serving = known_models(world).get(deployed_revision(live))
+    if serving is None or serving.revision not in admitted_before(world):  # a roll that is overtaken goes no farther
+        return None
+    # Where the pods change in other ways, too, staying with the revision would roll them twice.
+    same_pods = templates.template(world, serving, settings).key == deployed_template(live)
+    return serving if same_pods else None
+
+
+def _begun(world: World, revision: str) -> bool:
+    """Whether pods serve the revision, are made for it, or load it beside what they serve."""
+    told = next(known_manifests(world), None)
+    return told is not None and revision in {*told.serve.values(), *told.candidates.values()}
+
+
+def _fetched(world: World, revision: str) -> bool:
+    reports = (report for pod in ready_pods(world) if (report := world.report(pod)) is not None)
+    return any(each.revision == revision and each.phase in ENDS for report in reports for each in report.prefetch)
+
+
+def _overdue(world: World, revision: str) -> bool:
+    """Whether it takes longer than any progress may: pods of an older image don't know how to fetch ahead."""
+    candidate = RerankerModelStatus.model_validate(world.model.status).revisions.candidate
+    if candidate is None or candidate.name != revision or candidate.since is None:
+        return False
+    deadline = timedelta(seconds=world.model.spec.rollout.progress_deadline_seconds)
+    return world.now - datetime.fromisoformat(candidate.since) > deadline

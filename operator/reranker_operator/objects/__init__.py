@@ -1,0 +1,1 @@
+"""Kubernetes objects as the operator writes and reads them. No I/O."""

@@ -1,0 +1,158 @@
+"""What sets a model's number of pods: KEDA where the cluster has it, else Kubernetes' own autoscaler. No I/O.
+
+Either writes `replicas` through the model's /scale, never to a Deployment: so the operator alone writes those, and an
+autoscaler needn't know which of two fleets clients reach.
+"""
+
+from reranker_operator.objects import ownership
+from reranker_operator.objects.nodes import on_gpu
+from reranker_operator.resources.autoscaling_policy import Autoscaling, Trigger
+from reranker_operator.resources.v1alpha1 import API_VERSION, KIND
+from reranker_operator.world import names
+from reranker_operator.world.colours import Flip
+from reranker_operator.world.facts import Fact
+from reranker_operator.world.names import Document
+from reranker_operator.world.state import Kind, Model, World
+
+CONDITION = "Autoscaling"
+KEDA = "keda.sh/v1alpha1"
+CUSTOM_METRICS = "custom.metrics.k8s.io"
+#: What workers say of their load: pairs asked of one in a second, by those that it can score in a second.
+LOAD = "reranker_load_ratio"
+#: How often KEDA asks whether a model that sleeps is to wake; a third of its own default, since a client waits.
+POLLING_S = 10
+
+
+def children(world: World, flip: Flip) -> dict[Kind, Document]:
+    """The autoscaler and what it needs; nothing where the spec asks for none."""
+    model, wanted = world.model, world.model.spec.autoscaling
+    if wanted is None:
+        return {}
+    if KEDA in world.apis:
+        return {
+            Kind.INTERNAL_SERVICE: _internal_service(model, flip),
+            Kind.SCALED_OBJECT: _scaled_object(model, wanted),
+        }
+    return {Kind.AUTOSCALER: _horizontal(world, wanted)}
+
+
+def fact(world: World) -> Fact | None:
+    """Whether the number of pods is set as the spec asks, and by what; None where it asks for nothing."""
+    wanted = world.model.spec.autoscaling
+    if wanted is None:
+        return None
+    keda = KEDA in world.apis
+    kinds = (Kind.INTERNAL_SERVICE, Kind.SCALED_OBJECT) if keda else (Kind.AUTOSCALER,)
+    problem = ownership.accessory_problem(world, *kinds)
+    if problem is not None:
+        return Fact(CONDITION, False, problem.reason, problem.message)
+    bounds = f"{wanted.min_replicas} to {wanted.max_replicas} pods"
+    if keda:
+        others = ", ".join([LOAD, *(trigger.type for trigger in wanted.triggers)])
+        return Fact(CONDITION, True, Kind.SCALED_OBJECT, f"{bounds}, by {others}")
+    if wanted.min_replicas == 0 or wanted.triggers:
+        message = f"{KEDA} isn't served: a {kinds[0]} keeps 1 pod at least and knows no triggers; install KEDA"
+        return Fact(CONDITION, False, "KedaMissing", message)
+    return _by_what(world, bounds)
+
+
+def _by_what(world: World, bounds: str) -> Fact:
+    """What Kubernetes' own autoscaler goes by."""
+    if CUSTOM_METRICS in world.apis:
+        return Fact(CONDITION, True, Kind.AUTOSCALER, f"{bounds}, by {LOAD}")
+    if _by_cpu(world):
+        return Fact(CONDITION, True, Kind.AUTOSCALER, f"{bounds}, by CPU: {CUSTOM_METRICS} isn't served")
+    message = f"{CUSTOM_METRICS} isn't served, so nothing tells of {LOAD}: install KEDA or an adapter for Prometheus"
+    return Fact(CONDITION, False, "MetricsMissing", message)
+
+
+def _target(model: Model) -> Document:
+    return {"apiVersion": API_VERSION, "kind": KIND, "name": model.key.name}
+
+
+def _horizontal(world: World, wanted: Autoscaling) -> Document:
+    model = world.model
+    return {
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": ownership.metadata(model, Kind.AUTOSCALER),
+        "spec": {
+            "scaleTargetRef": _target(model),
+            "minReplicas": max(wanted.min_replicas, 1),
+            "maxReplicas": wanted.max_replicas,
+            "metrics": [_cpu_metric(wanted) if _by_cpu(world) else _load_metric(wanted)],
+        },
+    }
+
+
+def _by_cpu(world: World) -> bool:
+    """Whether the CPU tells of the load: it is what scores, and nothing serves the workers' own figure."""
+    amounts = {**world.model.spec.resources.limits, **world.model.spec.resources.requests}
+    return CUSTOM_METRICS not in world.apis and "cpu" in amounts and not on_gpu(amounts)
+
+
+def _load_metric(wanted: Autoscaling) -> Document:
+    target = {"type": "AverageValue", "averageValue": f"{10 * wanted.target_load_percent}m"}
+    return {"type": "Pods", "pods": {"metric": {"name": LOAD}, "target": target}}
+
+
+def _cpu_metric(wanted: Autoscaling) -> Document:
+    target = {"type": "Utilization", "averageUtilization": wanted.target_load_percent}
+    return {
+        "type": "ContainerResource",
+        "containerResource": {"container": names.SERVER, "name": "cpu", "target": target},
+    }
+
+
+def _scaled_object(model: Model, wanted: Autoscaling) -> Document:
+    return {
+        "apiVersion": KEDA,
+        "kind": "ScaledObject",
+        "metadata": ownership.metadata(model, Kind.SCALED_OBJECT),
+        "spec": {
+            "scaleTargetRef": _target(model),
+            "minReplicaCount": wanted.min_replicas,
+            "maxReplicaCount": wanted.max_replicas,
+            "cooldownPeriod": wanted.idle_seconds,
+            "pollingInterval": POLLING_S,
+            "triggers": [_load_trigger(model, wanted), *map(_trigger, wanted.triggers)],
+        },
+    }
+
+
+def _load_trigger(model: Model, wanted: Autoscaling) -> Document:
+    """KEDA asks every ready worker itself, so that no Prometheus is needed; pods by the sum of what they say."""
+    service = names.internal_service(model.key.name)
+    return {
+        "type": "metrics-api",
+        "metricType": "AverageValue",
+        "metadata": {
+            # KEDA takes what stands between the first two dots for the namespace: without .svc the port would be in it.
+            "url": f"http://{service}.{model.key.namespace}.svc:{names.INTERNAL_PORT}/metrics",
+            "format": "prometheus",
+            "valueLocation": LOAD,
+            "aggregateFromKubeServiceEndpoints": "true",
+            "aggregationType": "sum",
+            "targetValue": f"{wanted.target_load_percent / 100:g}",
+        },
+    }
+
+
+def _trigger(trigger: Trigger) -> Document:
+    return {"type": trigger.type, "metadata": dict(trigger.metadata)}
+
+
+def _internal_service(model: Model, flip: Flip) -> Document:
+    """Where KEDA reads which pods to ask: those that clients reach. Without an address: nothing is forwarded by it."""
+    port = {"name": "internal", "port": names.INTERNAL_PORT, "protocol": "TCP", "targetPort": "internal"}
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": ownership.metadata(model, Kind.INTERNAL_SERVICE),
+        "spec": {
+            "type": "ClusterIP",
+            "clusterIP": "None",
+            "selector": names.fleet_labels(model.key.name, flip.active),
+            "ports": [port],
+        },
+    }

@@ -1,0 +1,1 @@
+"""What the operator knows when it decides, as plain frozen data. No I/O."""

@@ -1,0 +1,185 @@
+"""What a fleet was told and what its pods say, taken together. No I/O."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from reranker_operator.world import colours, names
+from reranker_operator.world.colours import Colour, Flip
+from reranker_operator.world.names import Document
+from reranker_operator.world.reports import AdapterReport, ModelReport
+from reranker_operator.world.state import DEPLOYMENTS, Kind, Manifest, ManifestAdapter, ManifestModel, Pod, World
+
+
+def last_flip(world: World) -> Flip:
+    """Where the Service points; where that is lost, what the status tells. The blue fleet is any model's first."""
+    service = world.children.get(Kind.SERVICE)
+    annotations = service["metadata"].get("annotations") if service is not None else None
+    written = colours.flip((annotations or {}).get(names.FLIP_ANNOTATION))
+    return written or _told_flip(world) or Flip()
+
+
+def _told_flip(world: World) -> Flip | None:
+    """The whole flip as the status tells it: what it lacked would be lost with the next write of the status."""
+    told = world.model.status.get("fleet")
+    if not told:
+        return None
+    here, since = Colour(told["active"]), told.get("since")
+    other = deployment(world, here.other)
+    kept = other is not None and deployed_revision(other) == told.get("kept")
+    left = deployed_template(other) if other is not None and kept else ""
+    return Flip(here, datetime.fromisoformat(since) if since else None, left)
+
+
+def active(world: World) -> Colour:
+    """The fleet that clients reach."""
+    return last_flip(world).active
+
+
+def deployment(world: World, fleet: Colour) -> Document | None:
+    return world.children.get(DEPLOYMENTS[fleet])
+
+
+def deployments(world: World) -> dict[Colour, Document]:
+    """The Deployments that there are by their fleets, that of the fleet that clients reach first."""
+    here = active(world)
+    return {fleet: live for fleet in (here, here.other) if (live := deployment(world, fleet)) is not None}
+
+
+def making(world: World, revision: str) -> Colour | None:
+    """The fleet whose Deployment makes pods for a revision."""
+    return next((fleet for fleet, live in deployments(world).items() if deployed_revision(live) == revision), None)
+
+
+def known_manifests(world: World) -> Iterator[Manifest]:
+    """What the fleet was told, the most trustworthy first."""
+    # The ConfigMap is the truth; where it was deleted, the pods still carry what they were told last.
+    if world.manifest is not None:
+        yield world.manifest
+    told = [pod.manifest for pod in world.pods if pod.manifest is not None]
+    yield from sorted(told, key=lambda told_manifest: told_manifest.generation, reverse=True)
+
+
+def known_models(world: World) -> dict[str, ManifestModel]:
+    """Revisions with the source they were made with, in the order in which they came."""
+    sources: dict[str, ManifestModel] = {}
+    for told in known_manifests(world):  # the newest first: its order stays, else the content would seem another
+        for model in told.models:
+            sources.setdefault(model.revision, model)
+    for past in sorted(world.history, key=lambda each: each.number):
+        sources.setdefault(past.model.revision, past.model)
+    return sources
+
+
+def admitted_before(world: World) -> frozenset[str]:
+    """Revisions that clients may be answered by already."""
+    previous = next(known_manifests(world), None)
+    told = previous.admitted if previous is not None else ()
+    answering = (m.revision for report in world.reports.values() for m in report.models if m.admitted and m.serving)
+    return frozenset((*told, *answering, *filter(None, [answered_last(world)])))
+
+
+def answered_last(world: World) -> str:
+    """The revision that the status says answers, or did last; "" where none ever did."""
+    serving = (world.model.status.get("revisions") or {}).get("serving") or {}
+    return str(serving.get("name", ""))
+
+
+def answering(world: World) -> set[str]:
+    """Revisions that pods answer with: after a swap in place each goes on with the old one until it has flipped."""
+    return {model.revision for report in world.reports.values() for model in report.models if model.serving}
+
+
+def answers(world: World, template: str) -> str | None:
+    """What a pod of the template says that it answers with: known even where every manifest is lost."""
+    reports = [report for pod in world.pods if pod.template == template and (report := world.report(pod)) is not None]
+    return next((model.revision for report in reports for model in report.models if model.serving), None)
+
+
+def deployed_revision(deployment: Document | None) -> str:
+    """The revision that a live Deployment makes pods for; "" where nothing says so."""
+    annotations = deployment["metadata"].get("annotations") if deployment is not None else None
+    return str((annotations or {}).get(names.REVISION_ANNOTATION, ""))
+
+
+def deployed_template(deployment: Document) -> str:
+    """The template key that a live Deployment makes pods for; "" where someone took it away."""
+    return str((deployment["spec"]["template"]["metadata"].get("labels") or {}).get(names.TEMPLATE_LABEL, ""))
+
+
+def observed(deployment: Document) -> Document:
+    """What the Deployment's controller says of it as it is now; nothing while it hasn't looked."""
+    status: Document = deployment.get("status") or {}
+    return status if status.get("observedGeneration", 0) >= deployment["metadata"].get("generation", 0) else {}
+
+
+def observed_conditions(deployment: Document) -> list[Document]:
+    """What the Deployment's controller says of the present template."""
+    return observed(deployment).get("conditions") or []
+
+
+def ready_pods(world: World) -> tuple[Pod, ...]:
+    """Pods that clients reach: behind the Service are those of one fleet only."""
+    here = active(world)
+    return tuple(pod for pod in world.pods if pod.ready and not pod.terminating and pod.fleet is here)
+
+
+def loaded_pods(world: World, revision: str) -> tuple[Pod, ...]:
+    """Pods that stay and have the revision in memory; none while it is a candidate that one of its pods lacks."""
+    previous = next(known_manifests(world), None)
+    swapped = {key for key, each in (previous.candidates if previous else {}).items() if each == revision}
+    staying = [pod for pod in world.pods if not pod.terminating]
+    if any(pod.template in swapped and missing(world, previous, pod, revision) for pod in staying):
+        return ()
+    return tuple(pod for pod in staying if (entry := _entry(world, pod, revision)) and entry.phase == "Loaded")
+
+
+def _entry(world: World, pod: Pod, revision: str) -> ModelReport | None:
+    report = world.report(pod)
+    return report.model(revision) if report is not None else None
+
+
+def missing(world: World, told: Manifest | None, pod: Pod, revision: str) -> str:
+    """What a pod lacks to swap to a revision in place: the revision, or an adapter that the fleet relies on."""
+    entry = _entry(world, pod, revision)
+    if entry is None or entry.phase != "Loaded":
+        return revision
+    loaded = {(adapter.name, adapter.revision) for adapter in entry.adapters if adapter.phase == "Loaded"}
+    adapters = told.adapters if told is not None else ()
+    required = dict.fromkeys(adapter.name for adapter in adapters if adapter.required)
+    return next((name for name in required if not good_enough(adapters, name) & loaded), "")
+
+
+def good_enough(adapters: tuple[ManifestAdapter, ...], name: str) -> set[tuple[str, str]]:
+    """Entries of a name that satisfy what is required of it: the required ones and those preferred to them."""
+    entries = [adapter for adapter in adapters if adapter.name == name]
+    last = max((place for place, adapter in enumerate(entries) if adapter.required), default=-1)
+    return {(name, adapter.revision) for adapter in entries[: last + 1]}
+
+
+def failed_adapter(world: World, pod: Pod, adapter: ManifestAdapter) -> AdapterReport | None:
+    """What a pod says of an adapter that it can't load, neither on what answers nor on what is to follow that.
+
+    One that was asked for together with a model may fit no other: until the pod answers with that, nothing is amiss.
+    """
+    report, told = world.report(pod), next(known_manifests(world), None)
+    said = report.adapter(adapter.name, adapter.revision) if report is not None else None
+    if report is None or said is None or said.phase != "Failed":
+        return None
+    coming = (told.candidates.get(pod.template) or told.serve.get(pod.template)) if told is not None else None
+    models = (model for model in report.models if model.revision == coming and not model.serving)
+    there = next((model.adapter(adapter.name, adapter.revision) for model in models), None) or said
+    return there if there.phase == "Failed" else None
+
+
+def no_room(world: World, revision: str) -> bool:
+    """Whether a pod has waited for a node for longer than the spec lets it: the first one of a roll, any of a fleet."""
+    fleet = making(world, revision)
+    live = deployment(world, fleet) if fleet is not None else None
+    if live is None:
+        return False
+    template = deployed_template(live)
+    pods = [p for p in world.pods if (p.fleet, p.template) == (fleet, template) and not p.terminating]
+    patience = timedelta(seconds=world.model.spec.rollout.on_unschedulable.after_seconds)
+    waits = (world.now - pod.unschedulable_since for pod in pods if pod.unschedulable_since is not None)
+    begun = fleet is active(world) and any(pod.ready for pod in pods)
+    return not begun and any(waited >= patience for waited in waits)

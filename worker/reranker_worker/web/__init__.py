@@ -1,0 +1,1 @@
+"""What clients and the operator reach over HTTP: routes, dialects, bounds, connections. No torch."""
