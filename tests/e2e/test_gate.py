@@ -117,7 +117,7 @@ def _rolled_asleep(fleet: Fleet, model: Model, old: str) -> bool:
     observed = live["status"].get("observedGeneration") == live["metadata"]["generation"]
     conditions = {each["type"]: each["reason"] for each in live["status"].get("conditions", [])}
     moved_on = live["metadata"]["annotations"]["reranker.dev/revision"] != old
-    return moved_on and observed and conditions["Progressing"] == "NewReplicaSetAvailable"
+    return moved_on and observed and str(conditions["Progressing"]) == "NewReplicaSetAvailable"
 
 
 def _stalled(model: Model, reason: str = "GateFailed") -> Object | None:
