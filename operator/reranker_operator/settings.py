@@ -36,6 +36,13 @@ class Settings(BaseSettings):
     worker_annotations: Annotated[
         dict[str, str], Field(description="Annotations of every worker pod, such as an autoscaler's hints.")
     ] = {}
+    worker_labels: Annotated[
+        dict[str, str], Field(description="Labels of every worker pod, such as a cost centre; the operator's own win.")
+    ] = {}
+    worker_priority_class: Annotated[str, Field(description="PriorityClass of every worker pod.")] = ""
+    gpu_runtime_class: Annotated[
+        str, Field(description="RuntimeClass of pods that ask for a GPU, where it isn't the nodes' default.")
+    ] = ""
     gpu_node_selector: Annotated[
         dict[str, str], Field(description="Labels of nodes for pods that ask for a GPU; a model's own win by key.")
     ] = {}

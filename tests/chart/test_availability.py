@@ -93,6 +93,21 @@ def test_a_cloud_s_values_place_workers_with_a_gpu(
     assert found.lease
 
 
+def test_what_every_worker_pod_gets_reaches_the_operator(render: Render, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = {
+        "podLabels": {"team": "search", "other": None},
+        "priorityClassName": "serving",
+        "gpu": {"runtimeClassName": "nvidia"},
+    }
+    found = settings(render({"worker": worker}), monkeypatch)
+    assert found.worker_labels == {"team": "search"}
+    assert (found.worker_priority_class, found.gpu_runtime_class) == ("serving", "nvidia")
+    unsaid = {each["name"] for each in operator(render({}))["containers"][0]["env"]}
+    assert not unsaid & {
+        f"RERANKER_OPERATOR_{name}" for name in ("WORKER_LABELS", "WORKER_PRIORITY_CLASS", "GPU_RUNTIME_CLASS")
+    }
+
+
 @pytest.mark.parametrize("cloud", ["eks", "gke"])
 def test_helm_4_makes_the_same_of_it_as_helm_3(cloud: str) -> None:
     def rendered(helm: GoProgram) -> list[Json]:

@@ -87,6 +87,6 @@ def test_the_operator_s_objects_conform() -> None:
         ),
         history.controller_revision(model, revision, 1),
         manifests.service(model, Flip(Colour.GREEN, datetime(2026, 1, 1, tzinfo=UTC), "t-91b0d3c7")),
-        manifests.pod_disruption_budget(model),
+        manifests.pod_disruption_budget(model, Flip()),
     ]
     assert chart.objections(yaml.safe_dump_all(objects)) == ""

@@ -48,6 +48,15 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 {{- end }}
 
+{{- /* A map as JSON without its nulls, by which a values file takes out what another one said; nothing where it is empty. */}}
+{{- define "reranker-operator.said" -}}
+{{- $said := dict }}
+{{- range $key, $value := . }}
+{{- if not (kindIs "invalid" $value) }}{{ $_ := set $said $key $value }}{{ end }}
+{{- end }}
+{{- with $said }}{{ toJson . }}{{ end }}
+{{- end }}
+
 {{- /* The Lease that two operators share, as <namespace>/<name>; nothing for one operator. */}}
 {{- define "reranker-operator.lease" -}}
 {{- if gt (int .Values.replicas) 1 }}

@@ -30,7 +30,7 @@ def target(world: World, settings: Settings) -> Target:
             model, template, manifest.serve[template.key], inputs, settings, fleet=home, reached=home is flip.active
         ),
         Kind.SERVICE: manifests.service(model, flip),
-        Kind.POD_DISRUPTION_BUDGET: manifests.pod_disruption_budget(model),
+        Kind.POD_DISRUPTION_BUDGET: manifests.pod_disruption_budget(model, flip),
         **autoscaling.children(world, flip),
         **routing.children(world, flip, manifest.served_name),
     }

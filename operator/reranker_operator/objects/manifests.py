@@ -85,11 +85,19 @@ def service(model: Model, flip: Flip) -> Document:
     }
 
 
-def pod_disruption_budget(model: Model) -> Document:
-    """Node drains take one worker at a time, of whatever fleet; with one replica they still can."""
+def pod_disruption_budget(model: Model, flip: Flip) -> Document:
+    """Node drains take one worker at a time of those that clients reach, with one replica that one.
+
+    A second fleet isn't counted: while it loads, its pods would be missing ones, and no node could be drained.
+    """
     return {
         "apiVersion": "policy/v1",
         "kind": "PodDisruptionBudget",
         "metadata": metadata(model, Kind.POD_DISRUPTION_BUDGET),
-        "spec": {"maxUnavailable": 1, "selector": {"matchLabels": {names.MODEL_LABEL: model.key.name}}},
+        "spec": {
+            "maxUnavailable": 1,
+            "selector": {"matchLabels": names.fleet_labels(model.key.name, flip.active)},
+            # A pod that doesn't answer is missed by nobody, however few others do.
+            "unhealthyPodEvictionPolicy": "AlwaysAllow",
+        },
     }

@@ -17,11 +17,16 @@ def on_gpu(amounts: Iterable[str]) -> bool:
 
 
 def placed(spec: RerankerModelSpec, settings: Settings) -> Document:
-    """The members of a pod's spec that choose its nodes; only those that say something."""
+    """The members of a pod's spec that choose its nodes, and how it runs there; only those that say something."""
     with_gpu = on_gpu(spec.resources.limits)
     selector = {**(settings.gpu_node_selector if with_gpu else {}), **spec.node_selector}
     tolerations = _together(spec.tolerations, settings.gpu_tolerations if with_gpu else [])
-    members = {"nodeSelector": selector, "tolerations": tolerations}
+    members = {
+        "nodeSelector": selector,
+        "tolerations": tolerations,
+        "priorityClassName": settings.worker_priority_class,
+        "runtimeClassName": settings.gpu_runtime_class if with_gpu else "",
+    }
     return {member: value for member, value in members.items() if value}
 
 

@@ -1,7 +1,7 @@
 """The worker pod: fetcher and server from one image, as docs/contract.md lays them out. No I/O."""
 
 from reranker_operator.objects.credentials import variables
-from reranker_operator.objects.nodes import placed
+from reranker_operator.objects.nodes import on_gpu, placed
 from reranker_operator.resources.api_keys import SECRET_KEY, ApiKeys
 from reranker_operator.resources.cache_policy import Cache
 from reranker_operator.resources.rollout_policy import MAX_DRAIN_SECONDS
@@ -13,6 +13,7 @@ from reranker_operator.world.names import Document
 from reranker_operator.world.state import Model
 
 UID = 65532
+HOST, ZONE = "kubernetes.io/hostname", "topology.kubernetes.io/zone"
 #: Beyond the longest drain: the last batch, closing the device, ending the sidecar.
 DRAIN_MARGIN_S = 30
 #: Where a cloud's webhook gives a pod an identity, only the container that downloads gets it.
@@ -25,7 +26,7 @@ API_KEYS, API_KEYS_FILE, API_KEYS_VOLUME = "/etc/reranker/api-keys", "keys", "ap
 def pod_template(model: Model, key: str, mounts: Mounts, settings: Settings, fleet: str = "") -> Document:
     """The template whose pods know themselves by `key`; without key and fleet, what the key is the hash of."""
     own = {names.TEMPLATE_LABEL: key, names.FLEET_LABEL: str(fleet)}
-    metadata: Document = {"labels": {**names.labels(model.key.name), **own}}
+    metadata: Document = {"labels": {**settings.worker_labels, **names.labels(model.key.name), **own}}
     identity = SKIP_IDENTITY if settings.worker_service_account else {}
     if annotations := {**identity, **settings.worker_annotations}:
         metadata["annotations"] = annotations
@@ -44,7 +45,7 @@ def pod_template(model: Model, key: str, mounts: Mounts, settings: Settings, fle
         "initContainers": [_fetcher(model.spec, key, mounts, settings)],
         "containers": [_server(model.spec, key, mounts, settings)],
         "volumes": [*_volumes(model), *mounts.volumes()],
-        "topologySpreadConstraints": [_spread(model.key.name)],
+        "topologySpreadConstraints": [_spread(model.key.name, topology) for topology in (HOST, ZONE)],
         **placed(model.spec, settings),
     }
     if settings.worker_service_account:
@@ -64,7 +65,7 @@ def _fetcher(spec: RerankerModelSpec, key: str, mounts: Mounts, settings: Settin
         "args": [*container["args"], *_cache_flags(spec.cache)],
         "restartPolicy": "Always",
         **({"env": env} if env else {}),
-        "resources": {"requests": {"cpu": "10m", "memory": "64Mi"}},
+        "resources": {"requests": {"cpu": "10m", "memory": "128Mi"}},
         "volumeMounts": [
             mount("cache", CACHE, read_only=spec.cache.read_only),
             mount("run", RUN),
@@ -89,9 +90,11 @@ def _server(spec: RerankerModelSpec, key: str, mounts: Mounts, settings: Setting
     env += [_variable(name, value) for name, value in settings.server_env.items() if name not in own]
     container = _container(names.SERVER, "serve", key, settings)
     keys = [f"--api-keys-file={API_KEYS}/{API_KEYS_FILE}"] if spec.api_keys else []
+    # Where the GPU can't be used, the worker is to say so and not to score on the CPU.
+    device = ["--device=cuda"] if on_gpu(spec.resources.limits) else []
     return {
         **container,
-        "args": [*container["args"], *keys],
+        "args": [*container["args"], *device, *keys],
         "env": env,
         "ports": [
             {"name": "http", "containerPort": names.CLIENT_PORT, "protocol": "TCP"},
@@ -181,11 +184,13 @@ def _cache(cache: Cache) -> Document:
     return {"emptyDir": {"sizeLimit": cache.size}}
 
 
-def _spread(model: str) -> Document:
+def _spread(model: str, topology: str) -> Document:
     # A preference only: on a single node, or with one GPU node left, the pods still start.
     return {
         "maxSkew": 1,
-        "topologyKey": "kubernetes.io/hostname",
+        "topologyKey": topology,
         "whenUnsatisfiable": "ScheduleAnyway",
         "labelSelector": {"matchLabels": {names.MODEL_LABEL: model}},
+        # Pods of the template before go in the end: counted, they would leave the new ones together on one node.
+        "matchLabelKeys": ["pod-template-hash"],
     }

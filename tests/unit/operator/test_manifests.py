@@ -53,12 +53,11 @@ def test_every_child_has_the_model_as_its_controller_and_the_common_labels() -> 
 
 def test_selectors_use_the_labels_of_model_and_fleet_alone() -> None:
     children = goal(empty(model())).children
-    both = {"reranker.dev/model": "bge"}
-    only = {**both, "reranker.dev/fleet": "blue"}
+    only = {"reranker.dev/model": "bge", "reranker.dev/fleet": "blue"}
     assert children[Kind.SERVICE]["spec"]["selector"] == only
     assert children[Kind.DEPLOYMENT]["spec"]["selector"] == {"matchLabels": only}
     assert only.items() <= children[Kind.DEPLOYMENT]["spec"]["template"]["metadata"]["labels"].items()
-    assert children[Kind.POD_DISRUPTION_BUDGET]["spec"]["selector"] == {"matchLabels": both}
+    assert children[Kind.POD_DISRUPTION_BUDGET]["spec"]["selector"] == {"matchLabels": only}
 
 
 def test_the_template_key_is_the_label_and_the_argument_of_both_containers() -> None:
@@ -77,6 +76,8 @@ OTHER_TEMPLATES: dict[str, dict[str, Any]] = {
     "pull policy": {"settings": Settings(worker_image="worker:1", worker_image_pull_policy="Always")},
     "pull secrets": {"settings": Settings(worker_image="worker:1", worker_image_pull_secrets="registry")},
     "annotations": {"settings": Settings(worker_image="worker:1", worker_annotations={"hint": "yes"})},
+    "labels": {"settings": Settings(worker_image="worker:1", worker_labels={"team": "search"})},
+    "priority": {"settings": Settings(worker_image="worker:1", worker_priority_class="search")},
     "fetcher's variables": {"settings": Settings(worker_image="worker:1", fetcher_env={"AWS_REGION": "eu-west-1"})},
     "server's variables": {
         "settings": Settings(worker_image="worker:1", server_env={"OTEL_TRACES_SAMPLER": "always_on"})
@@ -102,6 +103,20 @@ def test_the_template_key_changes_with_all_that_a_pod_is_made_of(change: dict[st
         return names.template_key(names.hash8(pod_template(model(**spec), "", mounted, settings)), revision)
 
     assert key(**change) != key()
+
+
+def test_an_administrator_s_label_takes_none_of_the_operator_s_own() -> None:
+    settings = Settings(worker_image="worker:1", worker_labels={"team": "search", names.MODEL_LABEL: "other"})
+    labels = pod_template(model(), "t-1", CLAIM, settings)["metadata"]["labels"]
+    assert (labels["team"], labels[names.MODEL_LABEL]) == ("search", "bge")
+
+
+@pytest.mark.parametrize(
+    ("gpu", "expected"), [({}, False), ({"nvidia.com/gpu": 1}, True), ({"nvidia.com/mig-1g.10gb": 1}, True)]
+)
+def test_a_worker_that_was_given_a_gpu_never_scores_without_it(gpu: dict[str, int], expected: bool) -> None:
+    pod = goal(empty(model(resources={"limits": gpu}))).children[Kind.DEPLOYMENT]["spec"]["template"]["spec"]
+    assert ("--device=cuda" in containers(pod)["server"]["args"]) is expected
 
 
 def test_amounts_that_are_the_same_make_the_same_template() -> None:

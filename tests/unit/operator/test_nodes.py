@@ -13,6 +13,7 @@ GPU_TAINT = {"key": "nvidia.com/gpu", "operator": "Exists"}
 ON_GPU = {"resources": {"limits": {"nvidia.com/gpu": 1}}}
 
 SETTINGS = Settings.model_validate({"gpu_node_selector": L4, "gpu_tolerations": [GPU_TAINT]})
+CLASSES = Settings(worker_priority_class="search", gpu_runtime_class="nvidia")
 
 PLACES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "a model without a GPU goes anywhere": ({}, {}),
@@ -44,6 +45,18 @@ PLACES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 def test_pods_go_where_model_and_administrator_say(spec: dict[str, Any], expected: dict[str, Any]) -> None:
     model = RerankerModelSpec.model_validate({"source": {"uri": "pvc://models/one"}, **spec})
     assert placed(model, SETTINGS) == expected
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [({}, {"priorityClassName": "search"}), (ON_GPU, {"priorityClassName": "search", "runtimeClassName": "nvidia"})],
+    ids=["without a GPU", "with one"],
+)
+def test_every_pod_has_the_priority_and_those_with_a_gpu_its_runtime(
+    spec: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    model = RerankerModelSpec.model_validate({"source": {"uri": "pvc://models/one"}, **spec})
+    assert placed(model, CLASSES) == expected
 
 
 def test_without_settings_a_model_s_own_words_are_all() -> None:
