@@ -10,7 +10,7 @@ import pytest
 from prometheus_client import generate_latest
 
 from hack.promql.prometheus import reads
-from reranker_operator.decisions.rejection import MAY_PASS
+from reranker_operator.decisions.objections import MAY_PASS
 from reranker_operator.metrics import Metrics
 from reranker_operator.resources.v1alpha1 import RejectedRevision
 from reranker_operator.status import conditions

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from reranker_operator.decisions.rejection import DEADLINE, MAY_PASS
+from reranker_operator.decisions.objections import DEADLINE, MAY_PASS
 from reranker_operator.objects.ownership import REFUSED
 from reranker_operator.objects.pods import STUCK
 

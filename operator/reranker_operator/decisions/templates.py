@@ -18,10 +18,10 @@ from reranker_operator.world.fleet import (
     deployment,
     known_manifests,
     making,
-    no_room,
     ready_pods,
 )
 from reranker_operator.world.mounts import Mounts, image_of, mounts_of
+from reranker_operator.world.room import no_room
 from reranker_operator.world.state import ManifestModel, PodTemplate, World
 
 
@@ -67,7 +67,7 @@ def _candidates(world: World, wanted: ManifestModel) -> Iterator[tuple[str, Moun
     previous = next(known_manifests(world), None)
     begun = [key for key, revision in (previous.candidates if previous else {}).items() if revision == wanted.revision]
     yield from ((key, mounted[key]) for key in begun if key in mounted)
-    if no_room(world, wanted.revision) and world.model.spec.rollout.on_unschedulable.action == "InPlace":
+    if world.model.spec.rollout.on_unschedulable.action == "InPlace" and no_room(world, wanted.revision):
         yield from ((key, mounted[key]) for key in dict.fromkeys(pod.template for pod in ready_pods(world)))
     live, serve = deployment(world, active(world)), _serve(world)
     if live is None:

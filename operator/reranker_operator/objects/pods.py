@@ -26,6 +26,8 @@ STUCK = frozenset(
     }
 )
 PASSING = frozenset({"ErrImagePull"})
+#: The condition of a pod whose volumes are mounted and whose network is there.
+STARTED = "PodReadyToStartContainers"
 
 
 def worker_pod(live: Document, model: str, since: str) -> Pod | None:
@@ -46,7 +48,7 @@ def worker_pod(live: Document, model: str, since: str) -> Pod | None:
         ready=condition(status, "Ready").get("status") == "True",
         terminating="deletionTimestamp" in metadata,
         manifest=serving.manifest((metadata.get("annotations") or {}).get(names.MANIFEST_ANNOTATION)),
-        problem=next(_problems(metadata["name"], status), None),
+        problem=next(_problems(live), None),
         mounts=mounts_of(live.get("spec") or {}),
         created=datetime.fromisoformat(metadata["creationTimestamp"]),
         unschedulable_since=_unschedulable_since(status),
@@ -74,7 +76,8 @@ def _unschedulable_since(status: Document) -> datetime | None:
     return datetime.fromisoformat(since) if since else None
 
 
-def _problems(pod: str, status: Document) -> Iterator[Problem]:
+def _problems(live: Document) -> Iterator[Problem]:
+    pod, status = live["metadata"]["name"], live.get("status") or {}
     scheduled = condition(status, "PodScheduled")
     if scheduled.get("status") == "False":
         # An autoscaler may be adding a node: not stalled before the Deployment's progress deadline.
@@ -88,6 +91,22 @@ def _problems(pod: str, status: Document) -> Iterator[Problem]:
                 f"pod {pod}, container {container['name']}: {waiting.get('message', reason)}{_last_end(container)}"
             )
             yield Problem(reason, message, stalled=reason in STUCK)
+    if scheduled.get("status") == "True" and condition(status, STARTED).get("status") == "False":
+        # What a volume lacks, such as a Secret, stands in the pod's Events alone; most pods are here for a moment.
+        parts = ", ".join(_volumes(live.get("spec") or {})) or "none of a Secret or a claim"
+        words = f"pod {pod} has a node, where its volumes ({parts}) aren't mounted or its network isn't set up yet; "
+        yield Problem("StartingPods", f"{words}the Events of the pod say what is amiss", stalled=False)
+
+
+def _volumes(spec: Document) -> Iterator[str]:
+    """The volumes of a pod that may be missing."""
+    for volume in spec.get("volumes") or ():
+        if "secret" in volume:
+            yield f"Secret {volume['secret'].get('secretName')}"
+        elif "persistentVolumeClaim" in volume:
+            yield f"claim {volume['persistentVolumeClaim'].get('claimName')}"
+        elif "image" in volume:
+            yield f"image {volume['image'].get('reference')}"
 
 
 def _last_end(container: Document) -> str:

@@ -7,7 +7,7 @@ from datetime import datetime
 from reranker_operator.decisions import blue_green, gate
 from reranker_operator.decisions.adapters import wanted_adapters
 from reranker_operator.decisions.gate import shown_figures
-from reranker_operator.decisions.rejection import GATING, SILENT
+from reranker_operator.decisions.objections import GATING, SILENT
 from reranker_operator.objects import autoscaling, routing
 from reranker_operator.resources.adapter_types import AdapterStatus
 from reranker_operator.resources.v1alpha1 import (

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from reranker_operator.decisions import blue_green
+from reranker_operator.decisions.objections import with_cause
 from reranker_operator.objects import ownership
 from reranker_operator.world.facts import Problem
 from reranker_operator.world.fleet import deployed_template, deployment, failed_adapter, observed_conditions
@@ -110,7 +111,8 @@ def _deployment_problems(world: World, target: Target) -> Iterator[Problem]:
     for condition in observed_conditions(live):
         bad = {"ReplicaFailure": "True", "Progressing": "False"}.get(condition["type"])
         if condition["status"] == bad:
-            yield Problem(str(condition.get("reason", condition["type"])), str(condition.get("message", "")))
+            message = with_cause(str(condition.get("message", "")), new_pods(world, target))
+            yield Problem(str(condition.get("reason", condition["type"])), message)
 
 
 def _numbers(world: World, target: Target) -> Iterator[Problem]:

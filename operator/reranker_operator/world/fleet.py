@@ -1,7 +1,8 @@
 """What a fleet was told and what its pods say, taken together. No I/O."""
 
+from collections import Counter
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from reranker_operator.world import colours, names
 from reranker_operator.world.colours import Colour, Flip
@@ -89,6 +90,13 @@ def answering(world: World) -> set[str]:
     return {model.revision for report in world.reports.values() for model in report.models if model.serving}
 
 
+def answering_clients(world: World) -> list[str]:
+    """Revisions that answer clients on a ready pod, the commonest first."""
+    reports = [report for pod in ready_pods(world) if (report := world.report(pod)) is not None]
+    serving = Counter(m.revision for report in reports for m in report.models if m.serving and m.admitted)
+    return [revision for revision, _ in serving.most_common()]
+
+
 def answers(world: World, template: str) -> str | None:
     """What a pod of the template says that it answers with: known even where every manifest is lost."""
     reports = [report for pod in world.pods if pod.template == template and (report := world.report(pod)) is not None]
@@ -169,17 +177,3 @@ def failed_adapter(world: World, pod: Pod, adapter: ManifestAdapter) -> AdapterR
     models = (model for model in report.models if model.revision == coming and not model.serving)
     there = next((model.adapter(adapter.name, adapter.revision) for model in models), None) or said
     return there if there.phase == "Failed" else None
-
-
-def no_room(world: World, revision: str) -> bool:
-    """Whether a pod has waited for a node for longer than the spec lets it: the first one of a roll, any of a fleet."""
-    fleet = making(world, revision)
-    live = deployment(world, fleet) if fleet is not None else None
-    if live is None:
-        return False
-    template = deployed_template(live)
-    pods = [p for p in world.pods if (p.fleet, p.template) == (fleet, template) and not p.terminating]
-    patience = timedelta(seconds=world.model.spec.rollout.on_unschedulable.after_seconds)
-    waits = (world.now - pod.unschedulable_since for pod in pods if pod.unschedulable_since is not None)
-    begun = fleet is active(world) and any(pod.ready for pod in pods)
-    return not begun and any(waited >= patience for waited in waits)

@@ -212,6 +212,30 @@ def full(action: str, *, waited_s: int = 120, start: World | None = None) -> Wor
     return replace(world, pods=(*world.pods, surge), now=NOW + timedelta(seconds=waited_s))
 
 
+def over_quota(action: str, *, waited_s: int = 120) -> World:
+    """A roll whose surge pod the namespace's quota has refused for so long, so that there is none."""
+    world = applied(edited(serving_world(), model(TWO, rollout={"onUnschedulable": {"action": action}})))
+    refusal = {
+        "type": "ReplicaFailure",
+        "status": "True",
+        "reason": "FailedCreate",
+        "message": 'pods "bge-1" is forbidden: exceeded quota: gpus, requested: requests.nvidia.com/gpu=1',
+        "lastTransitionTime": NOW.strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
+    live = {**world.children[Kind.DEPLOYMENT], "status": {"observedGeneration": 1, "conditions": [refusal]}}
+    children = {**world.children, Kind.DEPLOYMENT: live}
+    return replace(world, children=children, now=NOW + timedelta(seconds=waited_s))
+
+
+def test_a_quota_that_is_used_up_is_no_room_either() -> None:
+    assert goal(over_quota("InPlace", waited_s=119)).manifest.candidates == {}
+    before = goal(serving_world())
+    assert goal(over_quota("InPlace")).manifest.candidates == {before.template: R2}
+    (rejected,) = goal(over_quota("Abort")).rejections
+    assert rejected.reason == "Unschedulable"
+    assert "exceeded quota: gpus" in rejected.message
+
+
 def test_a_surge_pod_without_room_is_waited_for_as_long_as_the_spec_says() -> None:
     for world in (full("Wait", waited_s=9999), full("InPlace", waited_s=119), full("Abort", waited_s=119)):
         assert goal(world).template == goal(applied(edited(serving_world(), model(TWO)))).template

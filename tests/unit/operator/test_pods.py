@@ -121,12 +121,41 @@ PROBLEMS: dict[str, tuple[dict[str, Any], Problem | None]] = {
         },
         Problem("Unschedulable", "pod bge-6c9f-x: 0/1 nodes", stalled=False),
     ),
+    "its volumes aren't mounted": (
+        {
+            "conditions": [
+                {"type": "PodScheduled", "status": "True"},
+                {"type": "PodReadyToStartContainers", "status": "False"},
+            ]
+        },
+        Problem(
+            "StartingPods",
+            "pod bge-6c9f-x has a node, where its volumes (Secret clients, claim models, image hub/bge:1) aren't "
+            "mounted or its network isn't set up yet; the Events of the pod say what is amiss",
+            stalled=False,
+        ),
+    ),
+    "they are": (
+        {
+            "conditions": [
+                {"type": "PodScheduled", "status": "True"},
+                {"type": "PodReadyToStartContainers", "status": "True"},
+            ]
+        },
+        None,
+    ),
 }
+VOLUMES = [
+    {"name": "serving", "configMap": {"name": "bge-serving"}},
+    {"name": "api-keys", "secret": {"secretName": "clients"}},
+    {"name": "models", "persistentVolumeClaim": {"claimName": "models"}},
+    {"name": "image", "image": {"reference": "hub/bge:1"}},
+]
 
 
 @pytest.mark.parametrize(("status", "problem"), PROBLEMS.values(), ids=PROBLEMS.keys())
 def test_problems_are_named(status: dict[str, Any], problem: Problem | None) -> None:
-    found = worker_pod(pod(status), "bge", BORN)
+    found = worker_pod({**pod(status), "spec": {"volumes": VOLUMES}}, "bge", BORN)
     assert found is not None
     assert found.problem == problem
 

@@ -13,6 +13,7 @@ from reranker_operator.world.facts import Problem
 from reranker_operator.world.state import Kind, World
 from reranker_operator.world.trials import Figures, Passed, Refused, Undecided
 from tests.unit.operator.worlds import (
+    LEGAL,
     ONE,
     THREE,
     TWO,
@@ -201,6 +202,24 @@ LATER: dict[str, tuple[Callable[[], World], str]] = {
     "no replicas, then some": (lambda: replace(settled(refused()), pods=(), reports={}), R1),
     "another gate": (lambda: respecified(settled(refused()), **golden_gate(minNDCG="0.4")), R2),
     "other resources": (lambda: respecified(settled(refused()), resources={"limits": {"memory": "9Gi"}}), R2),
+    "another way to it": (
+        lambda: respecified(settled(refused()), rollout={**GATED["rollout"], "strategy": "BlueGreen"}),
+        R2,
+    ),
+    "another way out where there is no room": (
+        lambda: respecified(settled(refused()), rollout={**GATED["rollout"], "onUnschedulable": {"action": "Abort"}}),
+        R2,
+    ),
+    "smaller batches": (lambda: respecified(settled(refused()), engine={"maxBatchTokens": 1024}), R2),
+    "no keys": (lambda: respecified(settled(refused()), apiKeys={"secretRef": {"name": "clients"}}), R2),
+    "an adapter, which a roll doesn't wait for": (
+        lambda: respecified(settled(refused()), adapters={"legal": LEGAL}),
+        R1,
+    ),
+    "what it is by default, said": (
+        lambda: respecified(settled(refused()), rollout={**GATED["rollout"], "strategy": "RollingUpdate"}),
+        R1,
+    ),
     "another revision": (lambda: respecified(settled(refused()), THREE), R3),
     "what serves": (lambda: respecified(settled(refused()), ONE), R1),
     "the manifest is lost": (lambda: without_manifest(settled(refused())), R1),
@@ -214,6 +233,16 @@ LATER: dict[str, tuple[Callable[[], World], str]] = {
 @pytest.mark.parametrize(("make", "expected"), LATER.values(), ids=LATER.keys())
 def test_after_a_rejection_the_fleet_serves(make: Callable[[], World], expected: str) -> None:
     assert goal(make()).revision == expected
+
+
+def test_a_deadline_s_message_says_what_a_pod_waits_for() -> None:
+    world = late(rolling(phase="Loading"))
+    (rejected,) = goal(world).rejections
+    assert rejected.message == "timed out"
+    waits = Problem("Unschedulable", "pod c: Insufficient nvidia.com/gpu", stalled=False)
+    pods = tuple(replace(pod, problem=waits) if pod.name == "c" else pod for pod in world.pods)
+    (rejected,) = goal(replace(world, pods=pods)).rejections
+    assert rejected.message == "timed out: pod c: Insufficient nvidia.com/gpu"
 
 
 def test_what_is_rejected_is_told_and_then_costs_no_write() -> None:
