@@ -1,9 +1,9 @@
 """The RerankerAdapters on the API server: found by the model that they name, their status written."""
 
-import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from reranker_operator.api import Api
+from reranker_operator.listing import Listing
 from reranker_operator.resources.adapter_kind import ADAPTER_PLURAL
 from reranker_operator.resources.v1alpha1 import GROUP, VERSION
 from reranker_operator.world.adapter_resource import AdapterResource, adapter_resource, model_of
@@ -17,22 +17,22 @@ class AdapterStore:
 
     def __init__(self, api: Api, namespaces: Sequence[str]) -> None:
         self._api = api
-        self._scopes = [f"{API}/namespaces/{each}/{ADAPTER_PLURAL}" for each in namespaces]
+        self._listing = Listing(api, API, ADAPTER_PLURAL, namespaces)
+
+    @property
+    def unreadable(self) -> frozenset[str]:
+        """Namespaces that couldn't be read when they were last listed."""
+        return self._listing.unreadable
 
     async def naming(self, key: Key) -> tuple[AdapterResource, ...]:
         """Those that name the model, but for those on their way out."""
-        found = await self._list({"fieldSelector": f"spec.modelRef.name={key.name}"})
+        found = await self._listing.items({"fieldSelector": f"spec.modelRef.name={key.name}"})
         ours = (live for live in found if model_of(live) == (key.namespace, key.name))
         return tuple(adapter_resource(live) for live in ours if "deletionTimestamp" not in live["metadata"])
 
     async def models(self) -> set[Key]:
         """The models that any of them names, whether there are such models or not."""
-        return {Key(*model) for live in await self._list() if (model := model_of(live)) is not None}
-
-    async def _list(self, query: Mapping[str, str] | None = None) -> list[Document]:
-        scopes = self._scopes or [f"{API}/{ADAPTER_PLURAL}"]
-        lists = await asyncio.gather(*(self._api.get(ADAPTER_PLURAL, scope, query) for scope in scopes))
-        return [live for listed in lists for live in listed["items"]]
+        return {Key(*model) for live in await self._listing.items() if (model := model_of(live)) is not None}
 
     async def write_status(self, resource: AdapterResource, patch: Document) -> None:
         """Merge into the status of the very object that was seen; Conflict if it was written since."""

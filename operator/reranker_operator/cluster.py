@@ -12,7 +12,8 @@ from reranker_operator.adapter_store import AdapterStore
 from reranker_operator.api import Api
 from reranker_operator.discovery import Discovery
 from reranker_operator.errors import Conflict, Invalid, NotFound, Refused, UnreadableSpec
-from reranker_operator.objects import pods, serving
+from reranker_operator.listing import FORBIDDEN, Listing
+from reranker_operator.objects import ownership, pods, serving
 from reranker_operator.objects.history import past
 from reranker_operator.resources.schema import first_error
 from reranker_operator.resources.v1alpha1 import GROUP, PLURAL, VERSION, RerankerModelSpec
@@ -38,7 +39,6 @@ RESOURCES = {
 REVISIONS = ("/apis/apps/v1", "controllerrevisions")
 MODELS = f"/apis/{GROUP}/{VERSION}"
 CORE = "/api/v1"
-FORBIDDEN = 403
 MAX_NOTE = 1024  # of an Event, by the API server
 
 
@@ -49,15 +49,21 @@ class Cluster:
         self._api = api
         self._identity = identity
         self._namespaces = namespaces
+        self._listing = Listing(api, MODELS, PLURAL, namespaces)
         self._discovery = Discovery(api, time.monotonic)
         self.adapters = AdapterStore(api, namespaces)
 
     async def models(self) -> list[Key]:
-        """Every RerankerModel."""
-        scopes = [f"{MODELS}/namespaces/{each}/{PLURAL}" for each in self._namespaces] or [f"{MODELS}/{PLURAL}"]
-        lists = await asyncio.gather(*(self._api.get(PLURAL, scope) for scope in scopes))
-        found = (item["metadata"] for listed in lists for item in listed["items"])
+        """Every RerankerModel that can be read."""
+        found = (item["metadata"] for item in await self._listing.items())
         return [Key(metadata["namespace"], metadata["name"]) for metadata in found]
+
+    def watchable(self) -> tuple[str, ...] | None:
+        """The namespaces to watch, without those that couldn't be read when they were last listed; None: everywhere."""
+        if not self._namespaces:
+            return None
+        unreadable = self._listing.unreadable | self.adapters.unreadable
+        return tuple(each for each in self._namespaces if each not in unreadable)
 
     async def observe(self, key: Key) -> World | None:
         """The model, its children, its pods and adapters; None when the model is gone or on its way out."""
@@ -76,9 +82,10 @@ class Cluster:
         written = (children.get(Kind.CONFIG_MAP, {}).get("data") or {}).get(names.MANIFEST_KEY)
         manifest = serving.manifest(written)
         imaged = model.spec.source.image_volume and await self._discovery.image_volumes(key.namespace)
-        return World(
+        world = World(
             model, children, manifest, listed, history=history, adapters=adapters, apis=apis, image_volumes=imaged
         )
+        return ownership.without_strange_fleet(world)
 
     async def _get(self, resource: str, path: str) -> Document | None:
         try:
@@ -124,8 +131,7 @@ class Cluster:
             log.info(action.detail, model=str(key))
         # KEDA refuses an object for a model that another autoscaler still has.
         first = [action for action in actions if isinstance(action, Remove) and action.kind in ACCESSORIES]
-        for action in first:
-            await self._finish(key, action)
+        refused = await self._refusals(key, first)
         applies = [action for action in actions if isinstance(action, Apply)]
         for apply in applies:
             if apply.kind is Kind.CONFIG_MAP:
@@ -137,22 +143,23 @@ class Cluster:
         for action in actions:
             if action not in first:
                 await self._finish(key, action)
-        return {apply.kind: why for apply in applies if (why := await self._refusal(key, apply))}
+        return refused | await self._refusals(key, [apply for apply in applies if apply.kind in ACCESSORIES])
 
-    async def _refusal(self, key: Key, action: Apply) -> str:
-        """Apply an accessory; returns what the API server, or a webhook behind it, has against that."""
-        if action.kind not in ACCESSORIES:
-            return ""
-        try:
-            await self._apply(key, action)
-        except Conflict:
-            raise
-        except Refused as error:
-            if error.outage:
+    async def _refusals(self, key: Key, actions: Sequence[Apply | Remove]) -> dict[Kind, str]:
+        """Write accessories; returns what the API server, or a webhook behind it, has against those that it refuses.
+
+        An outage is one as well: a webhook's looks no different, and the API server's own shows at the next write.
+        """
+        refused = {}
+        for action in actions:
+            try:
+                await (self._apply(key, action) if isinstance(action, Apply) else self._remove(key, action))
+            except Conflict:
                 raise
-            log.warning("an object was refused", model=str(key), error=str(error))
-            return error.message
-        return ""
+            except Refused as error:
+                log.warning("an object was refused", model=str(key), error=str(error))
+                refused[action.kind] = error.message
+        return refused
 
     async def _finish(self, key: Key, action: Action) -> None:
         """What can wait until the manifest and the objects are as they should be."""
@@ -161,8 +168,7 @@ class Cluster:
                 path = _child_path(key, action.kind, action.name)
                 await self._api.merge(RESOURCES[action.kind][1], path, action.body)
             case Remove():
-                path = _child_path(key, action.kind, action.name)
-                await self._delete(RESOURCES[action.kind][1], path, action)
+                await self._remove(key, action)
             case Record():
                 await self._write(REVISIONS[1], _revision_path(key, action.name), action)
             case Forget():
@@ -170,6 +176,9 @@ class Cluster:
 
     async def _apply(self, key: Key, action: Apply) -> None:
         await self._write(RESOURCES[action.kind][1], _child_path(key, action.kind, action.name), action)
+
+    async def _remove(self, key: Key, action: Remove) -> None:
+        await self._delete(RESOURCES[action.kind][1], _child_path(key, action.kind, action.name), action)
 
     async def _write(self, resource: str, path: str, action: Apply | Record) -> None:
         if not action.resource_version:

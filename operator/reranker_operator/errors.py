@@ -42,7 +42,8 @@ class Refused(OperatorError):
         super().__init__(f"{what}: {status}: {message}")
         self.status = status
         self.message = message
-        self.outage = status >= 500
+        # 429: more is asked of it than it takes on, by whomever.
+        self.outage = status >= 500 or status == 429
 
 
 class NotFound(Refused):

@@ -53,7 +53,7 @@ class Operator:
         self._server = HealthServer((settings.health_address, settings.health_port), self._health, metrics.registry)
         self._outage = asyncio.Event()
         self._loop = asyncio.get_running_loop()
-        self._watching = Watching(self._notify, settings.watched_namespaces, metrics)
+        self._watching = Watching(self._notify, metrics)
         metrics.queue_depth.set_function(lambda: len(self._queue))
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -144,12 +144,12 @@ class Operator:
                 await self._outage.wait()
 
     async def _list(self) -> list[Key] | None:
-        """All models, and those that only an adapter names; None when the API server doesn't list them."""
+        """All models, and those that only an adapter names; None when the API server doesn't list any."""
         keys = None
         try:
             models = await self._cluster.models()
             keys = list({*models, *await self._cluster.adapters.models()})
-            self._watching.start()
+            await self._watching.follow(self._cluster.watchable())
             self._metrics.models.set(len(models))
         except NotFound:
             # kopf looks for the API once, when it starts: start it when there is something to find.

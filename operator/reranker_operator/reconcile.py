@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from enum import Enum, auto
 
 import structlog
 
@@ -30,6 +31,8 @@ log = structlog.get_logger(__name__)
 COALESCE_S = 1.5
 #: Workers are asked anew while a fleet converges: soon at first, seldom when it takes long.
 POLL_FIRST_S, POLL_GROWTH, POLL_MAX_S = 0.25, 1.3, 3.0
+#: The same where somebody has to do something: what a person edits is watched, so this is for what passes by itself.
+POLL_STALLED_MAX_S = 15.0
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,14 @@ class Outcome:
 
     changed: bool = False
     again_s: float | None = None
+
+
+class Rest(Enum):
+    """What is left to do once a reconcile has acted: nothing, to wait, or something that somebody else has to do."""
+
+    SETTLED = auto()
+    CONVERGING = auto()
+    STALLED = auto()
 
 
 @dataclass(frozen=True)
@@ -118,17 +129,24 @@ class Reconciler:
             if not isinstance(error, Conflict | NotFound) and not error.outage:
                 await self._tell(replace(world, refusal=str(error)), _undone(world, goal))
             raise
-        reported, settled = await self._tell(replace(world, refused=refused), goal)
-        changed = bool(actions) or reported
-        return Outcome(changed, _kept_s(world, goal) if settled else self._poll_s(world.model.key, changed=changed))
+        reported, rest = await self._tell(replace(world, refused=refused), goal)
+        changed = len(actions) > len(refused) or reported
+        rest = Rest.STALLED if refused and rest is Rest.SETTLED else rest
+        settled = rest is Rest.SETTLED
+        return Outcome(
+            changed, _kept_s(world, goal) if settled else self._poll_s(world.model.key, rest, changed=changed)
+        )
 
-    async def _tell(self, world: World, goal: Target) -> tuple[bool, bool]:
-        """Write what is true into the statuses; whether anything was, and whether nothing is left to wait for."""
+    async def _tell(self, world: World, goal: Target) -> tuple[bool, Rest]:
+        """Write what is true into the statuses; whether anything was written, and what is left to wait for."""
         status = conditions.status(world, goal, datetime.now(UTC))
         reported = await self._report(world.model, status)
         self._told(world.model.key, status)
         told, settled = await self._adapter_reports.report(world, goal.manifest)
-        return reported or told, settled and condition(status, "Ready").get("status") == "True"
+        if condition(status, "Stalled").get("status") == "True":
+            return reported or told, Rest.STALLED
+        ready = settled and condition(status, "Ready").get("status") == "True"
+        return reported or told, Rest.SETTLED if ready else Rest.CONVERGING
 
     def _judged(self, world: World) -> World:
         """The world with the gate's judgement of the wanted revision, if there is one to judge."""
@@ -141,11 +159,12 @@ class Reconciler:
         trial = gate.trial(world)
         return world if trial is None else replace(world, judgement=self._judge.judgement(trial))
 
-    def _poll_s(self, key: Key, *, changed: bool) -> float:
+    def _poll_s(self, key: Key, rest: Rest, *, changed: bool) -> float:
         known = self._memory[key]
         polls = 0 if changed else known.polls + 1
         self._memory[key] = replace(known, polls=polls)
-        return min(POLL_FIRST_S * POLL_GROWTH ** min(polls, 20), POLL_MAX_S)
+        most = POLL_STALLED_MAX_S if rest is Rest.STALLED else POLL_MAX_S
+        return min(POLL_FIRST_S * POLL_GROWTH ** min(polls, 20), most)
 
     async def _report(self, model: Model, status: Document) -> bool:
         """Write what differs in the status, then tell of the change; nothing when nothing differs."""

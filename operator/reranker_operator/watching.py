@@ -7,7 +7,6 @@ would be the reconciler's; and a run does end, on errors in a watch stream for e
 import asyncio
 import threading
 import time
-from collections.abc import Sequence
 from typing import Any, cast
 
 import kopf
@@ -28,18 +27,22 @@ STOP_S = 2.0
 
 
 class Watching:
-    """The watches on models and owned objects; `start` and `stop` may be called any number of times."""
+    """The watches on models and owned objects; `follow` and `stop` may be called any number of times."""
 
-    def __init__(self, notify: Notify, namespaces: Sequence[str], metrics: Metrics) -> None:
+    def __init__(self, notify: Notify, metrics: Metrics) -> None:
         self._notify = notify
-        self._namespaces = namespaces
+        self._namespaces: tuple[str, ...] | None = None
         self._metrics = metrics
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
         self._running: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
 
-    def start(self) -> None:
-        if self._thread is None:
+    async def follow(self, namespaces: tuple[str, ...] | None) -> None:
+        """Watch these namespaces, or everywhere (None); nothing happens where that is so already."""
+        if self._namespaces != namespaces:
+            await self.stop()
+        if self._thread is None and namespaces != ():
+            self._namespaces = namespaces
             self._stopping.clear()
             self._thread = threading.Thread(target=self._repeat, name="watching", daemon=True)
             self._thread.start()
@@ -93,8 +96,8 @@ class Watching:
             registry=handlers.registry(self._notify),
             settings=handlers.settings(),
             standalone=True,
-            clusterwide=not self._namespaces,
-            namespaces=tuple(self._namespaces),
+            clusterwide=self._namespaces is None,
+            namespaces=self._namespaces or (),
             identity=cast("Any", names.MANAGER),  # its default asks the password database, which has no such uid
             stop_flag=stop,
         )

@@ -22,6 +22,7 @@ SCORE_TIMEOUT_S = 60.0
 MAX_BYTES = 1 << 20
 #: Of a worker's samples: texts of a million characters, escaped, and their scores.
 MAX_SAMPLES_BYTES = 16 << 20
+#: Of one model's workers: those of another one may all be away, and each is waited for.
 MAX_AT_ONCE = 100
 
 
@@ -39,7 +40,7 @@ class WorkerClient:
 
     def __init__(self) -> None:
         # One connection per question: a pod's address soon belongs to another pod.
-        connector = aiohttp.TCPConnector(limit=MAX_AT_ONCE, force_close=True)
+        connector = aiohttp.TCPConnector(limit=0, force_close=True)
         self._session = aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=TIMEOUT_S))
 
     async def close(self) -> None:
@@ -48,7 +49,13 @@ class WorkerClient:
     async def reports(self, pods: Iterable[Pod]) -> dict[str, WorkerReport]:
         """What the pods that answer say, by pod name."""
         asked = [pod for pod in pods if pod.ip]
-        answers = await asyncio.gather(*(self.report(state_url(pod.ip)) for pod in asked))
+        turns = asyncio.Semaphore(MAX_AT_ONCE)
+
+        async def answer_of(pod: Pod) -> WorkerReport | None:
+            async with turns:  # outside the timeout, which is the worker's
+                return await self.report(state_url(pod.ip))
+
+        answers = await asyncio.gather(*map(answer_of, asked))
         return {pod.name: answer for pod, answer in zip(asked, answers, strict=True) if answer is not None}
 
     async def report(self, url: str) -> WorkerReport | None:

@@ -51,7 +51,9 @@ def fact(world: World) -> Fact | None:
         others = ", ".join([LOAD, *(trigger.type for trigger in wanted.triggers)])
         return Fact(CONDITION, True, Kind.SCALED_OBJECT, f"{bounds}, by {others}")
     if wanted.min_replicas == 0 or wanted.triggers:
-        message = f"{KEDA} isn't served: a {kinds[0]} keeps 1 pod at least and knows no triggers; install KEDA"
+        sleeps = "nothing wakes the model, which has no pod: set spec.replicas, or"
+        limits = f"a {kinds[0]} keeps 1 pod at least and knows no triggers;"
+        message = f"{KEDA} isn't served: {limits if world.model.spec.pods else sleeps} install KEDA"
         return Fact(CONDITION, False, "KedaMissing", message)
     return _by_what(world, bounds)
 

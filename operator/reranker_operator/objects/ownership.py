@@ -4,7 +4,9 @@ from dataclasses import replace
 
 from reranker_operator.resources.v1alpha1 import API_VERSION, KIND
 from reranker_operator.world import names
+from reranker_operator.world.colours import Colour
 from reranker_operator.world.facts import Problem
+from reranker_operator.world.fleet import last_flip
 from reranker_operator.world.names import Document
 from reranker_operator.world.state import ACCESSORIES, Kind, Model, World, child_name
 
@@ -61,6 +63,20 @@ def conflict(world: World, kind: Kind) -> Problem | None:
     return Problem(
         "NameConflict", f"{kind} {name} exists and {_whose(owner)}: delete it or name the {KIND} differently"
     )
+
+
+def without_strange_fleet(world: World) -> World:
+    """The world without a Deployment of the second fleet's name that isn't this model's, where it is in nobody's way.
+
+    It may be that of another model, which is named as this one's second fleet would be.
+    """
+    here = last_flip(world).active is Colour.BLUE and world.model.spec.rollout.strategy != "BlueGreen"
+    if not here or conflict(world, Kind.GREEN_DEPLOYMENT) is None:
+        return world
+    ours: dict[Kind, Document] = {
+        kind: live for kind, live in world.children.items() if kind is not Kind.GREEN_DEPLOYMENT
+    }
+    return replace(world, children=ours)
 
 
 def accessory_problem(world: World, *kinds: Kind) -> Problem | None:

@@ -134,6 +134,22 @@ def test_nothing_is_touched_beside_a_foreign_object(owner: dict[str, Any] | None
     assert actions(replace(world, children={Kind.SERVICE: foreign})) == ()
 
 
+@pytest.mark.parametrize(
+    ("rollout", "written"),
+    [({}, [Kind.DEPLOYMENT]), ({"rollout": {"strategy": "BlueGreen"}}, [])],
+    ids=["", "BlueGreen"],
+)
+def test_another_model_named_like_a_second_fleet_is_in_the_way_of_that_alone(
+    rollout: dict[str, Any], written: list[Kind]
+) -> None:
+    owner = {"kind": "RerankerModel", "name": "bge-green", "uid": "u", "controller": True}
+    metadata = {"name": "bge-green", "resourceVersion": "1", "ownerReferences": [owner]}
+    foreign = {"metadata": metadata, "spec": {"template": {"metadata": {}}}}
+    world = edited(serving_world(), model(replicas=3, **rollout))
+    world = replace(world, children={**world.children, Kind.GREEN_DEPLOYMENT: foreign})
+    assert [kind for kind in applies(ownership.without_strange_fleet(world)) if kind is Kind.DEPLOYMENT] == written
+
+
 def test_the_roll_ends_with_nothing_left_to_write() -> None:
     world = applied(edited(serving_world(), model(TWO)))
     world = applied(with_pods(world, goal(world).template, "c"))

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import queue
 import subprocess
 import sys
 import threading
@@ -195,14 +196,32 @@ def test_watches_begin_again_when_kopf_ends_and_end_when_told(monkeypatch: pytes
     monkeypatch.setattr(kopf, "operator", operator)
     monkeypatch.setattr(watching, "PAUSE_FIRST_S", 0.01)
     metrics = Metrics()
-    watches = Watching(lambda _resource, _key: None, (), metrics)
-    watches.start()
-    watches.start()
+    watches = Watching(lambda _resource, _key: None, metrics)
+    asyncio.run(watches.follow(None))
+    asyncio.run(watches.follow(None))
     assert third.wait(5)
     asyncio.run(watches.stop())
     assert len(runs) == 3
     assert metrics.registry.get_sample_value("reranker_operator_watch_restarts_total") == 2
     assert runs[0]["clusterwide"] is True
+
+
+def test_the_watches_follow_the_namespaces_that_can_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    runs: queue.Queue[tuple[bool, tuple[str, ...]]] = queue.Queue()
+
+    async def operator(**arguments: Any) -> None:
+        runs.put((arguments["clusterwide"], arguments["namespaces"]))
+        await arguments["stop_flag"].wait()
+
+    monkeypatch.setattr(kopf, "operator", operator)
+    watches = Watching(lambda _resource, _key: None, Metrics())
+    for namespaces in (("a", "b"), ("a",), (), ("a", "b")):
+        asyncio.run(watches.follow(namespaces))
+        asyncio.run(watches.follow(namespaces))
+        if namespaces:
+            assert runs.get(timeout=5) == (False, namespaces)
+    asyncio.run(watches.stop())
+    assert runs.empty()
 
 
 def test_kopf_is_told_to_write_nothing_and_never_to_kill_the_process() -> None:

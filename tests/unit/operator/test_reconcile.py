@@ -11,7 +11,7 @@ from reranker_operator import shadow
 from reranker_operator.cluster import Cluster
 from reranker_operator.errors import Conflict, Invalid, NotFound, OperatorError, Refused, Unreachable
 from reranker_operator.judge import Judge
-from reranker_operator.reconcile import Reconciler
+from reranker_operator.reconcile import POLL_MAX_S, POLL_STALLED_MAX_S, Outcome, Reconciler
 from reranker_operator.worker_client import WorkerClient
 from reranker_operator.world.colours import Colour
 from reranker_operator.world.facts import condition
@@ -52,6 +52,7 @@ class Fleet:
     world: World
     golden: str | None = EASY
     refusal: OperatorError | None = None
+    refused: dict[Kind, str] = field(default_factory=dict)
     asked: int = 0
     sampled: int = 0
     first_sample: asyncio.Event = field(default_factory=asyncio.Event)
@@ -66,7 +67,7 @@ class Fleet:
     async def execute(self, *_: Any) -> dict[Kind, str]:
         if self.refusal is not None:
             raise self.refusal
-        return {}
+        return self.refused
 
     async def write_status(self, key: Key, resource_version: str, patch: Document) -> None:
         assert (key, resource_version) == (KEY, self.world.model.resource_version)
@@ -99,10 +100,10 @@ class Days:
         judge = Judge(cluster, workers, lambda: self.now, lambda _: self._ended.set())
         self._reconciler = Reconciler(cluster, workers, judge, SETTINGS, clock=lambda: self.now, told=lambda *_: None)
 
-    async def reconcile(self, world: World, *, after_s: float = 10.0) -> None:
+    async def reconcile(self, world: World, *, after_s: float = 10.0) -> Outcome:
         self.now += after_s
         self.fleet.world = world
-        await self._reconciler.reconcile(KEY)
+        return await self._reconciler.reconcile(KEY)
 
     async def judged(self, world: World) -> None:
         """Reconcile until the trial that this begins has ended and was heeded."""
@@ -214,6 +215,7 @@ PASSING = {
     "somebody wrote in between": Conflict(DEPLOYMENT, 409, "modified"),
     "somebody deleted it meanwhile": NotFound(DEPLOYMENT, 404, "not found"),
     "the API server is in trouble": Refused(DEPLOYMENT, 503, "etcd"),
+    "more is asked of the API server than it takes on": Refused(DEPLOYMENT, 429, "too many requests"),
     "the API server is away": Unreachable(DEPLOYMENT),
 }
 
@@ -224,6 +226,32 @@ async def test_what_passes_by_itself_is_told_in_no_status(error: OperatorError) 
     with pytest.raises(type(error)):
         await days.reconcile(edited(serving_world(), model(TWO)))
     assert days.fleet.status == {}
+
+
+def failed() -> World:
+    """A first revision that can't be loaded."""
+    world = applied(empty(model()))
+    return with_pods(world, goal(world).template, "a", "b", phase="Failed", reason="MissingHead", message="no head")
+
+
+PACES: dict[str, tuple[Callable[[], World], dict[Kind, str], float | None]] = {
+    "it serves": (serving_world, {}, None),
+    "it converges": (lambda: applied(empty(model())), {}, POLL_MAX_S),
+    "it is Stalled": (failed, {}, POLL_STALLED_MAX_S),
+    "it serves, and an accessory was refused": (serving_world, {Kind.HTTP_ROUTE: "no"}, POLL_STALLED_MAX_S),
+}
+
+
+@pytest.mark.parametrize(("make", "refused", "pause_s"), PACES.values(), ids=PACES.keys())
+async def test_a_model_is_looked_at_again_after_at_most(
+    make: Callable[[], World], refused: dict[Kind, str], pause_s: float | None
+) -> None:
+    days = Days(Fleet(make(), refused=refused))
+    await days.reconcile(make())
+    told = replace(make(), model=replace(make().model, status=days.fleet.status))
+    for _ in range(30):
+        outcome = await days.reconcile(told)
+    assert outcome == Outcome(changed=False, again_s=pause_s)
 
 
 async def test_where_nothing_could_be_written_no_revision_is_admitted_and_no_service_turned() -> None:

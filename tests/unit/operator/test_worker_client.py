@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from aiohttp import web
@@ -11,6 +13,7 @@ from aiohttp import web
 from reranker_operator import worker_client
 from reranker_operator.errors import NoScores
 from reranker_operator.worker_client import WorkerClient
+from reranker_operator.world.state import Pod
 from reranker_operator.world.trials import Seat
 from tests.apiserver.fleet import free_port
 
@@ -44,6 +47,7 @@ async def client(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[WorkerClient]
 
     app = web.Application()
     app.router.add_get("/samples", in_pieces)
+    app.router.add_get("/state", in_pieces)
     app.router.add_post("/score", in_pieces)
     runner, port = web.AppRunner(app, access_log=None), free_port()
     await runner.setup()
@@ -68,6 +72,24 @@ async def test_an_answer_that_is_too_long_is_none(client: WorkerClient, monkeypa
         await client.score(SEAT, "q", ["x", "y"])
     with pytest.raises(NoScores, match="/samples"):
         await client.samples(SEAT, 2)
+
+
+async def test_workers_of_one_model_that_hang_leave_those_of_another_their_time(
+    client: WorkerClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = urlsplit(worker_client.state_url("127.0.0.2")).port
+    monkeypatch.setattr(worker_client, "MAX_AT_ONCE", 2)
+    monkeypatch.setitem(
+        ANSWERS, "/state", {"observedGeneration": 1, "ready": True, "draining": False, "models": [], "adapters": []}
+    )
+    with socket.create_server(("127.0.0.2", port or 0)):
+        stuck = asyncio.create_task(client.reports([Pod(f"stuck-{i}", "t", ip="127.0.0.2") for i in range(6)]))
+        await asyncio.sleep(0)
+        answered = await client.reports([Pod(f"well-{i}", "t", ip="127.0.0.1") for i in range(6)])
+        assert not stuck.done()
+        stuck.cancel()
+        await asyncio.gather(stuck, return_exceptions=True)
+    assert len(answered) == 6
 
 
 async def test_a_worker_that_is_not_there_has_no_samples(client: WorkerClient, monkeypatch: pytest.MonkeyPatch) -> None:
