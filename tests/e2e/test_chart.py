@@ -17,7 +17,7 @@ from tests.e2e.kube import eventually
 pytestmark = pytest.mark.e2e
 
 CHART = ROOT / "charts/reranker-operator"
-RELEASED = ROOT / "tests/chart/released/reranker-operator-0.1.0.tgz"
+EARLIER = Path(__file__).parent / "charts/reranker-operator-0.1.0.tgz"  # of before a second operator and RerankerAdapters
 
 
 @dataclass(frozen=True)
@@ -63,11 +63,11 @@ def model(fleet: Fleet, release: Release) -> Model:
     return found
 
 
-def test_an_upgrade_from_the_last_release_and_the_way_back_move_no_worker(
+def test_an_upgrade_from_an_earlier_chart_and_the_way_back_move_no_worker(
     fleet: Fleet, release: Release, model: Model
 ) -> None:
     before = model.pod_uids()
-    release.install(RELEASED)
+    release.install(EARLIER)
     release.install(CHART, "--set=replicas=2", "--wait", "--timeout=180s")
     first = eventually(lambda: leader(fleet), what="one of two operators leads")
     fleet.system("delete", "pod", first, "--grace-period=0", "--force")
