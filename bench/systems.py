@@ -172,7 +172,7 @@ SYSTEMS = (
 )
 MISSING = {
     "text-embeddings-inference": "a Rust server that is published as container images only, in no package registry",
-    "OpenVINO": "a library without a server; `python -m bench.in_process` compares it in process",
+    "OpenVINO": "a library without a server; `.venv/bin/python -m bench.in_process` compares it in process",
     "ONNX Runtime": "a library without a server",
 }
 """Peers that this command can't measure, and why."""

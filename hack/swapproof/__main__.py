@@ -1,4 +1,4 @@
-"""`python3 -m hack.swapproof`: the body of `make swap-proof`; with RECORD, judge runs that were recorded before."""
+"""`python -m hack.swapproof`: the body of `make swap-proof`; with RECORD, judge runs that were recorded before."""
 
 import argparse
 import sys
@@ -11,7 +11,7 @@ from hack.swapproof.proof import Options
 
 def main() -> int:
     """Run the proof, or judge recorded runs; return the exit status."""
-    parser = argparse.ArgumentParser(prog="python3 -m hack.swapproof", description=__doc__)
+    parser = argparse.ArgumentParser(prog=".venv/bin/python -m hack.swapproof", description=__doc__)
     parser.add_argument("--seed", type=int, default=1, help="of the moves' order (default: %(default)s)")
     parser.add_argument("--swaps", type=int, default=60, help="how many (default: %(default)s)")
     parser.add_argument("--rate", type=float, default=20.0, help="requests a second (default: %(default)s)")

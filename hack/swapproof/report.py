@@ -7,14 +7,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from hack.stage.serving import REPOSITORY
+from hack.repository import ROOT
 from hack.swapproof import timeline
 from hack.swapproof.checks import INVARIANTS, Verdict, verdict
 from hack.swapproof.cost import costs, markdown
 from hack.swapproof.record import Record, read
 
-PAGE = REPOSITORY / "docs" / "swaps.md"
-PICTURE = REPOSITORY / "docs" / "images" / "swaps.svg"
+PAGE = ROOT / "docs" / "swap-proof.md"
+PICTURE = ROOT / "docs" / "images" / "swaps.svg"
 BEGIN, END = "<!-- written by make swap-proof: begin -->", "<!-- written by make swap-proof: end -->"
 MOST_TOLD = 10
 

@@ -93,7 +93,7 @@ def test_too_few_swaps_are_told() -> None:
 
 
 def test_the_docs_get_the_figures_between_their_marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    page = tmp_path / "swaps.md"
+    page = tmp_path / "swap-proof.md"
     page.write_text(f"before\n{report.BEGIN}\nold figures\n{report.END}\nafter\n")
     monkeypatch.setattr(report, "PAGE", page)
     monkeypatch.setattr(report, "PICTURE", tmp_path / "images" / "swaps.svg")
