@@ -25,9 +25,10 @@ from bench.load import Round, ask
 from bench.machine import fastest_dtype, machine
 from bench.models import default_model, in_precision
 from bench.report import Record, publish, write
-from bench.servers import NotServing, Server, free_port, serving
+from bench.servers import NotServing, Server, serving
 from bench.systems import MISSING, SYSTEMS, Start, System, own_python
 from bench.workloads import WORKLOADS, Question, Workload, questions, token_lengths
+from hack.ports import free_port
 from reranker_worker.device import cpu_flags, has_int8_units
 
 _REPORTS = Path("build/reports")

@@ -17,9 +17,9 @@ from pathlib import Path
 
 from hack.clients import stage, worker
 from hack.demo.models import artifacts
-from hack.stage.serving import REPOSITORY
+from hack.repository import ROOT
 
-QUESTIONS = REPOSITORY / "examples" / "debian-search" / "queries.json"
+QUESTIONS = ROOT / "examples" / "debian-search" / "queries.json"
 GOAL = 0.05
 
 

@@ -15,16 +15,17 @@ from datetime import datetime
 from hack.cluster.progress import StepError
 from hack.demo import models
 from hack.images.delivery import load
+from hack.repository import ROOT
 from hack.stage import cluster, objects
 from hack.stage.claims import fill_claim
 from hack.stage.kubectl import Kubectl
 from hack.stage.objects import Object
 from hack.stage.preparation import prepare
-from hack.stage.serving import REPOSITORY, install_operator, wait_ready
+from hack.stage.serving import install_operator, wait_ready
 
 NAMESPACE, MODEL = "reranker-bench", "minilm"
 CONTAINER = "server"
-LOGS = REPOSITORY / "build" / "reports"
+LOGS = ROOT / "build" / "reports"
 EVENTS: Mapping[str, str] = {
     "listening": "Python and its packages are imported",
     "model load starts": "the manifest is read",

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -68,13 +67,6 @@ def serving(system: System, start: Start, question: Question, log: Path) -> Iter
         for pid in _session(process.pid):
             os.kill(pid, signal.SIGKILL)
         process.wait()
-
-
-def free_port() -> int:
-    """Return a port that nothing listens on now."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def _await_first_score(server: Server, question: Question, log: Path, deadline_s: float) -> None:

@@ -8,7 +8,6 @@ import argparse
 import json
 import os
 import re
-import socket
 import statistics
 import subprocess
 import sys
@@ -19,6 +18,8 @@ import urllib.request
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+
+from hack.ports import free_port
 
 _IMPORTS = "import reranker_worker.__main__, reranker_worker.lifecycle"
 _IMPORT_LINE = re.compile(r"import time:\s+(\d+) \|\s+\d+ \| +([\w.]+)")
@@ -55,7 +56,7 @@ def main() -> None:
 
 def started(model: Path, cache: Path) -> dict[str, Moment]:
     """Start a worker until it scores; return when each phase ended."""
-    port = _free_port()
+    port = free_port()
     began = time.perf_counter()
     entry = "from reranker_worker.entry import main; main()"
     command = [sys.executable, "-c", entry, "serve", f"--model={model}", f"--cache={cache}"]
@@ -97,12 +98,6 @@ def _score(port: int) -> None:
 def _processor_s(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 if __name__ == "__main__":

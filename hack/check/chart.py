@@ -9,8 +9,8 @@ import yaml
 from hack.check import policies, schemas
 from hack.cluster import golang
 from hack.docs import code
+from hack.repository import ROOT
 
-ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts/reranker-operator"
 
 #: Every part of the chart that is off by default.

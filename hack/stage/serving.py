@@ -4,13 +4,13 @@ from pathlib import Path
 
 from hack.cluster import golang
 from hack.cluster.progress import StepError, output_of, step
+from hack.repository import ROOT
 from hack.stage import objects
 from hack.stage.cluster import OPERATOR_NAMESPACE, RELEASE
 from hack.stage.kubectl import Kubectl
 from hack.stage.objects import LOAD
 
-REPOSITORY = Path(__file__).parents[2]
-CHART = REPOSITORY / "charts" / "reranker-operator"
+CHART = ROOT / "charts" / "reranker-operator"
 READY_S = 300
 
 

@@ -10,11 +10,11 @@ from random import Random
 from hack.cluster.cluster import existing
 from hack.cluster.progress import StepError, say, step
 from hack.images.delivery import load
+from hack.repository import ROOT
 from hack.stage import cluster, serving
 from hack.stage.claims import fill_claim
 from hack.stage.kubectl import Kubectl
 from hack.stage.preparation import prepare
-from hack.stage.serving import REPOSITORY
 from hack.stage.traffic import traffic
 from hack.swapproof import moves, oracle, record
 from hack.swapproof.answers import blind_spots
@@ -25,7 +25,7 @@ from hack.swapproof.wanted import ADAPTER_RESOURCES, GOLDEN, MODEL, REPLICAS, RE
 from hack.swapproof.watching import watching
 
 NAMESPACE = "swap-proof"
-OUTPUT = REPOSITORY / "build" / "swap-proof"
+OUTPUT = ROOT / "build" / "swap-proof"
 URL = f"http://{MODEL}.{NAMESPACE}.svc:8080/v1/rerank"
 LONGEST_S = 3600
 GONE_S = 60.0

@@ -12,12 +12,13 @@ import yaml
 from kubernetes.client import ApiClient, ApiextensionsV1Api
 
 from hack import cluster
+from hack.repository import ROOT
 from reranker_operator import worker_client
 from tests.apiserver.fleet import INTERNAL_PORT, Fleet
 from tests.apiserver.kube import ANY_VERSION, Kube
 from tests.apiserver.operators import Running, operator
 
-CRDS = Path(__file__).parents[2] / "crds"
+CRDS = ROOT / "crds"
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,6 @@ import contextlib
 import itertools
 import json
 import math
-import socket
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -19,18 +18,11 @@ from typing import Any, Self
 import httpx
 from aiohttp import web
 
+from hack.ports import free_port
 from tests.apiserver.kube import Json, Kube
 
-
-def free_port() -> int:
-    """A port that nobody uses on any of the addresses below; on 8081 a real worker may run on this machine."""
-    with socket.create_server(("0.0.0.0", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
-
-
-#: Stands for the internal port; the operator under test is told so.
-INTERNAL_PORT = free_port()
+#: Stands for the internal port, where a real worker may run on this machine; the operator under test is told so.
+INTERNAL_PORT = free_port("0.0.0.0")
 ANNOTATION = "reranker.dev/serving-manifest"
 ADDRESSES = (
     f"127.{second}.{third}.{fourth}"

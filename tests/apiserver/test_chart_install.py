@@ -22,13 +22,14 @@ from kubernetes.client import (
 
 from hack.cluster import golang
 from hack.cluster.golang import GoProgram
+from hack.repository import ROOT
 from reranker_operator.resources.adapter_kind import ADAPTER_PLURAL
 from reranker_operator.resources.v1alpha1 import GROUP, PLURAL, VERSION
 from tests.apiserver.kube import ANY_VERSION
 
 pytestmark = pytest.mark.apiserver
 
-CHART = Path(__file__).parents[2] / "charts/reranker-operator"
+CHART = ROOT / "charts/reranker-operator"
 CRDS = [f"{PLURAL}.{GROUP}", f"{ADAPTER_PLURAL}.{GROUP}"]
 NAMESPACE = "chart-test"
 RELEASE = "search"

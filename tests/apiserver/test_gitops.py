@@ -12,6 +12,7 @@ import yaml
 from hack.check import chart
 from hack.cluster import golang
 from hack.gitops.verdicts import health_checks, verdicts
+from hack.repository import ROOT
 from tests.apiserver.fleet import Fleet
 from tests.apiserver.kube import Json, Kube, eventually
 from tests.apiserver.models import condition, edit, model, until_ready
@@ -20,7 +21,6 @@ from tests.gitops.states import EXPECTED, seen
 
 pytestmark = MARKS
 
-ROOT = Path(__file__).parents[2]
 RECORDED = ROOT / "tests/gitops/recorded"
 ARGOCD_CM = ROOT / "examples/gitops/argocd/argocd-cm.yaml"
 

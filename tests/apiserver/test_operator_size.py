@@ -11,7 +11,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.apiserver.fleet import INTERNAL_PORT, Fleet, free_port
+from hack.ports import free_port
+from tests.apiserver.fleet import INTERNAL_PORT, Fleet
 from tests.apiserver.kube import Json, Kube, eventually
 from tests.apiserver.models import model
 from tests.fixtures import expositions

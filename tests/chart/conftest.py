@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from hack.cluster import golang
+from hack.repository import ROOT
 
-ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts/reranker-operator"
 
 Json = dict[str, Any]

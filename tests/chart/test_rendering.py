@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 import yaml
 
+from hack.repository import ROOT
 from reranker_operator.settings import Settings
 
-from .conftest import ROOT, Json, Rendered
+from .conftest import Json, Rendered
 
 Render = Callable[[Json], Rendered]
 

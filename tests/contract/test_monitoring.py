@@ -10,6 +10,7 @@ import pytest
 from prometheus_client import generate_latest
 
 from hack.promql.prometheus import reads
+from hack.repository import ROOT
 from reranker_operator.decisions.objections import MAY_PASS
 from reranker_operator.metrics import Metrics
 from reranker_operator.resources.v1alpha1 import RejectedRevision
@@ -27,7 +28,6 @@ from tests.fixtures.monitoring import (
     DASHBOARD,
     PANELS,
     RECORDED,
-    ROOT,
     alert_series,
     missing,
     panel_series,

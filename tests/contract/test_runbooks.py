@@ -3,16 +3,15 @@
 import ast
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import yaml
 
+from hack.repository import ROOT
 from reranker_operator.decisions.objections import DEADLINE, MAY_PASS
 from reranker_operator.objects.ownership import REFUSED
 from reranker_operator.objects.pods import STUCK
 
-ROOT = Path(__file__).parents[2]
 RULES = yaml.safe_load((ROOT / "charts/reranker-operator/files/rules.yaml").read_text())
 ALERTS = {rule["alert"]: rule for group in RULES["groups"] for rule in group["rules"]}
 PAGE = (ROOT / "docs/runbooks.md").read_text()

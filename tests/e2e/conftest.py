@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from hack.repository import ROOT
 from tests.e2e import client
 from tests.e2e.fleet import OPERATOR, SYSTEM_NAMESPACE, Fleet
 from tests.e2e.kube import Kube
 from tests.fixtures import known_models
 
-ROOT = Path(__file__).parents[2]
 NAMESPACE = "e2e"
 
 

@@ -4,16 +4,16 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from hack.repository import ROOT
 from tests.e2e.client import POD
 from tests.e2e.fleet import Fleet, Model
 from tests.fixtures.known_models import DOCUMENTS, QUERY
 
-SCRIPT = Path(__file__).parents[2] / "hack" / "stage" / "load.py"
+SCRIPT = ROOT / "hack" / "stage" / "load.py"
 WARM_UP_REQUESTS = 20
 
 

@@ -10,14 +10,16 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from hack.cluster import golang
-from tests.e2e.conftest import ROOT, chart_values, install
+from hack.repository import ROOT
+from tests.e2e.conftest import chart_values, install
 from tests.e2e.fleet import OPERATOR, SYSTEM_NAMESPACE, Fleet, Model
 from tests.e2e.kube import eventually
 
 pytestmark = pytest.mark.e2e
 
 CHART = ROOT / "charts/reranker-operator"
-EARLIER = Path(__file__).parent / "charts/reranker-operator-0.1.0.tgz"  # of before a second operator and RerankerAdapters
+#: Packed before there were RerankerAdapters and a second operator.
+EARLIER = Path(__file__).parent / "charts/reranker-operator-0.1.0.tgz"
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
+from hack.repository import ROOT
 from hack.stage.operator_metrics import writes
-from tests.e2e.conftest import ROOT
 from tests.e2e.fleet import OPERATOR, SYSTEM_NAMESPACE, Fleet
 from tests.e2e.kube import eventually
 

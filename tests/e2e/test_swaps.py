@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from tests.e2e.conftest import ROOT
+from hack.repository import ROOT
 from tests.e2e.fleet import Fleet
 from tests.e2e.kube import eventually
 from tests.e2e.load import load

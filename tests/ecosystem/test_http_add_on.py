@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import yaml
 
-from tests.e2e.conftest import ROOT
+from hack.repository import ROOT
 from tests.e2e.fleet import Fleet
 from tests.e2e.kube import Object, condition, eventually
 from tests.ecosystem.http_add_on import PROXY

@@ -8,9 +8,9 @@ import pytest
 import yaml
 
 from hack.gitops.verdicts import Verdict, health_checks, verdicts
+from hack.repository import ROOT
 from tests.gitops.states import EXPECTED, seen
 
-ROOT = Path(__file__).parents[2]
 RECORDED = Path(__file__).with_name("recorded")
 CHECKS = health_checks(yaml.safe_load((ROOT / "examples/gitops/argocd/argocd-cm.yaml").read_text()))
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
-ROOT = Path(__file__).parents[2]
+from hack.repository import ROOT
+
 EXAMPLES = ROOT / "examples/gitops"
 ORDER = ["reranker-crds", "reranker-operator", "reranker-models"]
 WAVE = "argocd.argoproj.io/sync-wave"

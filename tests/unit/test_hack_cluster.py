@@ -15,12 +15,13 @@ import pytest
 from hack.cluster import certificates, configs, containers, golang, gomod, machine, smallimages
 from hack.cluster.__main__ import main
 from hack.cluster.certificates import Party
-from hack.cluster.cluster import Cluster, Record, ensure_record, existing, free_ports, orphans
+from hack.cluster.cluster import Cluster, Record, ensure_record, existing, orphans
 from hack.cluster.components import CONTROL_PLANE_PORTS, NODE_PORTS, ControlPlane, Layout, startup_waves
 from hack.cluster.golang import GoProgram
 from hack.cluster.paths import build_once
 from hack.cluster.processes import Identity, Process, ProcessTable, client_context, identity_of, is_ready
 from hack.cluster.progress import StepError, duration, run_logged
+from hack.ports import free_port
 
 PROGRAMS = ("etcd", "containerd", "coredns", "kubelet", "kube-proxy", *CONTROL_PLANE_PORTS[2:])
 
@@ -160,7 +161,7 @@ def test_a_process_that_ends_early_is_reported_with_its_log(table: ProcessTable,
 
 
 def test_nothing_that_listens_is_not_ready(tmp_path: Path) -> None:
-    assert not is_ready(f"http://127.0.0.1:{free_ports(1)[0]}/healthz", _context(tmp_path))
+    assert not is_ready(f"http://127.0.0.1:{free_port()}/healthz", _context(tmp_path))
 
 
 def _context(folder: Path) -> ssl.SSLContext:

@@ -8,10 +8,11 @@ import pytest
 import yaml
 from pydantic import Field
 
+from hack.repository import ROOT
 from reranker_operator.resources import crd
 from reranker_operator.resources.schema import Schema, rule, rules
 
-CRDS = Path(__file__).parents[3] / "crds"
+CRDS = ROOT / "crds"
 
 Json = dict[str, Any]
 

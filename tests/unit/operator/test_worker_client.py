@@ -10,12 +10,12 @@ from urllib.parse import urlsplit
 import pytest
 from aiohttp import web
 
+from hack.ports import free_port
 from reranker_operator import worker_client
 from reranker_operator.errors import NoScores
 from reranker_operator.worker_client import WorkerClient
 from reranker_operator.world.state import Pod
 from reranker_operator.world.trials import Seat
-from tests.apiserver.fleet import free_port
 
 SEAT = Seat("a", "127.0.0.1", "bge-1")
 SAMPLE = {
