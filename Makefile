@@ -77,8 +77,8 @@ images: ## build both images and load them into the cluster
 clean: ## remove what make wrote in this folder
 	rm -rf build .venv .mypy_cache .ruff_cache .pytest_cache
 
-.venv/.installed: constraints.txt requirements-dev.txt operator/pyproject.toml worker/pyproject.toml $(KERNELS)
+.venv/.installed: constraints.txt constraints-dev.txt requirements-dev.txt operator/pyproject.toml worker/pyproject.toml $(KERNELS)
 	python3 -m venv .venv
-	$(PIP) install --quiet --constraint constraints.txt $(if $(WHEELS),--find-links $(WHEELS)) \
+	$(PIP) install --quiet --constraint constraints.txt --constraint constraints-dev.txt $(if $(WHEELS),--find-links $(WHEELS)) \
 	    --editable ./operator --editable './worker[tracing]' --requirement requirements-dev.txt
 	touch $@
