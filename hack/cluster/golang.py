@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,6 +22,8 @@ KUBERNETES_MODULE = gomod.KUBERNETES
 # garbage collection, which starts when a process has this much.
 COMPILER_FLAGS = "all=-dwarf=false"
 COMPILER_MEMORY = {"GOGC": "off", "GOMEMLIMIT": "2GiB"}
+# The newest Go that a go.mod asks for: of Kubernetes, CoreDNS and Helm 3, and of the other programs (Prometheus').
+GO_FOR_KUBERNETES, GO_FOR_ALL = (1, 24, 0), (1, 26, 7)
 
 
 @dataclass(frozen=True)
@@ -155,8 +158,9 @@ def _build_missing(programs: Sequence[GoProgram]) -> None:
         return
     names = ", ".join(program.name for program in programs)
     versions = ", ".join(f"{program.name} {program.version}" for program in programs)
-    if shutil.which("go") is None:
-        raise StepError(f"{names}: built from source, which needs Go 1.26 or later (https://go.dev/dl)")
+    lacking = _lacking_go(GO_FOR_KUBERNETES if programs[0].with_kubernetes else GO_FOR_ALL)
+    if lacking:
+        raise StepError(f"{names}: built from source, {lacking} (https://go.dev/dl)")
     with (
         step(f"{names} built", doing=f"building {versions}: minutes, the first time"),
         tempfile.TemporaryDirectory(dir=cache_home(), prefix=".go-") as name,
@@ -166,6 +170,31 @@ def _build_missing(programs: Sequence[GoProgram]) -> None:
             path = program_path(program)
             path.parent.mkdir(exist_ok=True)
             (Path(name) / program.name).rename(path)
+
+
+def _lacking_go(wanted: tuple[int, ...]) -> str:
+    """Say which Go is missing on this machine, nothing where it has one that builds."""
+    needs = f"which needs Go {'.'.join(map(str, wanted))} or later"
+    if shutil.which("go") is None:
+        return needs
+    told = output_of("asking for Go's version", ["go", "env", "GOVERSION", "GOTOOLCHAIN"], cwd=cache_home()).split()
+    version, toolchain = (*told, "", "")[:2]
+    if builds(version, toolchain, wanted):
+        return ""
+    return f"{needs}; this is {version}, and it fetches no other (GOTOOLCHAIN={toolchain})"
+
+
+def builds(version: str, toolchain: str, wanted: tuple[int, ...]) -> bool:
+    """Return whether a Go of this GOVERSION builds a module of the `wanted` one, or fetches a Go that does.
+
+    toolchain: GOTOOLCHAIN, which Go knows since 1.21. A version that isn't a release's is left to Go to judge.
+    """
+    numbers = re.match(r"go(\d+)\.(\d+)(?:\.(\d+))?", version)
+    if numbers is None:
+        return True
+    found = tuple(int(number or 0) for number in numbers.groups())
+    fetches = toolchain == "auto" or toolchain.endswith("+auto")
+    return found >= wanted or (fetches and found >= (1, 21, 0))
 
 
 def _compile(programs: Sequence[GoProgram], folder: Path) -> None:

@@ -83,6 +83,34 @@ def test_a_server_of_kubernetes_knows_its_version() -> None:
     assert "-X k8s.io/component-base/version.gitVersion=v1.34.4" in golang.linker_flags(golang.KUBE_APISERVER)
 
 
+@pytest.mark.parametrize(
+    ("version", "toolchain", "enough"),
+    [
+        pytest.param("go1.26.7", "local", True, id="the one that is asked for"),
+        pytest.param("go1.27rc1", "local", True, id="a candidate of the next one"),
+        pytest.param("go1.26.6", "local", False, id="an older one"),
+        pytest.param("go1.24.4", "auto", True, id="an older one that fetches"),
+        pytest.param("go1.24.4", "go1.24.4+auto", True, id="an older one that fetches beyond its default"),
+        pytest.param("go1.24.4", "path", False, id="one that only looks on PATH"),
+        pytest.param("go1.19.8", "", False, id="one that knows of no toolchains"),
+        pytest.param("go1.19.8", "auto", False, id="one that doesn't know its setting"),
+        pytest.param("devel go1.28-4dae5b1", "local", True, id="one that is nobody's release"),
+    ],
+)
+def test_a_go_builds_what_asks_for_it_or_an_older_one(version: str, toolchain: str, enough: bool) -> None:
+    assert golang.builds(version, toolchain, (1, 26, 7)) is enough
+
+
+def test_a_go_that_is_too_old_is_named_before_anything_is_built(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    go = state / "bin" / "go"
+    go.parent.mkdir()
+    go.write_text("#!/bin/sh\necho go1.19.8\necho\n")
+    go.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{go.parent}:{os.environ['PATH']}")
+    with pytest.raises(StepError, match=r"^kubectl: .* needs Go 1\.24\.0 or later; this is go1\.19\.8"):
+        golang.build(golang.KUBECTL)
+
+
 def test_images_are_never_collected_since_there_is_no_registry() -> None:
     kubelet = json.loads(configs.kubelet(Path("/pki"), Path("/run/c.sock"), Path("/s"), 20001, image_volumes=False))
     assert kubelet["imageGCHighThresholdPercent"] == 100
