@@ -1,5 +1,6 @@
 """What the chart makes of its values."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import yaml
 from hack.repository import ROOT
 from reranker_operator.settings import Settings
 
-from .conftest import Json, Rendered
+from .conftest import CHART, Json, Rendered
 
 Render = Callable[[Json], Rendered]
 
@@ -219,10 +220,13 @@ def test_the_helm_test_asks_a_model_only_where_one_is_named(render: Render) -> N
     assert asked({}) == {"OPERATOR_URL": url}
     assert asked({"test": {"model": "bge"}})["MODEL_URL"] == "http://bge.rerankers.svc:8080"
     assert asked({"test": {"model": "bge", "namespace": "shop"}})["MODEL_URL"] == "http://bge.shop.svc:8080"
+    watched = {"watchNamespaces": ["chat", "shop"], "test": {"model": "bge"}}
+    assert asked(watched)["MODEL_URL"] == "http://bge.chat.svc:8080"
 
 
 REFUSED: dict[str, tuple[Json, str]] = {
     "a misspelt value": ({"watchNamespace": ["a"]}, "watchNamespace"),
+    "a name that no Service can have": ({"fullnameOverride": "2024-rerankers"}, "fullnameOverride"),
     "a misspelt value below another": ({"worker": {"image": {"name": "a"}}}, "name"),
     "a namespace that can't be": ({"watchNamespaces": ["Search"]}, "watchNamespaces"),
     "namespaces as text": ({"watchNamespaces": "search"}, "watchNamespaces"),
@@ -262,6 +266,30 @@ def test_a_bad_value_is_refused_by_name(helm: Callable[..., Any], values: Json, 
     assert named in done.stderr
 
 
+@pytest.mark.parametrize("release", ["2024", "search.v2"])
+def test_a_release_whose_service_could_have_no_such_name_is_refused(helm: Callable[..., Any], release: str) -> None:
+    done = helm("template", release, CHART)
+    assert done.returncode != 0
+    assert f'objects can\'t be called "{release}-reranker-operator"' in done.stderr
+    assert helm("template", release, CHART, "--set=fullnameOverride=rerankers").returncode == 0
+
+
+def test_a_variable_that_the_chart_sets_by_a_value_is_refused_among_the_others(helm: Callable[..., Any]) -> None:
+    done = helm("template", "search", CHART, values={"extraEnv": [{"name": "RERANKER_OPERATOR_WORKERS", "value": "1"}]})
+    assert done.returncode != 0
+    assert "extraEnv: RERANKER_OPERATOR_WORKERS" in done.stderr
+
+
+def test_a_copy_of_the_chart_without_the_crds_says_so(helm: Callable[..., Any], tmp_path: Path) -> None:
+    copy = tmp_path / "chart"
+    shutil.copytree(CHART, copy, symlinks=True)
+    (copy / "files/crds").unlink()
+    done = helm("template", "search", copy)
+    assert done.returncode != 0
+    assert "this copy of the chart has no CRDs" in done.stderr
+    assert helm("template", "search", copy, "--set=crds.install=false").returncode == 0
+
+
 def test_names_of_digits_stay_texts(helm: Callable[..., Any]) -> None:
     texts = {
         "watchNamespaces": ["123"],
@@ -271,6 +299,7 @@ def test_names_of_digits_stay_texts(helm: Callable[..., Any]) -> None:
         "metrics": {"rules": {"enabled": True}, "dashboard": {"enabled": True, "namespace": "on"}},
         "networkPolicy": {"enabled": True, "workers": {"enabled": True}},
         "replicas": 2,
+        "fullnameOverride": "on",
     }
     done = helm("template", "2024", ROOT / "charts/reranker-operator", "--namespace", "2025", values=texts)
     assert done.returncode == 0, done.stderr

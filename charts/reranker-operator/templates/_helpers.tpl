@@ -2,14 +2,34 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
 {{- end }}
 
+{{- /* The name of the objects, among them a Service, whose name has the narrowest rules. */}}
 {{- define "reranker-operator.fullname" -}}
-{{- if .Values.fullnameOverride }}
-{{- .Values.fullnameOverride | trunc 63 | trimSuffix "-" }}
-{{- else if contains (include "reranker-operator.name" .) .Release.Name }}
-{{- .Release.Name | trunc 63 | trimSuffix "-" }}
-{{- else }}
-{{- printf "%s-%s" .Release.Name (include "reranker-operator.name" .) | trunc 63 | trimSuffix "-" }}
+{{- $name := .Values.fullnameOverride }}
+{{- if not $name }}
+{{- $name = ternary .Release.Name (printf "%s-%s" .Release.Name (include "reranker-operator.name" .)) (contains (include "reranker-operator.name" .) .Release.Name) }}
 {{- end }}
+{{- $name = $name | trunc 63 | trimSuffix "-" }}
+{{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" $name) }}
+{{- fail (printf "objects can't be called %q: a Service's name begins with a letter and has letters, digits and dashes alone. Choose another name for the release, or set fullnameOverride" $name) }}
+{{- end }}
+{{- $name }}
+{{- end }}
+
+{{- /* Where a model is looked for by those who don't say where. */}}
+{{- define "reranker-operator.modelNamespace" -}}
+{{- .Values.watchNamespaces | default (list .Release.Namespace) | first }}
+{{- end }}
+
+{{- /* Labels by which a release's operator is known among Prometheus' series: the chart's ServiceMonitor makes the Service's
+name the job. */}}
+{{- define "reranker-operator.scraped" -}}
+namespace={{ .Release.Namespace | quote }}
+{{- if .Values.metrics.serviceMonitor.enabled }}, job={{ include "reranker-operator.fullname" . | quote }}{{ end }}
+{{- end }}
+
+{{- /* Labels of a release's latency objective. */}}
+{{- define "reranker-operator.objective" -}}
+namespace={{ .Release.Namespace | quote }}, release={{ .Release.Name | quote }}
 {{- end }}
 
 {{- define "reranker-operator.selectorLabels" -}}
