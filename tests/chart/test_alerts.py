@@ -1,5 +1,6 @@
 """The alerts, run by Prometheus' own promtool on a fleet that is well but for one thing."""
 
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,9 @@ import yaml
 
 from hack.promql.prometheus import promtool
 
-from .conftest import Json, Rendered
+from .conftest import CHART, Json, Rendered
 
+Helm = Callable[..., subprocess.CompletedProcess[str]]
 Render = Callable[[Json], Rendered]
 
 WORKER = 'namespace="search", reranker_dev_model="bge", pod="bge-0"'
@@ -46,6 +48,7 @@ AVAILABLE = condition("Available", "True", "Serving")
 SERVING = f'reranker_operator_model_revision{{{MODEL}, role="serving", revision="bge-1"}}'
 LEADING = f"reranker_operator_leading{{{OPERATOR}}}"
 STANDBY = 'reranker_operator_leading{namespace="rerankers", job="operator", pod="operator-1"}'
+OTHERS = 'reranker_operator_leading{namespace="others", job="other", pod="other-0"}'
 DOWNLOAD = f'reranker_download_bytes{{{WORKER}, revision="bge-2"}}'
 LISTINGS = f'reranker_operator_resyncs_total{{{OPERATOR}, result="failed"}}'
 FAST, ALL = seconds("0.5"), seconds("+Inf")
@@ -69,7 +72,6 @@ FAILING = ("RerankerRequestsFailing", "search", "bge")
 SLOW = ("RerankerLatencyHigh", "search", "bge")
 FULL = ("RerankerQueueFull", "search", "bge")
 NO_LEADER = ("RerankerOperatorNotLeading", "rerankers", "")
-NO_OPERATOR = ("RerankerOperatorNotLeading", "", "")
 NOT_RECONCILED = ("RerankerReconcilesFailing", "rerankers", "")
 
 Firing = tuple[str, str, str]
@@ -136,7 +138,8 @@ CASES: dict[str, tuple[dict[str, str], list[Firing]]] = {
     ),
     "one of two operators waits": ({STANDBY: "0x60"}, []),
     "both operators wait": ({LEADING: "0x60", STANDBY: "0x60"}, [NO_LEADER]),
-    "there is no operator": ({LEADING: "_x60"}, [NO_OPERATOR]),
+    "there is no operator": ({LEADING: "_x60"}, [NO_LEADER]),
+    "there is but another release's operator": ({LEADING: "_x60", OTHERS: "1x60"}, [NO_LEADER]),
     "the leader changes": ({LEADING: "1x36 0x60", STANDBY: "0x38 1x60"}, []),
     "reconciles fail": ({reconciles("failed"): "0+1x60"}, [NOT_RECONCILED]),
     "a reconcile failed half an hour ago": ({reconciles("failed"): "0x5 1x60"}, []),
@@ -159,7 +162,7 @@ def test_promtool_finds_nothing_to_say_against_the_rules(rules: Path) -> None:
 
 
 def judged(rules: Path, series: dict[str, str], firing: list[Firing]) -> str:
-    """What promtool has against this list of alerts, nothing if it is right."""
+    """What promtool has against this list of alerts, nothing if it is right; rule files beside this one count, too."""
     expected = [
         {"labels": "{" + ", ".join(f'{n}="{v}"' for n, v in zip(NAMES, each, strict=True) if v) + "}", "value": 1}
         for each in firing
@@ -172,7 +175,8 @@ def judged(rules: Path, series: dict[str, str], firing: list[Firing]) -> str:
         "promql_expr_test": [asked],
     }
     path = rules.with_name("test.yaml")
-    path.write_text(yaml.safe_dump({"rule_files": [rules.name], "evaluation_interval": "1m", "tests": [group]}))
+    files = sorted(each.name for each in rules.parent.glob("rules*.yaml"))
+    path.write_text(yaml.safe_dump({"rule_files": files, "evaluation_interval": "1m", "tests": [group]}))
     done = promtool("test", "rules", path)
     return done.stdout + done.stderr if done.returncode else ""
 
@@ -205,3 +209,36 @@ def test_the_latency_objective_is_a_value_of_the_chart(
     path = tmp_path / "rules.yaml"
     path.write_text(yaml.safe_dump(render(values).one("PrometheusRule")["spec"]))
     assert judged(path, {**HEALTHY, FAST: "0+97x60"}, firing) == ""
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "firing"),
+    [
+        pytest.param(3, 0.4, [], id="theirs is missed"),
+        pytest.param(0.4, 3, [SLOW], id="ours is missed"),
+    ],
+)
+def test_each_release_has_a_latency_objective_of_its_own(
+    helm: Helm, tmp_path: Path, ours: float, theirs: float, firing: list[Firing]
+) -> None:
+    for release, watched, objective in (("search", "search", ours), ("chat", "chat", theirs)):
+        rules = {"enabled": True, "latencyObjectiveSeconds": objective}
+        values = {"watchNamespaces": [watched], "metrics": {"rules": rules}}
+        done = helm(
+            "template", release, CHART, "--namespace", "rerankers", "--show-only=templates/rules.yaml", values=values
+        )
+        (tmp_path / f"rules-{release}.yaml").write_text(yaml.safe_dump(yaml.safe_load(done.stdout)["spec"]))
+    assert judged(tmp_path / "rules-search.yaml", {**HEALTHY, FAST: "0+97x60"}, firing) == ""
+
+
+def test_of_two_releases_in_a_namespace_each_looks_at_the_operator_that_it_scrapes(render: Render) -> None:
+    groups = render({"metrics": {"rules": {"enabled": True}, "serviceMonitor": {"enabled": True}}}).one(
+        "PrometheusRule"
+    )
+    (asked,) = (
+        rule["expr"]
+        for group in groups["spec"]["groups"]
+        for rule in group["rules"]
+        if rule.get("alert") == "RerankerOperatorNotLeading"
+    )
+    assert asked.count('{namespace="rerankers", job="search-reranker-operator"}') == 2
