@@ -28,7 +28,7 @@ class Code:
 
 def pages() -> dict[str, str]:
     """Every page that users read, by its path; what is generated has no code of its own."""
-    found = tracked("README.md", "docs/*.md", "examples/*.md", "charts/*/README.md")
+    found = tracked("README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/*.md", "examples/*.md", "charts/*/README.md")
     return {path: (ROOT / path).read_text() for path in found if not path.startswith("docs/reference/")}
 
 
