@@ -4,6 +4,7 @@ import importlib.util
 import json
 import re
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import yaml
 
 from hack.docs.code import Code, code, commands, documents, everything, flags, manifests, pages
 from hack.docs.pages import page
+from hack.repository import tracked
 from reranker_worker.__main__ import parse_settings
 
 EVERYTHING = list(everything())
@@ -126,11 +128,26 @@ def test_a_script_can_be_read_by_a_shell(piece: Code) -> None:
 
 
 @pytest.mark.parametrize("piece", [each for each in EVERYTHING if each.language == "json"], ids=lambda each: each.where)
-def test_json_can_be_read(piece: Code) -> None:
-    rest, decoder = piece.text.strip(), json.JSONDecoder()
-    while rest:
-        _, end = decoder.raw_decode(rest)
-        rest = rest[end:].lstrip()
+def test_json_is_one_document(piece: Code) -> None:
+    json.loads(piece.text)
+
+
+@pytest.mark.parametrize("piece", [each for each in EVERYTHING if each.language == "yaml"], ids=lambda each: each.where)
+def test_yaml_says_nothing_twice(piece: Code) -> None:
+    """A reader who copies a block with two alternatives would get the last of them."""
+    assert [twice for document in yaml.compose_all(piece.text) for twice in repeated(document)] == []
+
+
+def repeated(node: yaml.Node) -> Iterator[str]:
+    """The keys that stand twice in one mapping, however deep."""
+    if isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            yield from repeated(item)
+    if isinstance(node, yaml.MappingNode):
+        keys = [key.value for key, _ in node.value]
+        yield from (key for key in set(keys) if keys.count(key) > 1)
+        for _, value in node.value:
+            yield from repeated(value)
 
 
 @pytest.mark.parametrize(("path", "text"), pages().items(), ids=pages())
@@ -138,10 +155,22 @@ def test_every_link_to_a_file_of_the_repository_leads_to_one(path: str, text: st
     assert page(path, text, lambda target: Path(target).exists()).gone == ()
 
 
-def test_the_quick_starts_tag_is_the_one_that_the_chart_asks_for() -> None:
-    chart = yaml.safe_load(Path("charts/reranker-operator/Chart.yaml").read_text())
-    (tag,) = re.findall(r"^VERSION=(\S+)", Path("docs/quickstart.md").read_text(), re.MULTILINE)
-    assert tag == chart["appVersion"]
+def test_the_quick_start_installs_the_images_that_it_builds() -> None:
+    of_the_page = [words for where, words in COMMANDS if where.startswith("docs/quickstart.md")]
+    (install,) = (words for words in of_the_page if words[:2] == ["helm", "install"])
+    given = dict(word.split("=", 1) for word in install if re.match(r"[a-z.]*image\.", word))
+    pushed = {words[2] for words in of_the_page if words[:2] == ["docker", "push"]}
+    built = {words[words.index("-t") + 1] for words in of_the_page if words[:2] == ["docker", "build"]}
+    installed = {f"{given[f'{each}.repository']}:{given[f'{each}.tag']}" for each in ("image", "worker.image")}
+    assert installed == pushed == built
+
+
+def test_the_architecture_names_every_folder() -> None:
+    table = Path("docs/architecture.md").read_text().partition("## Where things are")[2]
+    files = tracked("hack/*", "examples/*", "tests/*")
+    named = {name for path in files if len(parts := path.split("/")) > 2 for name in (parts[1],)}
+    top = {path.split("/")[0] for path in tracked() if "/" in path and not path.startswith(".")}
+    assert [name for name in sorted(named | top) if not re.search(rf"[`/]{name}[`/]", table)] == []
 
 
 def test_code_is_found_in_blocks_and_spans() -> None:
