@@ -30,7 +30,7 @@ _QUIET = {"HAYSTACK_TELEMETRY_ENABLED": "False", "LANGSMITH_TRACING": "false"}
 
 def main() -> int:
     """Run the clients' checks; return the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m hack.clients", description=__doc__)
+    parser = argparse.ArgumentParser(prog=".venv/bin/python -m hack.clients", description=__doc__)
     parser.add_argument("--only", choices=[e.name for e in ENVIRONMENTS], help="run one environment")
     parser.add_argument("--select", default="", metavar="EXPRESSION", help="pytest's -k; with it, the page stays")
     parser.add_argument("--through", choices=THROUGH, default="service", help="what serves (service)")
