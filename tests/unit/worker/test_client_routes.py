@@ -155,6 +155,7 @@ async def test_names_that_are_served(
         pytest.param({"documents": []}, 400, "documents is empty", id="no documents"),
         pytest.param({"documents": ["a"] * 9}, 400, "at most 8", id="too many documents"),
         pytest.param({"documents": ["a" * 500]}, 400, "at most 500", id="too many characters"),
+        pytest.param({"instruction": "i" * 500}, 400, "query, instruction and documents hold 508", id="instruction"),
         pytest.param({"documents": [{"title": "t"}]}, 400, "documents.0: holds no text", id="an object without text"),
         pytest.param({"documents": "text"}, 400, "documents: ", id="not a list"),
         pytest.param({"query": ""}, 400, "query: ", id="empty query"),

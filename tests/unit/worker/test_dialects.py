@@ -181,6 +181,25 @@ async def test_vllm_scores_texts_in_pairs_as_one_request(client: httpx.AsyncClie
     ]
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        pytest.param("/rerank", TEI_BODY, id="TEI"),
+        pytest.param("/voyage/v1/rerank", {"query": "q", "documents": TEXTS}, id="Voyage"),
+        pytest.param("/v1/score/m", {"query": {"text": "q"}, "items": [{"text": "a"}]}, id="SIE"),
+        pytest.param("/score", {"text_1": "q", "text_2": TEXTS}, id="vLLM"),
+        pytest.param("/score", {"text_1": ["q"] * 3, "text_2": TEXTS}, id="vLLM, with each query of a pair"),
+    ],
+)
+async def test_an_instruction_counts_among_the_characters(
+    path: str, body: dict[str, Any], client: httpx.AsyncClient
+) -> None:
+    queries = len(body["text_1"]) if "text_1" in body else 1
+    response = await client.post(path, json=body | {"instruction": "i" * (500 // queries)})
+    assert response.status_code == 400
+    assert "at most 500 are allowed" in response.text
+
+
 async def test_pairs_of_which_one_is_refused_are_refused(client: httpx.AsyncClient, scorer: LengthScorer) -> None:
     scorer.error = Overloaded("the queue is full", retry_after_s=2)
     response = await client.post("/score", json={"text_1": ["q", "r"], "text_2": TEXTS[:2]})

@@ -8,7 +8,7 @@ from tokenizers import Tokenizer
 
 from reranker_worker.errors import CheckpointError, InvalidRequest
 from reranker_worker.models.prompts import INSTRUCTION, QUERY, Prompt
-from reranker_worker.scoring.tokenization import cut, read_tokenizer, require_room, require_unicode
+from reranker_worker.scoring.tokenization import cut, plain_ids, read_tokenizer, require_room, require_unicode
 from reranker_worker.serving import CUT_AT_THE_END, EncodedPair, Truncation
 
 
@@ -70,12 +70,9 @@ class PromptEncoder:
         require_room(room - self._lead_tokens, truncation)
         if truncation.max_tokens is not None:
             truncation = replace(truncation, max_tokens=truncation.max_tokens + self._lead_tokens)
-        encodings = self._tokenizer.encode_batch_fast(
-            [self._lead + text for text in documents], add_special_tokens=False
-        )
         return [
-            EncodedPair(token_ids=cut(encoding.ids, room, truncation) + self._closing, type_ids=[], prefix=query_ids)
-            for encoding in encodings
+            EncodedPair(token_ids=cut(ids, room, truncation) + self._closing, type_ids=[], prefix=query_ids)
+            for ids in plain_ids(self._tokenizer, [self._lead + text for text in documents])
         ]
 
     def _prefix(self, query: str, instruction: str | None) -> list[int]:
@@ -86,7 +83,7 @@ class PromptEncoder:
         return [*self._before, *self._ids([question]), *self._between]
 
     def _ids(self, pieces: Iterable[str]) -> list[int]:
-        return [token for piece in pieces for token in self._tokenizer.encode(piece, add_special_tokens=False).ids]
+        return [token for ids in plain_ids(self._tokenizer, list(pieces)) for token in ids]
 
     def _answer(self, answer: str) -> int:
         ids = self._ids([answer])
@@ -104,7 +101,7 @@ def load_prompt_encoder(folder: Path, prompt: Prompt, *, vocab_size: int, max_le
 
 def _check_controls(tokenizer: Tokenizer, controls: Sequence[str]) -> None:
     for control in controls:
-        if tokenizer.encode(control, add_special_tokens=False).ids != [tokenizer.token_to_id(control)]:
+        if plain_ids(tokenizer, [control]) != [[tokenizer.token_to_id(control)]]:
             raise CheckpointError(
                 "InvalidTokenizer",
                 f"tokenizer.json doesn't know {control!r} as one token; the model's prompt needs {', '.join(controls)}",

@@ -36,10 +36,10 @@ class Queries:
 def turns(request: ScoreRequest, documents: range) -> Iterator[list[int]]:
     """Split documents into what is tokenised at a time; a text of more than a turn's characters is one by itself."""
     turn: list[int] = []
-    characters, query = 0, None
+    characters, query, instruction = 0, None, len(request.instruction or "")
     for document in documents:
         own = request.query_of(document)
-        size = len(request.documents[document]) + (len(own) if own is not query else 0)
+        size = len(request.documents[document]) + (len(own) + instruction if own is not query else 0)
         query = own
         if turn and (len(turn) == _DOCUMENTS_PER_TURN or characters + size > _CHARACTERS_PER_TURN):
             yield turn
@@ -51,8 +51,9 @@ def turns(request: ScoreRequest, documents: range) -> Iterator[list[int]]:
 
 def has_long_text(request: ScoreRequest) -> bool:
     """Tell whether one of a request's texts is longer than a turn: texts can't be split."""
-    texts = (request.query, *request.paired_queries, *request.documents)
-    return max(map(len, texts)) > _CHARACTERS_PER_TURN
+    instruction = len(request.instruction or "")  # which is encoded with each query
+    query = instruction + max(map(len, (request.query, *request.paired_queries)))
+    return max(query, *map(len, request.documents)) > _CHARACTERS_PER_TURN
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,7 +72,7 @@ class PairEncoder:
         Raises InvalidRequest where no room is left for a document: cutting the query would change what is asked.
         """
         require_unicode(query, "query")
-        ids: list[int] = self._tokenizer.encode(query, add_special_tokens=False).ids
+        (ids,) = plain_ids(self._tokenizer, [query])
         if self._room(ids) < 1:
             most = self._max_length - self._template.special_tokens - 1
             raise InvalidRequest(f"query has {len(ids)} tokens; this model takes at most {most}", param="query")
@@ -86,8 +86,8 @@ class PairEncoder:
             require_unicode(document, "documents")
         room = self._room(query_ids, truncation)
         require_room(room, truncation)
-        encodings = self._tokenizer.encode_batch_fast(list(documents), add_special_tokens=False)
-        return [self._template.pair(query_ids, cut(encoding.ids, room, truncation)) for encoding in encodings]
+        encoded = plain_ids(self._tokenizer, documents)
+        return [self._template.pair(query_ids, cut(ids, room, truncation)) for ids in encoded]
 
     def _room(self, query_ids: list[int], truncation: Truncation = CUT_AT_THE_END) -> int:
         return truncation.pair_length(self._max_length) - self._template.special_tokens - len(query_ids)
@@ -163,6 +163,14 @@ def _template(encoding: Encoding, types: list[int]) -> PairTemplate:
 
 def _last(parts: Sequence[int | None], part: int) -> int:
     return len(parts) - 1 - list(reversed(parts)).index(part)
+
+
+def plain_ids(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
+    """Return each text's token ids, without special tokens.
+
+    By a batch even for one text: `encode` holds Python's lock, and with it every probe, for as long as a text takes.
+    """
+    return [encoding.ids for encoding in tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
 
 
 def cut(ids: list[int], room: int, truncation: Truncation) -> list[int]:

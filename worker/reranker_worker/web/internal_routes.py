@@ -89,7 +89,7 @@ class InternalRoutes:
 
 def _trial(body: bytes, bounds: Bounds) -> TrialBody:
     trial = validated(TrialBody, json_object(body))
-    bounds.check(trial.query, trial.documents, param="documents")
+    bounds.check([trial.query], trial.documents, param="documents")
     return trial
 
 

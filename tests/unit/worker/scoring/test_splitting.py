@@ -19,6 +19,11 @@ PAIRED = [f"{i:0>30000}" for i in range(5)]
         pytest.param(ScoreRequest("q", ["a", "a" * 100_000, "a"]), [1, 1, 1], id="a very long one by itself"),
         pytest.param(ScoreRequest("q" * 30_000, ["a"] * 64), [64], id="a query that all share, once"),
         pytest.param(ScoreRequest(PAIRED[0], ["a"] * 5, paired_queries=PAIRED), [2, 2, 1], id="queries of their own"),
+        pytest.param(
+            ScoreRequest("q", ["a"] * 5, paired_queries=list("qrstu"), instruction="i" * 30_000),
+            [2, 2, 1],
+            id="an instruction with each of them",
+        ),
     ],
 )
 def test_turns(request_: ScoreRequest, lengths: list[int]) -> None:
@@ -33,6 +38,7 @@ def test_turns(request_: ScoreRequest, lengths: list[int]) -> None:
         pytest.param(ScoreRequest("q", ["a" * MOST] * 3), False, id="a turn's length"),
         pytest.param(ScoreRequest("q", ["a", "a" * (MOST + 1)]), True, id="a document"),
         pytest.param(ScoreRequest("q" * (MOST + 1), ["a"]), True, id="the query"),
+        pytest.param(ScoreRequest("q", ["a"], instruction="i" * MOST), True, id="the query with its instruction"),
         pytest.param(
             ScoreRequest("q", ["a"] * 2, paired_queries=["q", "q" * (MOST + 1)]), True, id="one of many queries"
         ),

@@ -1,5 +1,7 @@
 """Pairs are spliced by hand; they must be what transformers' tokenizers make of the same texts."""
 
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -126,6 +128,26 @@ def test_a_query_that_leaves_no_room_is_refused_with_its_length(bert: Path) -> N
     with pytest.raises(InvalidRequest, match="20 tokens; this model takes at most 12") as refusal:
         _encoder(bert, max_length=16, token_types=True).encode_query("web " * 20)
     assert refusal.value.param == "query"
+
+
+def test_a_query_of_seconds_leaves_other_threads_their_turns(bert: Path) -> None:
+    encoder = _encoder(bert, max_length=64, token_types=True)
+    refused = threading.Event()
+
+    def ask() -> None:
+        with pytest.raises(InvalidRequest):
+            encoder.encode_query("fast tool " * 200_000)
+        refused.set()
+
+    asking = threading.Thread(target=ask)
+    began_s = last_s = time.monotonic()
+    longest_s = 0.0
+    asking.start()
+    while not refused.wait(0.001):
+        longest_s, last_s = max(longest_s, time.monotonic() - last_s), time.monotonic()
+    longest_s = max(longest_s, time.monotonic() - last_s)
+    asking.join()
+    assert longest_s < (last_s - began_s) / 2
 
 
 @pytest.mark.parametrize("param", ["query", "documents"])

@@ -42,16 +42,19 @@ class Bounds:
     max_documents: int
     max_characters: int
 
-    def check(self, query: str, documents: Sequence[str], *, param: str) -> None:
-        """Raise InvalidRequest where a call is empty or too large."""
+    def check(
+        self, queries: Sequence[str], documents: Sequence[str], *, param: str, instruction: str | None = None
+    ) -> None:
+        """Raise InvalidRequest where a call is empty or too large; an instruction is read with each query."""
         if not documents:
             raise InvalidRequest(f"{param} is empty; at least one is needed", param=param)
         if len(documents) > self.max_documents:
             message = f"{param} holds {len(documents)} entries; at most {self.max_documents} are allowed"
             raise InvalidRequest(message, param=param)
-        characters = len(query) + sum(map(len, documents))
+        characters = sum(map(len, queries)) + len(queries) * len(instruction or "") + sum(map(len, documents))
         if characters > self.max_characters:
-            message = f"query and {param} hold {characters} characters; at most {self.max_characters} are allowed"
+            texts = f"query, instruction and {param}" if instruction else f"query and {param}"
+            message = f"{texts} hold {characters} characters; at most {self.max_characters} are allowed"
             raise InvalidRequest(message, param=param)
 
 

@@ -41,7 +41,7 @@ def parse(incoming: Incoming, bounds: Bounds) -> ScoreCall:
     """Return the call that a body asks for."""
     body = validated(RerankBody, incoming.content)
     documents = [_text(document, body.rank_fields, index) for index, document in enumerate(body.documents)]
-    bounds.check(body.query, documents, param="documents")
+    bounds.check([body.query], documents, instruction=body.instruction, param="documents")
     return ScoreCall(
         query=body.query,
         documents=documents,

@@ -44,7 +44,7 @@ def parse(incoming: Incoming, bounds: Bounds) -> ScoreCall:
     """Return the call that a body asks for."""
     body = _body(incoming)
     texts = [item.text for item in body.items]
-    bounds.check(body.query.text, texts, param="items")
+    bounds.check([body.query.text], texts, instruction=body.instruction, param="items")
     return ScoreCall(
         query=body.query.text,
         documents=texts,

@@ -38,7 +38,7 @@ _ERROR_TYPES: Mapping[str, str] = {
 def parse(incoming: Incoming, bounds: Bounds) -> ScoreCall:
     """Return the call that a body asks for."""
     body = validated(TeiBody, incoming.content)
-    bounds.check(body.query, body.texts, param="texts")
+    bounds.check([body.query], body.texts, instruction=body.instruction, param="texts")
     return ScoreCall(
         query=body.query,
         documents=body.texts,

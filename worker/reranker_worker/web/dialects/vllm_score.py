@@ -37,7 +37,7 @@ def parse(incoming: Incoming, bounds: Bounds) -> ScoreCall:
             "one is scored against all, or as many against each other in pairs"
         )
         raise InvalidRequest(message, param=names[0])
-    bounds.check("".join(first), second, param=names[1])
+    bounds.check(first, second, instruction=body.instruction, param=names[1])
     return ScoreCall(
         query=first[0],
         documents=second,

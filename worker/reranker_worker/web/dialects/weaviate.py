@@ -19,7 +19,7 @@ from reranker_worker.web.schemas import WeaviateBody
 def parse(incoming: Incoming, bounds: Bounds) -> ScoreCall:
     """Return the call that a body asks for."""
     body = validated(WeaviateBody, incoming.content)
-    bounds.check(body.query, body.documents, param="documents")
+    bounds.check([body.query], body.documents, param="documents")
     return ScoreCall(query=body.query, documents=body.documents)
 
 
