@@ -9,7 +9,8 @@ from opentelemetry.trace import TracerProvider
 
 from reranker_worker.errors import NotFound, RequestError
 from reranker_worker.settings import HttpLimits, ServeSettings
-from reranker_worker.web.asgi import App, BodyBounds, ClosingConnections, KeyFile, Keys
+from reranker_worker.web.asgi import App, ClosingConnections, KeyFile, Keys
+from reranker_worker.web.bodies import BodyBounds, LeftOvers
 from reranker_worker.web.dialects import dialect_of
 from reranker_worker.web.dialects.calls import Reply
 from reranker_worker.web.internal_routes import InternalRoutes
@@ -36,6 +37,7 @@ def client_app(worker: Worker, settings: ServeSettings, traces: TracerProvider |
     app: App = BodyBounds(api, settings.max_body_bytes, settings.body_timeout_s)
     if settings.api_keys_file is not None:
         app = Keys(app, KeyFile(settings.api_keys_file), open_path=PLAYGROUND_PATH)
+    app = LeftOvers(app, settings.max_body_bytes, settings.body_timeout_s)
     return ClosingConnections(app, lambda: worker.parting)
 
 
@@ -45,7 +47,8 @@ def internal_app(worker: Worker, limits: HttpLimits) -> App:
         title="reranker-worker internal", docs_url=None, redoc_url=None, openapi_url=None, telemetry=_UNTRACED
     )
     api.include_router(InternalRoutes(worker, limits).router())
-    return BodyBounds(api, limits.max_body_bytes, limits.body_timeout_s)
+    app = BodyBounds(api, limits.max_body_bytes, limits.body_timeout_s)
+    return LeftOvers(app, limits.max_body_bytes, limits.body_timeout_s)
 
 
 def _telemetry(traces: TracerProvider | None) -> TelemetryConfig:

@@ -1,9 +1,8 @@
-"""What holds for every client request whatever its route: body bounds, keys, closing connections.
+"""What holds for every client request whatever its route: keys and closing connections.
 
 Pure ASGI: a middleware that reads ahead or buffers would hide a client's disconnect from the routes.
 """
 
-import asyncio
 import hashlib
 import hmac
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -11,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from reranker_worker.errors import BodyTooSlow, RequestError, TooLarge, Unauthorized
+from reranker_worker.errors import RequestError, Unauthorized
 from reranker_worker.web.dialects import dialect_of
 from reranker_worker.web.dialects.calls import Reply
 
@@ -20,49 +19,6 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
-
-
-@dataclass(frozen=True)
-class BodyBounds:
-    """Refuses a body that is too large before it is read, and one that grows too large or too slowly while it is."""
-
-    app: App
-    max_bytes: int
-    timeout_s: float
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on with a bounded `receive`."""
-        if scope["type"] != "http":
-            return
-        declared = _header(scope, b"content-length")
-        if declared is not None and (not declared.isdigit() or int(declared) > self.max_bytes):
-            await _refuse(scope, send, self._too_large())
-            return
-        await self.app(scope, self._bounded(receive), send)
-
-    def _bounded(self, receive: Receive) -> Receive:
-        deadline_s = asyncio.get_running_loop().time() + self.timeout_s
-        read_bytes, complete = 0, False
-
-        async def bounded_receive() -> Message:
-            nonlocal read_bytes, complete
-            if complete:  # what comes now is the client's disconnect, and that has no deadline
-                return await receive()
-            try:
-                async with asyncio.timeout_at(deadline_s):
-                    message = await receive()
-            except TimeoutError as error:
-                raise BodyTooSlow(f"the body didn't arrive within {self.timeout_s:g} s") from error
-            read_bytes += len(message.get("body", b""))
-            complete = not message.get("more_body", False)
-            if read_bytes > self.max_bytes:
-                raise self._too_large()
-            return message
-
-        return bounded_receive
-
-    def _too_large(self) -> TooLarge:
-        return TooLarge(f"the body is too large; at most {self.max_bytes} bytes are allowed")
 
 
 @dataclass(frozen=True)
@@ -120,21 +76,22 @@ class Keys:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on if its key is known."""
         # Some clients send the key alone, without "Bearer".
-        sent = (_header(scope, b"authorization") or b"").strip()
+        sent = (header(scope, b"authorization") or b"").strip()
         scheme, _, rest = sent.partition(b" ")
         key = rest.strip() if scheme.lower() == b"bearer" else sent
         if scope["path"] != self.open_path and not (key and self.keys.accepts(key)):
-            await _refuse(scope, send, Unauthorized("a valid key is needed: Authorization: Bearer <key>"))
+            await refuse(scope, send, Unauthorized("a valid key is needed: Authorization: Bearer <key>"))
             return
         await self.app(scope, receive, send)
 
 
-def _header(scope: Scope, name: bytes) -> bytes | None:
+def header(scope: Scope, name: bytes) -> bytes | None:
+    """Return the first header of that name, or None without one."""
     return next((value for key, value in scope["headers"] if key == name), None)
 
 
-async def _refuse(scope: Scope, send: Send, error: RequestError) -> None:
-    """Answer without reading the body; the connection can't be used after that."""
+async def refuse(scope: Scope, send: Send, error: RequestError) -> None:
+    """Answer without reading the body; the connection isn't used after that."""
     reply: Reply = dialect_of(scope["path"]).render_error(error, error.message)
     headers = [(b"content-type", reply.media_type.encode()), (b"content-length", str(len(reply.body)).encode())]
     headers += [(name.encode(), value.encode()) for name, value in reply.headers.items()]

@@ -11,7 +11,7 @@ from reranker_worker.errors import RequestError
 from reranker_worker.reconciling.samples import samples_document
 from reranker_worker.serving import ScoreRequest, ScoreResult
 from reranker_worker.settings import HttpLimits
-from reranker_worker.web.dialects.calls import Bounds, Reply, json_object, json_reply, validated
+from reranker_worker.web.dialects.calls import Bounds, Reply, json_object, json_reply
 from reranker_worker.web.dialects.rerank import RERANK
 from reranker_worker.web.disconnects import unless_client_gone
 from reranker_worker.web.schemas import TrialBody
@@ -61,7 +61,7 @@ class InternalRoutes:
     async def score(self, request: Request) -> Response:
         """Score documents with any revision in memory: the gate's look at a candidate that clients can't reach."""
         try:
-            trial = _trial(await request.body(), Bounds(self.limits.max_documents, self.limits.max_characters))
+            trial = _trial(await _body(request), Bounds(self.limits.max_documents, self.limits.max_characters))
             result = await unless_client_gone(request, self._tried(trial))
             reply = _CLIENT_GONE if result is None else json_reply(200, _trial_document(result))
         except ClientDisconnect:
@@ -87,8 +87,13 @@ class InternalRoutes:
         )
 
 
+async def _body(request: Request) -> bytes:
+    # request.body() would keep it for as long as the request is scored.
+    return b"".join([part async for part in request.stream()])
+
+
 def _trial(body: bytes, bounds: Bounds) -> TrialBody:
-    trial = validated(TrialBody, json_object(body))
+    trial = bounds.validated(TrialBody, json_object(body))
     bounds.check([trial.query], trial.documents, param="documents")
     return trial
 

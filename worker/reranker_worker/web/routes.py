@@ -164,6 +164,7 @@ class ClientRoutes:
             incoming = await _incoming(request, path_model)
             dialect = choose(incoming)
             call = dialect.parse(incoming, self._bounds())
+            del incoming  # a body and what it was parsed to, several times as large, aren't needed to score it
             pin = request.headers.get(REVISION_HEADER)
             scored = await unless_client_gone(request, self._scored(call, pin, started_s))
             reply = dialect.render(call, scored) if scored is not None else _CLIENT_GONE
@@ -218,8 +219,8 @@ class ClientRoutes:
 
 async def _incoming(request: Request, path_model: str | None) -> Incoming:
     return Incoming(
-        body=await request.body(),
-        path=request.url.path,
+        # request.body() would keep it for as long as the request is scored.
+        body=b"".join([part async for part in request.stream()]),
         path_model=path_model,
         content_type=request.headers.get("content-type", "application/json"),
         accept=request.headers.get("accept", "*/*"),

@@ -17,7 +17,6 @@ from reranker_worker.web.dialects.calls import (
     json_reply,
     retry_headers,
     revision_headers,
-    validated,
 )
 from reranker_worker.web.schemas import DocumentObject, RerankBody
 
@@ -39,7 +38,7 @@ _UNNAMED = "default/not-specified"
 
 def parse(incoming: Incoming, bounds: Bounds) -> ScoreCall:
     """Return the call that a body asks for."""
-    body = validated(RerankBody, incoming.content)
+    body = bounds.validated(RerankBody, incoming.content)
     documents = [_text(document, body.rank_fields, index) for index, document in enumerate(body.documents)]
     bounds.check([body.query], documents, instruction=body.instruction, param="documents")
     return ScoreCall(

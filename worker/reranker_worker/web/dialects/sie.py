@@ -5,6 +5,7 @@ from typing import Any
 
 import msgpack
 
+from reranker_worker.collecting import parsing
 from reranker_worker.errors import InvalidRequest, RequestError
 from reranker_worker.web.dialects.calls import (
     JSON,
@@ -17,7 +18,6 @@ from reranker_worker.web.dialects.calls import (
     json_reply,
     retry_headers,
     revision_headers,
-    validated,
 )
 from reranker_worker.web.schemas import ScoreBody
 
@@ -42,7 +42,7 @@ _CODES: Mapping[str, tuple[int, str]] = {
 
 def parse(incoming: Incoming, bounds: Bounds) -> ScoreCall:
     """Return the call that a body asks for."""
-    body = _body(incoming)
+    body = _body(incoming, bounds)
     texts = [item.text for item in body.items]
     bounds.check([body.query.text], texts, instruction=body.instruction, param="items")
     return ScoreCall(
@@ -91,15 +91,16 @@ def render_error(error: RequestError, message: str) -> Reply:
     return json_reply(status, {"error": {"code": code, "message": message}}, headers)
 
 
-def _body(incoming: Incoming) -> ScoreBody:
+def _body(incoming: Incoming, bounds: Bounds) -> ScoreBody:
     if incoming.content_type.partition(";")[0].strip().lower() in _MSGPACK_TYPES:
-        return validated(ScoreBody, _unpacked(incoming.body))
-    return validated(ScoreBody, incoming.content)
+        return bounds.validated(ScoreBody, _unpacked(incoming.body))
+    return bounds.validated(ScoreBody, incoming.content)
 
 
 def _unpacked(body: bytes) -> Any:
     try:
-        return msgpack.unpackb(body, raw=False, strict_map_key=True)
+        with parsing():
+            return msgpack.unpackb(body, raw=False, strict_map_key=True)
     except (ValueError, msgpack.UnpackException) as error:
         raise InvalidRequest("body: not msgpack") from error
 

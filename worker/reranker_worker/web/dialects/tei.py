@@ -17,7 +17,6 @@ from reranker_worker.web.dialects.calls import (
     json_reply,
     retry_headers,
     revision_headers,
-    validated,
 )
 from reranker_worker.web.schemas import TeiBody
 
@@ -37,7 +36,7 @@ _ERROR_TYPES: Mapping[str, str] = {
 
 def parse(incoming: Incoming, bounds: Bounds) -> ScoreCall:
     """Return the call that a body asks for."""
-    body = validated(TeiBody, incoming.content)
+    body = bounds.validated(TeiBody, incoming.content)
     bounds.check([body.query], body.texts, instruction=body.instruction, param="texts")
     return ScoreCall(
         query=body.query,

@@ -15,7 +15,6 @@ from reranker_worker.web.dialects.calls import (
     Scored,
     json_reply,
     revision_headers,
-    validated,
 )
 from reranker_worker.web.schemas import VllmScoreBody
 
@@ -25,7 +24,7 @@ _SIDES = (("text_1", "text_2"), ("queries", "documents"))
 
 def parse(incoming: Incoming, bounds: Bounds) -> ScoreCall:
     """Return the call that a body asks for."""
-    body = validated(VllmScoreBody, incoming.content)
+    body = bounds.validated(VllmScoreBody, incoming.content)
     names = next((names for names in _SIDES if all(getattr(body, name) is not None for name in names)), None)
     if names is None:
         raise InvalidRequest("body: text_1 and text_2 are needed, or queries and documents")

@@ -11,14 +11,13 @@ from reranker_worker.web.dialects.calls import (
     Scored,
     json_reply,
     revision_headers,
-    validated,
 )
 from reranker_worker.web.schemas import VoyageBody
 
 
 def parse(incoming: Incoming, bounds: Bounds) -> ScoreCall:
     """Return the call that a body asks for."""
-    body = validated(VoyageBody, incoming.content)
+    body = bounds.validated(VoyageBody, incoming.content)
     bounds.check([body.query], body.documents, instruction=body.instruction, param="documents")
     return ScoreCall(
         query=body.query,

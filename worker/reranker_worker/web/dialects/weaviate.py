@@ -11,14 +11,13 @@ from reranker_worker.web.dialects.calls import (
     json_reply,
     retry_headers,
     revision_headers,
-    validated,
 )
 from reranker_worker.web.schemas import WeaviateBody
 
 
 def parse(incoming: Incoming, bounds: Bounds) -> ScoreCall:
     """Return the call that a body asks for."""
-    body = validated(WeaviateBody, incoming.content)
+    body = bounds.validated(WeaviateBody, incoming.content)
     bounds.check([body.query], body.documents, param="documents")
     return ScoreCall(query=body.query, documents=body.documents)
 
