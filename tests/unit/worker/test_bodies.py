@@ -21,7 +21,6 @@ from reranker_worker.serving import ScoreRequest, ScoreResult
 from reranker_worker.settings import ServeSettings
 from reranker_worker.web.app import client_app
 from reranker_worker.web.bodies import BodyBounds
-from reranker_worker.web.dialects import calls
 from reranker_worker.web.dialects.calls import Bounds, Incoming
 from reranker_worker.web.schemas import RerankBody, ScoreBody, TeiBody, VllmScoreBody
 from reranker_worker.web.server import server_config
@@ -56,7 +55,7 @@ def test_nothing_is_collected_while_a_body_is_parsed(monkeypatch: pytest.MonkeyP
         enabled.append(gc.isenabled())
         return {}
 
-    monkeypatch.setattr(calls.orjson, "loads", loads)
+    monkeypatch.setattr(orjson, "loads", loads)
     assert Incoming(b"{}").content == {}
     assert (enabled, gc.isenabled()) == ([False], True)
 

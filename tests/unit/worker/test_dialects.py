@@ -96,6 +96,10 @@ async def test_weaviate_finds_what_it_asks_before_the_first_query(path: str, cli
     assert isinstance(response.json(), dict)
 
 
+def text_part(text: str) -> dict[str, str]:
+    return {"type": "text", "text": text}
+
+
 @pytest.mark.parametrize("path", ["/score", "/v1/score"])
 @pytest.mark.parametrize(
     "body",
@@ -103,6 +107,12 @@ async def test_weaviate_finds_what_it_asks_before_the_first_query(path: str, cli
         pytest.param({"text_1": "q", "text_2": TEXTS}, id="text_1"),
         pytest.param({"text_1": ["q"], "text_2": TEXTS}, id="a list of one"),
         pytest.param({"queries": "q", "documents": TEXTS}, id="queries"),
+        pytest.param({"queries": "q", "items": TEXTS}, id="queries and items"),
+        pytest.param({"data_1": ["q"], "data_2": TEXTS}, id="data_1"),
+        pytest.param({"text_1": {"content": [text_part("q")]}, "text_2": TEXTS}, id="a query in parts"),
+        pytest.param(
+            {"queries": "q", "items": ["aa", {"content": [text_part("aa"), text_part("a")]}, "a"]}, id="two parts"
+        ),
     ],
 )
 async def test_vllm_has_scores_in_the_order_of_its_texts(
@@ -124,6 +134,13 @@ async def test_vllm_has_scores_in_the_order_of_its_texts(
         pytest.param({"text_1": ["q", "r"], "text_2": TEXTS}, "text_1 holds 2 texts and text_2 3", id="no pairs"),
         pytest.param({"text_1": [], "text_2": TEXTS}, "text_1 holds 0 texts", id="no query"),
         pytest.param({"text_1": "q", "text_2": []}, "text_2 is empty", id="nothing to score"),
+        pytest.param({"queries": "q", "text_2": TEXTS}, "or data_1 and data_2 are needed", id="sides of newer kinds"),
+        pytest.param({"text_1": "q", "text_2": {"content": []}}, "text_2.", id="no parts"),
+        pytest.param(
+            {"text_1": "q", "text_2": {"content": [{"type": "image_url", "image_url": {"url": "x"}}]}},
+            "text_2.parts.content.0.type: Input should be 'text'",
+            id="an image",
+        ),
     ],
 )
 async def test_vllm_is_told_what_a_score_needs(body: dict[str, Any], said: str, client: httpx.AsyncClient) -> None:

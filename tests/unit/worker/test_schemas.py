@@ -31,6 +31,8 @@ QUERY: dict[str, Any] = {"query": "q"}
         (VllmScoreBody, {"text_1": WRONG, "text_2": "a"}),
         (VllmScoreBody, {"queries": "q", "documents": WRONG}),
         (VllmScoreBody, {"queries": WRONG, "documents": "a"}),
+        (VllmScoreBody, {"queries": "a", "items": [{"content": WRONG}]}),
+        (VllmScoreBody, {"data_1": {"content": WRONG}, "data_2": "a"}),
         (TrialBody, QUERY | {"revision": "m-1", "documents": WRONG}),
         (ScoreBody, {"query": {"text": "q"}, "items": WRONG}),
         (ScoreBody, {"query": {"text": "q"}, "items": [{"text": 1, "id": 1}] * 10_000}),

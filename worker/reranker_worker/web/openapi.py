@@ -55,6 +55,11 @@ _SIE_REFUSALS = {
 }
 _ENVELOPE = {"id": "rerank-5f2c", "object": "rerank", "created": 1_700_000_000, "model": _SERVED, "usage": _USAGE}
 _RESULTS = [{"index": index, "relevance_score": score} for index, score in enumerate(_SCORES)]
+_SCORE_LIST = {
+    **_ENVELOPE,
+    "object": "list",
+    "data": [{"index": index, "object": "score", "score": score} for index, score in enumerate(_SCORES)],
+}
 
 ENDPOINTS = (
     Endpoint(
@@ -125,11 +130,15 @@ ENDPOINTS = (
             Exchange(
                 "vLLM",
                 {"text_1": _QUERY, "text_2": _DOCUMENTS},
+                _SCORE_LIST,
+            ),
+            Exchange(
+                "vLLM, texts in parts",
                 {
-                    **_ENVELOPE,
-                    "object": "list",
-                    "data": [{"index": i, "object": "score", "score": score} for i, score in enumerate(_SCORES)],
+                    "queries": _QUERY,
+                    "items": [{"content": [{"type": "text", "text": text}]} for text in _DOCUMENTS],
                 },
+                _SCORE_LIST,
             ),
         ),
         errors=_REFUSALS,

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 _T = TypeVar("_T")
 
@@ -87,13 +87,47 @@ class WeaviateBody(_Body):
     documents: _List[str]
 
 
-class VllmScoreBody(_Body):
-    """`POST /score` and `/v1/score` of vLLM, under its former and its newer names."""
+class TextPart(_Body):
+    """A part of a text, as vLLM's multi-modal models have it beside images, which mean nothing here."""
 
-    text_1: str | _List[str] | None = None
-    text_2: str | _List[str] | None = None
-    queries: str | _List[str] | None = None
-    documents: str | _List[str] | None = None
+    type: Literal["text"]
+    text: str
+
+
+class TextParts(_Body):
+    """One text in parts."""
+
+    content: Annotated[_List[TextPart], Field(min_length=1, max_length=64)]
+
+
+def _kind(value: object) -> str:
+    match value:
+        case dict() | TextParts():
+            return "parts"
+        case list():
+            return "texts"
+        case _:
+            return "text"
+
+
+# Told apart before they are looked at, so that a refusal is of what was meant.
+_Text = Annotated[Annotated[str, Tag("text")] | Annotated[TextParts, Tag("parts")], Discriminator(_kind)]
+_Side = Annotated[
+    Annotated[str, Tag("text")] | Annotated[TextParts, Tag("parts")] | Annotated[_List[_Text], Tag("texts")],
+    Discriminator(_kind),
+]
+
+
+class VllmScoreBody(_Body):
+    """`POST /score` and `/v1/score` of vLLM, which has four pairs of names for the two sides."""
+
+    text_1: _Side | None = None
+    text_2: _Side | None = None
+    queries: _Side | None = None
+    documents: _Side | None = None
+    items: _Side | None = None
+    data_1: _Side | None = None
+    data_2: _Side | None = None
     model: _Id | None = None
     adapter: _Id | None = None
     truncate_prompt_tokens: _PairTokens | None = None

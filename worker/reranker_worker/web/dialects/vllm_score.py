@@ -16,10 +16,10 @@ from reranker_worker.web.dialects.calls import (
     json_reply,
     revision_headers,
 )
-from reranker_worker.web.schemas import VllmScoreBody
+from reranker_worker.web.schemas import TextParts, VllmScoreBody
 
-# Newer releases of vLLM name the two sides anew; clients of both are about.
-_SIDES = (("text_1", "text_2"), ("queries", "documents"))
+# Releases of vLLM name the two sides anew and take all names; clients of each are about.
+_SIDES = (("text_1", "text_2"), ("queries", "documents"), ("queries", "items"), ("data_1", "data_2"))
 
 
 def parse(incoming: Incoming, bounds: Bounds) -> ScoreCall:
@@ -27,7 +27,7 @@ def parse(incoming: Incoming, bounds: Bounds) -> ScoreCall:
     body = bounds.validated(VllmScoreBody, incoming.content)
     names = next((names for names in _SIDES if all(getattr(body, name) is not None for name in names)), None)
     if names is None:
-        raise InvalidRequest("body: text_1 and text_2 are needed, or queries and documents")
+        raise InvalidRequest(f"body: {', or '.join(map(' and '.join, _SIDES))} are needed")
     first, second = (_texts(getattr(body, name)) for name in names)
     paired = len(first) > 1
     if not first or (paired and len(first) != len(second)):
@@ -65,8 +65,13 @@ def render(_: ScoreCall, scored: Scored) -> Reply:
     return json_reply(200, content, revision_headers(scored.result))
 
 
-def _texts(side: str | list[str]) -> list[str]:
-    return [side] if isinstance(side, str) else side
+def _texts(side: str | TextParts | list[str | TextParts]) -> list[str]:
+    return [_text(text) for text in side] if isinstance(side, list) else [_text(side)]
+
+
+def _text(text: str | TextParts) -> str:
+    """Return a text whose parts are lines, as vLLM puts them together."""
+    return text if isinstance(text, str) else "\n".join(part.text for part in text.content)
 
 
 VLLM_SCORE = Dialect("vllm-score", parse, render, rerank.render_error)
