@@ -6,10 +6,12 @@ WorkerError                 reason (CamelCase), message
 ├── AdapterError            an adapter's files can't be served             adapters → /state
 ├── DeviceFault             the accelerator's context is lost              engine → the process ends
 ├── ManifestError           the serving manifest can't be read             manifest → /state
+├── FlagError               a flag can't be followed                       __main__ → exit code 2
 └── RequestError            status: HTTP code                              routes → response
     ├── InvalidRequest      400
     ├── Unauthorized        401
     ├── NotFound            404  a model or adapter by that name isn't served here
+    ├── MethodNotAllowed    405
     ├── BodyTooSlow         408
     ├── RevisionUnknown     409  the pinned revision has never been served here
     ├── RevisionGone        410  the pinned revision isn't served here any more
@@ -54,6 +56,13 @@ class ManifestError(WorkerError):
     """A serving manifest can't be read."""
 
 
+class FlagError(WorkerError):
+    """A flag asks for what can't be had on this machine, or not together with another one."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("InvalidFlag", message)
+
+
 class RequestError(WorkerError):
     """A client's request is refused; `status` is the HTTP code."""
 
@@ -80,6 +89,12 @@ class NotFound(RequestError):
     """No model or adapter by that name is served here."""
 
     status = 404
+
+
+class MethodNotAllowed(RequestError):
+    """The path is served, but not by this method."""
+
+    status = 405
 
 
 class BodyTooSlow(RequestError):

@@ -13,7 +13,7 @@ import msgpack
 import pytest
 from pydantic import ValidationError
 
-from reranker_worker.errors import DeadlineExceeded, Overloaded, ScoringFailed, WorkerError
+from reranker_worker.errors import DeadlineExceeded, FlagError, Overloaded, ScoringFailed, WorkerError
 from reranker_worker.fetching.artifacts import ArtifactPhase, ArtifactStatus
 from reranker_worker.manifest_files import Reading
 from reranker_worker.reconciling.world import Beside, Failure, ModelLoad, Served
@@ -369,6 +369,27 @@ async def test_unknown_routes_get_the_error_envelope(
     assert "error" in response.json()
 
 
+@pytest.mark.parametrize(("method", "path", "allowed"), [("GET", "/rerank", "POST"), ("POST", "/v1/models", "GET")])
+async def test_another_method_is_told_which_one_is_known(
+    method: str, path: str, allowed: str, client: httpx.AsyncClient
+) -> None:
+    response = await client.request(method, path)
+    assert (response.status_code, response.headers["allow"]) == (405, allowed)
+    assert response.json()["error"]["code"] == "MethodNotAllowed"
+
+
+@pytest.mark.parametrize("path", ["/v1/rerank/", "//v1/rerank", "/v1//rerank"])
+async def test_slashes_too_many_of_a_base_url_change_nothing(path: str, client: httpx.AsyncClient) -> None:
+    response = await client.post(f"http://worker{path}", json=BODY, headers={"host": "elsewhere"})
+    assert (response.status_code, len(response.json()["results"])) == (200, 3)
+
+
+async def test_a_host_that_is_none_changes_nothing(client: httpx.AsyncClient) -> None:
+    for host in ("[", "a/v1/score/x", "a?b"):
+        assert "error" in (await client.post("/v1/rerank", json={}, headers={"host": host})).json()
+        assert (await client.get("/v1/models/x", headers={"host": host})).status_code == 404
+
+
 async def test_a_body_that_is_too_large_is_refused(client: httpx.AsyncClient) -> None:
     declared = await client.post("/rerank", content=b"x" * 4001)
     assert (declared.status_code, declared.headers["connection"]) == (413, "close")
@@ -480,6 +501,25 @@ async def test_with_keys_every_route_wants_one_and_rotation_needs_no_restart(wor
         assert (await client.post("/rerank", json=BODY, headers={"authorization": "Bearer third"})).status_code == 200
 
 
+async def test_keys_go_on_while_their_file_is_gone(worker: Worker, tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    keys.write_text("first\n")
+    async with http(worker, api_keys_file=keys) as client:
+        keys.unlink()
+        for key, status in (("first", 200), ("other", 401), ("first", 200)):
+            answer = await client.post("/rerank", json=BODY, headers={"authorization": key})
+            assert answer.status_code == status
+        keys.write_text("second\n")
+        for key, status in (("first", 401), ("second", 200)):
+            answer = await client.post("/rerank", json=BODY, headers={"authorization": key})
+            assert answer.status_code == status
+
+
+def test_a_file_of_keys_that_is_not_there_is_refused_at_the_start(worker: Worker, tmp_path: Path) -> None:
+    with pytest.raises(FlagError, match=r"--api-keys-file: .*/keys can't be read: No such file"):
+        client_app(worker, ServeSettings(**SETTINGS, api_keys_file=tmp_path / "keys"))
+
+
 async def test_keys_are_bytes_in_whatever_encoding(worker: Worker, tmp_path: Path) -> None:
     utf8, latin1 = "schlüssel".encode(), "schlüssel".encode("latin-1")
     (tmp_path / "keys").write_bytes(utf8 + b"\r\n" + latin1)
@@ -530,6 +570,14 @@ async def test_liveness_is_the_device_threads_heartbeat_and_the_device(
     assert (await internal.get("/livez")).status_code == 503
     assert (await internal.get("/readyz")).status_code == 503
     assert not scorer.asked
+
+
+@pytest.mark.parametrize("version", ["1.x", "abc", "1..0", ""])
+async def test_metrics_come_as_plain_text_where_a_version_is_none(version: str, internal: httpx.AsyncClient) -> None:
+    for kind in ("application/openmetrics-text", "text/plain"):
+        response = await internal.get("/metrics", headers={"accept": f"{kind}; version={version}; q=x, */*"})
+        assert response.status_code == 200
+        assert "reranker_queue_pairs" in response.text
 
 
 async def test_requests_are_counted_by_model_api_and_code(

@@ -6,10 +6,11 @@ import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.telemetry import TelemetryConfig
 from opentelemetry.trace import TracerProvider
+from starlette.exceptions import HTTPException
 
-from reranker_worker.errors import NotFound, RequestError
+from reranker_worker.errors import MethodNotAllowed, NotFound, RequestError
 from reranker_worker.settings import HttpLimits, ServeSettings
-from reranker_worker.web.asgi import App, ClosingConnections, KeyFile, Keys
+from reranker_worker.web.asgi import App, ClosingConnections, KeyFile, Keys, PlainPaths
 from reranker_worker.web.bodies import BodyBounds, LeftOvers
 from reranker_worker.web.dialects import dialect_of
 from reranker_worker.web.dialects.calls import Reply
@@ -27,14 +28,12 @@ _UNTRACED: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False,
 
 def client_app(worker: Worker, settings: ServeSettings, traces: TracerProvider | None = None) -> App:
     """Return the application of the client port; where there are traces, each scoring request is a span."""
-    api = FastAPI(
-        title="reranker-worker", docs_url=None, redoc_url=None, openapi_url=None, telemetry=_telemetry(traces)
-    )
+    api = _api("reranker-worker", _telemetry(traces))
     api.include_router(ClientRoutes(worker, settings).router())
     api.add_exception_handler(404, _no_such_route)
     api.add_exception_handler(405, _no_such_method)
     api.add_exception_handler(Exception, _broken)
-    app: App = BodyBounds(api, settings.max_body_bytes, settings.body_timeout_s)
+    app: App = BodyBounds(PlainPaths(api), settings.max_body_bytes, settings.body_timeout_s)
     if settings.api_keys_file is not None:
         app = Keys(app, KeyFile(settings.api_keys_file), open_path=PLAYGROUND_PATH)
     app = LeftOvers(app, settings.max_body_bytes, settings.body_timeout_s)
@@ -43,12 +42,17 @@ def client_app(worker: Worker, settings: ServeSettings, traces: TracerProvider |
 
 def internal_app(worker: Worker, limits: HttpLimits) -> App:
     """Return the application of the internal port."""
-    api = FastAPI(
-        title="reranker-worker internal", docs_url=None, redoc_url=None, openapi_url=None, telemetry=_UNTRACED
-    )
+    api = _api("reranker-worker internal", _UNTRACED)
     api.include_router(InternalRoutes(worker, limits).router())
     app = BodyBounds(api, limits.max_body_bytes, limits.body_timeout_s)
     return LeftOvers(app, limits.max_body_bytes, limits.body_timeout_s)
+
+
+def _api(title: str, telemetry: TelemetryConfig) -> FastAPI:
+    # A redirect would lead to whatever host a client names, by plain HTTP.
+    return FastAPI(
+        title=title, docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False, telemetry=telemetry
+    )
 
 
 def _telemetry(traces: TracerProvider | None) -> TelemetryConfig:
@@ -68,19 +72,21 @@ async def _no_such_route(request: Request, _: Exception) -> Response:
     return _response(_error_reply(request, NotFound("there is no such path; POST /v1/rerank ranks documents")))
 
 
-async def _no_such_method(request: Request, _: Exception) -> Response:
-    reply = _error_reply(request, NotFound("this path knows other methods; POST /v1/rerank ranks documents"))
-    return _response(replace(reply, status=405))
+async def _no_such_method(request: Request, error: Exception) -> Response:
+    allowed = (error.headers or {}).get("Allow", "") if isinstance(error, HTTPException) else ""
+    refusal = MethodNotAllowed(f"this path knows {allowed} alone; POST /v1/rerank ranks documents")
+    reply = _error_reply(request, refusal)
+    return _response(replace(reply, headers={**reply.headers, "allow": allowed}))
 
 
 async def _broken(request: Request, error: Exception) -> Response:
     # The type alone: a message or a traceback's values could repeat what a client sent.
-    log.error("request broke", path=request.url.path, error=type(error).__name__)
+    log.error("request broke", path=request.scope["path"], error=type(error).__name__)
     return _response(_error_reply(request, RequestError("the request failed in the server")))
 
 
 def _error_reply(request: Request, error: RequestError) -> Reply:
-    return dialect_of(request.url.path).render_error(error, error.message)
+    return dialect_of(request.scope["path"]).render_error(error, error.message)
 
 
 def _response(reply: Reply) -> Response:

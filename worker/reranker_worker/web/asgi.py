@@ -1,4 +1,4 @@
-"""What holds for every client request whatever its route: keys and closing connections.
+"""What holds for every client request whatever its route: keys, paths and closing connections.
 
 Pure ASGI: a middleware that reads ahead or buffers would hide a client's disconnect from the routes.
 """
@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from reranker_worker.errors import RequestError, Unauthorized
+import structlog
+
+from reranker_worker.errors import FlagError, RequestError, Unauthorized
 from reranker_worker.web.dialects import dialect_of
 from reranker_worker.web.dialects.calls import Reply
 
@@ -19,6 +21,20 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+log = structlog.get_logger("worker")
+
+
+@dataclass(frozen=True)
+class PlainPaths:
+    """Takes a path with slashes too many for the one without: clients put paths behind base URLs that end in one."""
+
+    app: App
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on."""
+        path = "/" + "/".join(filter(None, scope["path"].split("/")))
+        await self.app({**scope, "path": path}, receive, send)
 
 
 @dataclass(frozen=True)
@@ -46,6 +62,14 @@ class KeyFile:
     path: Path
     _signature: tuple[int, int] = (0, 0)
     _digests: list[bytes] = field(default_factory=list)
+    _lost: bool = False
+
+    def __post_init__(self) -> None:
+        """Read the keys; raises FlagError."""
+        try:
+            self._read()
+        except OSError as error:
+            raise FlagError(f"--api-keys-file: {self.path} can't be read: {error.strerror}") from error
 
     def accepts(self, key: bytes) -> bool:
         """Compare with every key in constant time."""
@@ -55,11 +79,21 @@ class KeyFile:
         return any(matches)
 
     def _refresh(self) -> None:
+        """Read the keys again; the last ones count for as long as there is no file."""
+        try:
+            self._read()
+        except OSError as error:
+            if not self._lost:
+                log.warning("the clients' keys can't be read; the last ones go on", error=error.strerror)
+            self._lost = True
+
+    def _read(self) -> None:
         status = self.path.stat()
         if (signature := (status.st_ino, status.st_mtime_ns)) != self._signature:
             lines = (line.strip() for line in self.path.read_bytes().splitlines())
             self._digests = [hashlib.sha256(line).digest() for line in lines if line]
             self._signature = signature
+        self._lost = False
 
 
 @dataclass(frozen=True)

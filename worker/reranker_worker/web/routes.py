@@ -97,12 +97,12 @@ class ClientRoutes:
         document = infinity_document(self.worker.observation.world, self.worker.started_s, self.worker.scorer.queue)
         return _response(json_reply(200, document))
 
-    async def model(self, request: Request, name: str) -> Response:
+    async def model(self, name: str) -> Response:
         """Describe one model or adapter."""
         document = models_document(self.worker.observation.world, self.worker.started_s)
         entry = next((entry for entry in document["data"] if entry["id"] == name), None)
         if entry is None:
-            error = NotFound(f"no model by that name is served here; see {request.url_for('models').path}")
+            error = NotFound("no model by that name is served here; see /v1/models")
             return _response(RERANK.render_error(error, error.message))
         return _response(json_reply(200, entry))
 
@@ -159,7 +159,7 @@ class ClientRoutes:
         self, choose: Callable[[Incoming], Dialect], request: Request, path_model: str | None = None
     ) -> Response:
         started_s = self.worker.clock()
-        dialect = dialect_of(request.url.path)  # until the body tells
+        dialect = dialect_of(request.scope["path"])  # until the body tells
         try:
             incoming = await _incoming(request, path_model)
             dialect = choose(incoming)

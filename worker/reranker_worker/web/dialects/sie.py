@@ -30,6 +30,7 @@ _CODES: Mapping[str, tuple[int, str]] = {
     "TooLarge": (400, "INVALID_INPUT"),
     "Unauthorized": (401, "UNAUTHORIZED"),
     "NotFound": (404, "MODEL_NOT_FOUND"),
+    "MethodNotAllowed": (405, "INVALID_INPUT"),
     "BodyTooSlow": (408, "INVALID_INPUT"),
     "RevisionUnknown": (409, "REVISION_UNKNOWN"),
     "RevisionGone": (410, "REVISION_GONE"),

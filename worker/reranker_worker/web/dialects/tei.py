@@ -25,6 +25,7 @@ _ERROR_TYPES: Mapping[str, str] = {
     "InvalidRequest": "Validation",
     "TooLarge": "Validation",
     "BodyTooSlow": "Validation",
+    "MethodNotAllowed": "Validation",
     "Unauthorized": "Validation",
     "NotFound": "Validation",
     "RevisionUnknown": "Validation",
