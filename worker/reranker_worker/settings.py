@@ -116,7 +116,7 @@ class ServeSettings(HttpLimits, _ManifestPaths):
     scores: Literal["sigmoid", "raw"] = Field(default="sigmoid", description="Activation of --model's scores.")
     playground: CliImplicitFlag[bool] = Field(default=False, description="Serve a page to try --model at /playground.")
     device: str = Field(default="auto", description="auto, cpu or cuda[:n].")
-    host: str = Field(default="0.0.0.0", description="Address of both ports.")  # noqa: S104 — a pod serves its network
+    host: str = Field(default="", description="Address of both ports; empty: all of this machine, IPv4's and IPv6's.")
     port: Port = Field(default=8080, description="Port of the clients.")
     internal_port: Port = Field(default=8081, description="Port of probes, /state and /metrics.")
     drain_delay_s: Seconds = Field(

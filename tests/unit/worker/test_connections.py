@@ -9,6 +9,7 @@ import httpx
 import pytest
 import uvicorn
 
+from reranker_worker.settings import ServeSettings
 from reranker_worker.web.asgi import Receive, Scope, Send
 from reranker_worker.web.connections import BoundedConnection, ageing
 from reranker_worker.web.server import listen, server_config
@@ -74,6 +75,22 @@ def test_an_answer_never_waits_for_the_client_to_acknowledge_its_head() -> None:
         accepted, _ = listener.accept()
         with accepted:
             assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+def test_without_a_host_clients_come_by_ipv4_and_ipv6(address: str) -> None:
+    if ":" in address and not socket.has_dualstack_ipv6():
+        pytest.skip("this machine has no IPv6")
+    with listen(server_config(echo, ServeSettings(template="t1").host, 0, keep_alive_s=75)) as listener:
+        listener.listen()
+        with socket.create_connection((address, listener.getsockname()[1]), timeout=5):
+            listener.accept()[0].close()
+
+
+def test_a_machine_without_ipv6_is_reached_by_ipv4(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "has_dualstack_ipv6", lambda: False)
+    with listen(server_config(echo, "", 0, keep_alive_s=75)) as listener:
+        assert listener.family == socket.AF_INET
 
 
 LARGE = b"x" * (16 << 20)

@@ -40,13 +40,28 @@ def server_config(app: App, host: str, port: int, keep_alive_s: int, connection_
 
 
 def listen(config: uvicorn.Config) -> socket.socket:
-    """Return a listening socket whose connections send at once what they are given; exits where the port is taken.
+    """Return a bound socket whose connections send at once what they are given; exits where the port is taken.
 
+    Without a host it is of both IPv6 and IPv4, or of IPv4 alone where the machine has no more.
     An answer's head and body are two writes. asyncio sets TCP_NODELAY for sockets that name their protocol, which
     uvicorn's don't; so the body waited until the client acknowledged the head: 40 ms, on each connection kept alive.
     """
-    listener = config.bind_socket()
+    listener = (None if config.host else _dual_stack(config.port)) or config.bind_socket()
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
+
+
+def _dual_stack(port: int) -> socket.socket | None:
+    if not socket.has_dualstack_ipv6():
+        return None
+    listener = socket.socket(socket.AF_INET6)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    try:
+        listener.bind(("::", port))
+    except OSError:  # no IPv6 address, or a port that is taken: IPv4's own try tells
+        listener.close()
+        return None
     return listener
 
 
