@@ -11,7 +11,7 @@ from pydantic_settings import SettingsError
 
 from reranker_worker.collecting import importing, keep_for_good
 from reranker_worker.errors import WorkerError
-from reranker_worker.fetching.artifacts import artifact_digest
+from reranker_worker.fetching.artifacts import SERVED_PATTERNS, artifact_digest
 from reranker_worker.fetching.cache import ArtifactCache, served_files
 from reranker_worker.fetching.fetcher import Fetcher
 from reranker_worker.fetching.origins import Hub, Origins, Registries
@@ -98,7 +98,13 @@ def _digest(settings: DigestSettings) -> int:
     if not settings.path.is_dir():
         sys.stderr.write(f"reranker-worker digest: {settings.path}: no such folder\n")
         return 2
-    sys.stdout.write(artifact_digest(served_files(settings.path)) + "\n")
+    if not (files := served_files(settings.path)):
+        served = ", ".join(SERVED_PATTERNS)
+        sys.stderr.write(
+            f"reranker-worker digest: {settings.path}: holds none of the files that are served: {served}\n"
+        )
+        return 2
+    sys.stdout.write(artifact_digest(files) + "\n")
     return 0
 
 

@@ -19,7 +19,7 @@ from reranker_worker.reconciling.state_metrics import StateMetrics
 from reranker_worker.scoring.engine import Engine
 from reranker_worker.serving import Limits
 from reranker_worker.settings import ServeSettings
-from reranker_worker.standalone import TEMPLATE, standalone_manifest, user_cache
+from reranker_worker.standalone import TEMPLATE, forget_older_copies, standalone_manifest, user_cache
 from reranker_worker.web.app import client_app, internal_app
 from reranker_worker.web.server import ClientServer, listen, serve_until_drained, server_config
 from reranker_worker.worker import Worker
@@ -76,7 +76,9 @@ def _parts(settings: ServeSettings, engine: Engine) -> tuple[Reconciler, Fetcher
         manifests = ManifestFiles(settings.manifest_paths, settings.template)
         cache = ArtifactCache(settings.cache, settings.run)
         return Reconciler(manifests, settings.template, cache, engine), None
-    manifest, cache = StaticManifest(standalone_manifest(settings)), user_cache(settings)
+    told, cache = standalone_manifest(settings), user_cache(settings)
+    forget_older_copies(cache, told)
+    manifest = StaticManifest(told)
     origins = Origins(settings.claims, Hub(settings.hub_endpoint, settings.hub_token), local_folders=True)
     return Reconciler(manifest, TEMPLATE, cache, engine), Fetcher(manifest, TEMPLATE, cache, origins)
 

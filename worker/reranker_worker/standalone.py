@@ -6,14 +6,16 @@ import re
 from pathlib import Path
 
 from reranker_worker.canonical_json import canonical_json
-from reranker_worker.errors import ManifestError
-from reranker_worker.fetching.artifacts import is_served
+from reranker_worker.errors import FlagError, ManifestError
+from reranker_worker.fetching.artifacts import COMPLETE, artifact_key, is_served, parse_completion
 from reranker_worker.fetching.cache import ArtifactCache
+from reranker_worker.fetching.locks import held_if_free
 from reranker_worker.manifest import AdapterEntry, Manifest, ModelEntry, Source
 from reranker_worker.serving import EngineSettings, Limits
 from reranker_worker.settings import ServeSettings
 
 TEMPLATE = "standalone"
+_FOLDER = "file://"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _MAX_RANK = 1024
 _DRAIN_S = 30
@@ -50,6 +52,24 @@ def user_cache(settings: ServeSettings) -> ArtifactCache:
     return ArtifactCache(root, run)
 
 
+def forget_older_copies(cache: ArtifactCache, manifest: Manifest) -> None:
+    """Free the room of what the manifest's folders held before: each state of a folder is an artifact of its own."""
+    sources = [model.source for model in manifest.models] + [adapter.source for adapter in manifest.adapters]
+    folders = {source.uri for source in sources if source.uri.startswith(_FOLDER)}
+    for key in cache.held_keys() - set(map(artifact_key, sources)):
+        if _uri(cache.artifacts / key) in folders:
+            with held_if_free(cache.lock(key)) as free:
+                if free:
+                    cache.remove(key)
+
+
+def _uri(artifact: Path) -> str | None:
+    try:
+        return parse_completion((artifact / COMPLETE).read_bytes()).uri
+    except (FileNotFoundError, ValueError):
+        return None
+
+
 def _adapter(name: str, place: str) -> AdapterEntry:
     source = _source(place, None)
     return AdapterEntry(name, _revision(name, source), source, required=True)
@@ -59,8 +79,12 @@ def _source(place: str, revision: str | None) -> Source:
     folder = Path(place).expanduser()
     if folder.is_dir():
         folder = folder.resolve()
+        if revision is not None:
+            raise FlagError(
+                f"--revision {revision}: {folder} is a folder, which is served as it is; hubs have revisions"
+            )
         # The state of its files names the artifact, so an edited folder is taken anew and never mixed with the old.
-        return Source(f"file://{folder}", revision=_fingerprint(folder))
+        return Source(f"{_FOLDER}{folder}", revision=_fingerprint(folder))
     if _HUB_ID.fullmatch(place):
         return Source(f"hf://{place}", revision=revision)
     message = f"{place}: neither a folder on this machine nor a hub's <organisation>/<name>"
