@@ -1,7 +1,6 @@
 """The scoring engine: admission, tokenisation, the device thread's batches, and the one reference to what is served."""
 
 import asyncio
-import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -60,9 +59,6 @@ class Engine:
         # One thread each: a fast tokenizer spreads a batch over the CPUs by itself. A long text takes seconds.
         self._tokenisation = ThreadPoolExecutor(max_workers=1, thread_name_prefix="tokenisation")
         self._long_tokenisation = ThreadPoolExecutor(max_workers=1, thread_name_prefix="long-tokenisation")
-        # Clients and the operator's trials come on two event loops.
-        self._counting = threading.Lock()
-        self._in_flight = 0
         self._metrics.queue_pairs.set_function(lambda: self._backlog.pairs)
         self._metrics.queue_tokens.set_function(lambda: self._backlog.tokens)
         self.set_limits(limits)
@@ -124,11 +120,6 @@ class Engine:
         self._metrics.queue_limit.set(limits.max_queue_tokens)
 
     @property
-    def in_flight(self) -> int:
-        """Return the requests that are being answered."""
-        return self._in_flight
-
-    @property
     def fatal(self) -> WorkerError | None:
         """Return why this process can't score any more, if so."""
         return self._device.fatal
@@ -147,7 +138,6 @@ class Engine:
         if self.fatal is not None:
             raise NotReady("the device is lost; this worker is being replaced", retry_after_s=1.0)
         model, adapter = captured(self._serving, request, self._had)
-        self._count(1)
         try:
             async with asyncio.timeout(_remaining_s(request.deadline_s)):
                 return await self._scored(request, model, adapter)
@@ -156,13 +146,7 @@ class Engine:
             raise error.with_traceback(None) from None
         except TimeoutError:
             pass  # told below: what it is told in would hold it, and it holds the task that ends by that
-        finally:
-            self._count(-1)
         raise DeadlineExceeded("the request's deadline passed before all documents were scored")
-
-    def _count(self, requests: int) -> None:
-        with self._counting:
-            self._in_flight += requests
 
     async def _scored(self, request: ScoreRequest, model: LoadedModel, adapter: LoadedAdapter | None) -> ScoreResult:
         parts = list(parts_of(request, model.max_length, max(1, self._limits.max_queue_tokens // _QUEUE_SHARE)))
