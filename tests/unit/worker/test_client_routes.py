@@ -384,6 +384,15 @@ async def test_slashes_too_many_of_a_base_url_change_nothing(path: str, client: 
     assert (response.status_code, len(response.json()["results"])) == (200, 3)
 
 
+@pytest.mark.parametrize("path", ["/docs/", "/playground/"])
+async def test_a_page_is_nowhere_but_where_its_links_lead_from(
+    path: str, client: httpx.AsyncClient, worker: Worker
+) -> None:
+    worker.reconciler.observation = observation(manifest=replace(MANIFEST, playground=True))
+    assert (await client.get(path)).status_code == 404
+    assert (await client.get(path.rstrip("/"))).status_code == 200
+
+
 async def test_a_host_that_is_none_changes_nothing(client: httpx.AsyncClient) -> None:
     for host in ("[", "a/v1/score/x", "a?b"):
         assert "error" in (await client.post("/v1/rerank", json={}, headers={"host": host})).json()

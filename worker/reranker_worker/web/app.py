@@ -16,7 +16,7 @@ from reranker_worker.web.dialects import dialect_of
 from reranker_worker.web.dialects.calls import Reply
 from reranker_worker.web.internal_routes import InternalRoutes
 from reranker_worker.web.playground import PATH as PLAYGROUND_PATH
-from reranker_worker.web.routes import ClientRoutes
+from reranker_worker.web.routes import PAGES, ClientRoutes
 from reranker_worker.worker import Worker
 
 log = structlog.get_logger("worker")
@@ -33,7 +33,7 @@ def client_app(worker: Worker, settings: ServeSettings, traces: TracerProvider |
     api.add_exception_handler(404, _no_such_route)
     api.add_exception_handler(405, _no_such_method)
     api.add_exception_handler(Exception, _broken)
-    app: App = BodyBounds(PlainPaths(api), settings.max_body_bytes, settings.body_timeout_s)
+    app: App = BodyBounds(PlainPaths(api, PAGES), settings.max_body_bytes, settings.body_timeout_s)
     if settings.api_keys_file is not None:
         app = Keys(app, KeyFile(settings.api_keys_file), open_path=PLAYGROUND_PATH)
     app = LeftOvers(app, settings.max_body_bytes, settings.body_timeout_s)

@@ -5,7 +5,7 @@ Pure ASGI: a middleware that reads ahead or buffers would hide a client's discon
 
 import hashlib
 import hmac
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,14 +27,18 @@ log = structlog.get_logger("worker")
 
 @dataclass(frozen=True)
 class PlainPaths:
-    """Takes a path with slashes too many for the one without: clients put paths behind base URLs that end in one."""
+    """Takes a path with slashes too many for the one without: clients put paths behind base URLs that end in one.
+
+    Pages are left where they are: what they ask for is relative to their path.
+    """
 
     app: App
+    pages: Collection[str]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on."""
         path = "/" + "/".join(filter(None, scope["path"].split("/")))
-        await self.app({**scope, "path": path}, receive, send)
+        await self.app(scope if path in self.pages else {**scope, "path": path}, receive, send)
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,9 @@ from reranker_worker.worker import Worker
 
 _VERSION = version("reranker-worker")
 _RETRY_HEALTH_S = 1.0
+_DOCS_PATH = "/docs"
+#: What people look at.
+PAGES = (_DOCS_PATH, PLAYGROUND_PATH)
 _CLIENT_GONE = Reply(499, b"")  # nobody reads it; nginx's code, for the metrics
 _BROKEN = Reply(500, b"")  # for the metrics: the application's own handler answers
 
@@ -67,7 +70,7 @@ class ClientRoutes:
         for path in ("/info", "/meta"):
             router.add_api_route(path, self.info, methods=["GET"])
         router.add_api_route("/openapi.json", self.openapi, methods=["GET"])
-        router.add_api_route("/docs", self.docs, methods=["GET"])
+        router.add_api_route(_DOCS_PATH, self.docs, methods=["GET"])
         router.add_api_route(PLAYGROUND_PATH, self.playground, methods=["GET"])
         return router
 
