@@ -1,10 +1,9 @@
-"""hf:// sources, fetched by the real huggingface_hub from a small local hub."""
+"""hf:// sources, listed by the real huggingface_hub and fetched from a small local hub."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from huggingface_hub._local_folder import get_local_download_paths
 
 from reranker_worker.errors import SourceError
 from reranker_worker.fetching.artifacts import ArtifactPhase
@@ -61,30 +60,64 @@ def test_a_revision_may_be_a_commit(server: fake.Hub, cache: ArtifactCache) -> N
     assert (artifact / "model.safetensors").exists()
 
 
-def test_a_download_that_breaks_off_goes_on_where_it_stopped(
-    server: fake.Hub, cache: ArtifactCache, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 1000)  # it resumes by whole chunks of 10 MB
+def test_a_download_that_breaks_off_goes_on_where_it_stopped(server: fake.Hub, cache: ArtifactCache) -> None:
     server.faults.cut_at["model.safetensors"] = [3000]
     artifact = fetch(server, cache)
     original = server.root / "acme" / "legal" / "v1" / "model.safetensors"
     assert (artifact / "model.safetensors").read_bytes() == original.read_bytes()
-    assert downloads(server, "model.safetensors") == [None, "bytes=3000-"]
+    assert downloads(server, "model.safetensors") == [None, "bytes=3000-7999"]
+
+
+def test_a_large_file_goes_on_where_it_stopped_in_another_process_too(server: fake.Hub, cache: ArtifactCache) -> None:
+    server.faults.cut_at["model.safetensors"] = [3000, 0]
+    assert refusal(server, cache).reason == "SourceUnreachable"
+    assert (cache.partial_bytes(SOURCE), downloads(server, "model.safetensors")[0]) == (3002, None)
+    server.requests.clear()
+
+    artifact = fetch(server, cache)
+
+    original = server.root / "acme" / "legal" / "v1" / "model.safetensors"
+    assert (artifact / "model.safetensors").read_bytes() == original.read_bytes()
+    assert downloads(server, "model.safetensors") == ["bytes=3000-7999"]
+    assert downloads(server, "config.json") == []
+
+
+def test_a_connection_that_breaks_all_the_time_is_given_up_for_now(server: fake.Hub, cache: ArtifactCache) -> None:
+    server.faults.cut_at["model.safetensors"] = [100] * 20
+    assert refusal(server, cache).reason == "SourceUnreachable"
+    assert len(downloads(server, "model.safetensors")) < 10
+
+
+def test_files_of_two_commits_are_never_published_together(server: fake.Hub, cache: ArtifactCache) -> None:
+    branch = server.root / "acme" / "legal" / "v1"
+    server.faults.refuse = {"tokenizer.json"}
+    refusal(server, cache)
+    (branch / "config.json").write_text("[]")  # as large as it was
+    (branch / "tokenizer.json").write_text("{} ")
+    refusal(server, cache)
+
+    server.faults.refuse.clear()
+    artifact = fetch(server, cache)
+
+    assert downloads(server, "model.safetensors") == [None]
+    for name in ("config.json", "model.safetensors", "tokenizer.json"):
+        assert (artifact / name).read_bytes() == (branch / name).read_bytes()
 
 
 def test_files_that_came_whole_are_not_fetched_again(server: fake.Hub, cache: ArtifactCache) -> None:
-    server.faults.refuse.add("model.safetensors")
+    server.faults.refuse.add("tokenizer.json")
     assert refusal(server, cache).reason == "SourceUnreachable"
-    assert len(downloads(server, "tokenizer.json")) == 1
+    assert len(downloads(server, "model.safetensors")) == 1
 
     server.faults.refuse.clear()
     fetch(server, cache)
 
-    assert len(downloads(server, "tokenizer.json")) == 1
+    assert len(downloads(server, "model.safetensors")) == 1
 
 
-def test_what_a_killed_process_left_of_a_file_makes_room(server: fake.Hub, cache: ArtifactCache) -> None:
-    left = get_local_download_paths(cache.partial(SOURCE), "model.safetensors").incomplete_path("e7a6.1f3c")
+def test_what_an_earlier_build_left_of_a_file_makes_room(server: fake.Hub, cache: ArtifactCache) -> None:
+    left = cache.partial(SOURCE) / ".cache" / "huggingface" / "download" / "e7a6.1f3c.incomplete"
+    left.parent.mkdir(parents=True)
     left.write_bytes(bytes(1 << 20))
     server.faults.refuse.add("model.safetensors")
 
@@ -94,14 +127,42 @@ def test_what_a_killed_process_left_of_a_file_makes_room(server: fake.Hub, cache
     assert cache.partial_bytes(SOURCE) < 1 << 20
 
 
-def test_bytes_that_differ_from_what_the_hub_states_are_refused(server: fake.Hub, cache: ArtifactCache) -> None:
-    server.faults.corrupt.add("model.safetensors")
+@pytest.mark.parametrize("names_alone", [False, True], ids=["in its list", "for the file itself"])
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json"], ids=["in LFS", "in git"])
+def test_bytes_that_differ_from_what_the_hub_states_are_refused(
+    name: str, names_alone: bool, server: fake.Hub, cache: ArtifactCache
+) -> None:
+    server.faults.names_alone = names_alone
+    server.faults.corrupt.add(name)
     error = refusal(server, cache)
     assert error.reason == "DigestMismatch"
-    assert "model.safetensors" in error.message
+    assert name in error.message
 
     server.faults.corrupt.clear()
     assert fetch(server, cache).is_dir()
+
+
+def test_a_file_that_the_hub_states_no_hash_of_is_refused(
+    server: fake.Hub, cache: ArtifactCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.faults.names_alone = True
+    monkeypatch.setattr(fake, "_etag", lambda _: "of-a-mirror")
+    error = refusal(server, cache)
+    assert error.reason == "SourceUnreachable"
+    assert "config.json" in error.message
+
+
+def test_the_token_stays_with_the_hub_that_sends_downloads_elsewhere(
+    server: fake.Hub, cache: ArtifactCache, tmp_path: Path
+) -> None:
+    server.token = "s3cret"
+    with fake.hub(tmp_path / "hub") as elsewhere:
+        server.faults.elsewhere = elsewhere.endpoint
+        elsewhere.faults.cut_at["model.safetensors"] = [3000]
+        fetch(server, cache, token="s3cret")
+        assert downloads(elsewhere, "model.safetensors") == [None, "bytes=3000-7999"]
+        assert elsewhere.credentials == {None}
+    assert server.credentials == {"Bearer s3cret"}
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Files on their way from a remote source: bytes that came stay, across breaks and restarts, and versions never mix."""
 
 import hashlib
+import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,12 +31,19 @@ def bring(uri: str, files: Sequence[RemoteFile], partial: Path, transfer: Transf
     kept = {path for draft in drafts for path in draft.kept()}
     for leftover in partial.iterdir():  # of another version, or made of the files since
         if leftover not in kept:
-            leftover.unlink()
+            _remove(leftover)
     transfer.expect(sum(file.size for file in files))
     for draft in drafts:
         if not draft.is_settled():
             _complete(uri, draft, transfer, read)
             draft.settle()
+
+
+def _remove(leftover: Path) -> None:
+    if leftover.is_dir() and not leftover.is_symlink():  # an earlier build's fetchers left some, too
+        shutil.rmtree(leftover)
+    else:
+        leftover.unlink()
 
 
 def remove_notes(folder: Path) -> None:

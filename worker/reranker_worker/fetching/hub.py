@@ -1,73 +1,71 @@
-"""Sources on a Hugging Face hub (`hf://org/name` at a revision), by the real huggingface_hub client."""
+"""Sources on a Hugging Face hub (`hf://org/name` at a revision).
 
-import errno
+huggingface_hub resolves the revision and lists the files; they come as those of other sources do, so that bytes which
+came stay, and each is what the list says: its size, and the sha256 of what LFS keeps or git's hash of the rest.
+"""
+
+import hashlib
 import json
-import shutil
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Self, cast
 
 import httpx2
-from huggingface_hub import HfApi, snapshot_download
+from huggingface_hub import HfApi, get_hf_file_metadata, hf_hub_url
 from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
     HfHubHTTPError,
     HFValidationError,
+    OfflineModeIsEnabled,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
 from huggingface_hub.hf_api import RepoSibling
+from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type: ignore[attr-defined]
 
 from reranker_worker.errors import SourceError
 from reranker_worker.fetching.artifacts import is_served, require_weights
+from reranker_worker.fetching.bodies import range_headers, rest
+from reranker_worker.fetching.drafts import RemoteFile, bring
 from reranker_worker.fetching.origins import Hub
 from reranker_worker.fetching.transfer import Transfer
 from reranker_worker.manifest import Source
 
 _TIMEOUT_S = 30.0
-_WORKERS = 4
+_TIMEOUT = httpx2.Timeout(_TIMEOUT_S, connect=10.0)
+_BREAKS = 5  # of a file's connections that each brought something, until a try has failed
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_GIT_HASH = re.compile(r"[0-9a-f]{40}")
 _SHOWN_CHARACTERS = 60
-_STATE_FOLDER = ".cache"  # where the library keeps what it needs to go on after an interruption
 
 
 def download_snapshot(
     source: Source, repository: str, hub: Hub, partial: Path, transfer: Transfer
 ) -> Mapping[str, str]:
-    """Download the served files; return the sha256 that the hub states, by file. Whole files are kept."""
-    with _source_errors(source, hub):
-        commit, files = _listing(repository, source.revision, hub)
-        require_weights(source.uri, [file.rfilename for file in files])
-        served = [file for file in files if is_served(file.rfilename)]
-        _remove_broken_off(partial)
-        transfer.expect(sum(file.size or 0 for file in served))
-        snapshot_download(
-            repository,
-            revision=commit,
-            endpoint=hub.endpoint,
-            token=hub.token,
-            local_dir=partial,
-            # The library's own cache would be a second copy; it only keeps its reference files there.
-            cache_dir=partial / _STATE_FOLDER / "hub",
-            allow_patterns=[file.rfilename for file in served],
-            ignore_patterns=["*/*"],
-            max_workers=_WORKERS,
-            etag_timeout=_TIMEOUT_S,
-            tqdm_class=_interrupter(transfer.check),
-        )
-    shutil.rmtree(partial / _STATE_FOLDER)
-    names = {file.rfilename for file in served}
-    for leftover in partial.iterdir():  # of a branch that has moved since an earlier try
-        if leftover.name not in names:
-            leftover.unlink()
-    return {file.rfilename: file.lfs.sha256 for file in served if file.lfs is not None}
+    """Download the served files; return the sha256 that the hub states, by file."""
+    with _source_errors(source, hub), _client(hub) as client:
+        commit, listed = _listing(repository, source.revision, hub)
+        require_weights(source.uri, [file.rfilename for file in listed])
+        served = {file.rfilename: file for file in listed if is_served(file.rfilename)}
+        urls = {name: hf_hub_url(repository, name, revision=commit, endpoint=hub.endpoint) for name in served}
+        files = [_remote_file(source.uri, file, urls[name], hub) for name, file in served.items()]
+
+        def read(file: RemoteFile, offset: int) -> Iterator[bytes]:
+            return _content(client, urls[file.name], offset, file.size)
+
+        bring(source.uri, files, partial, transfer, read)
+    for file in files:
+        if not _SHA256.fullmatch(file.version):
+            _check_git_hash(source.uri, partial / file.name, file.version)
+    return {file.name: file.version for file in files if _SHA256.fullmatch(file.version)}
 
 
-def _remove_broken_off(partial: Path) -> None:
-    """Remove what a killed process left of files: the library begins each anew, under another name every time."""
-    for leftover in (partial / _STATE_FOLDER).rglob("*.incomplete"):
-        leftover.unlink()
+def _client(hub: Hub) -> httpx2.Client:
+    """Return a client of its own: the library's is closed for everyone when one of its requests finds no connection."""
+    # Large files lie elsewhere; the token isn't sent there.
+    return httpx2.Client(headers=build_hf_headers(token=hub.token), timeout=_TIMEOUT, follow_redirects=True)
 
 
 def _listing(repository: str, revision: str | None, hub: Hub) -> tuple[str, list[RepoSibling]]:
@@ -75,6 +73,44 @@ def _listing(repository: str, revision: str | None, hub: Hub) -> tuple[str, list
     api = HfApi(endpoint=hub.endpoint, token=hub.token)
     info = api.model_info(repository, revision=revision, files_metadata=True, timeout=_TIMEOUT_S)
     return info.sha or revision or "main", info.siblings or []
+
+
+def _remote_file(uri: str, file: RepoSibling, url: str, hub: Hub) -> RemoteFile:
+    """Return what the hub says of a file; its version is the hash that it is checked by."""
+    size, version = file.size, file.lfs.sha256 if file.lfs is not None else file.blob_id
+    if size is None or version is None:  # a mirror may list names alone
+        told = get_hf_file_metadata(url, token=hub.token, timeout=_TIMEOUT_S, endpoint=hub.endpoint)
+        size, version = told.size, told.etag
+    if size is None or version is None or not (_SHA256.fullmatch(version) or _GIT_HASH.fullmatch(version)):
+        message = f"{uri}: the hub states neither in its list nor for the file itself which size and hash "
+        raise SourceError("SourceUnreachable", f"{message}{file.rfilename} has, so it couldn't be checked")
+    return RemoteFile(file.rfilename, size, version)
+
+
+def _content(client: httpx2.Client, url: str, offset: int, size: int) -> Iterator[bytes]:
+    """Yield a file's bytes from an offset on; where a connection breaks that brought some, the next one goes on."""
+    for breaks_left in reversed(range(_BREAKS + 1)):
+        before = offset
+        try:
+            with client.stream("GET", url, headers=range_headers(offset, size)) as answer:
+                hf_raise_for_status(answer)
+                for chunk in rest(answer, offset):
+                    offset += len(chunk)
+                    yield chunk
+                return
+        except httpx2.TransportError:
+            if offset == before or not breaks_left:
+                raise
+
+
+def _check_git_hash(uri: str, path: Path, stated: str) -> None:
+    """Refuse a file that isn't what git has under its hash: sha1 of `blob <size>`, a NUL and the content."""
+    content = hashlib.sha1(f"blob {path.stat().st_size}\0".encode(), usedforsecurity=False)
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, lambda: content).hexdigest()
+    if found != stated:
+        path.unlink()
+        raise SourceError("DigestMismatch", f"{uri}: {path.name} has the git hash {found}, and the hub says {stated}")
 
 
 @contextmanager
@@ -91,13 +127,10 @@ def _source_errors(source: Source, hub: Hub) -> Iterator[None]:
         raise _http_error(at, hub, error) from error
     except httpx2.HTTPError as error:
         raise SourceError("SourceUnreachable", f"{at}: the hub didn't answer ({type(error).__name__})") from error
-    except ValueError as error:
+    except OfflineModeIsEnabled as error:
+        raise SourceError("SourceUnreachable", f"{at}: HF_HUB_OFFLINE is set, so the hub isn't asked") from error
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise SourceError("SourceUnreachable", f"{at}: {_unreadable(error)}") from error
-    except OSError as error:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            raise
-        cause = _root_cause(error)
-        raise SourceError("SourceUnreachable", f"{at}: the download broke off ({cause})") from error
 
 
 def _http_error(at: str, hub: Hub, error: HfHubHTTPError) -> SourceError:
@@ -113,44 +146,8 @@ def _http_error(at: str, hub: Hub, error: HfHubHTTPError) -> SourceError:
     return SourceError("SourceUnreachable", f"{at}: the hub answered {status}")
 
 
-def _unreadable(error: ValueError) -> str:
+def _unreadable(error: Exception) -> str:
     """Say what came in place of an answer: the sign-in page of a proxy, above all."""
     if isinstance(error, json.JSONDecodeError):
         return f"the hub's answer isn't JSON and begins with {error.doc[:_SHOWN_CHARACTERS]!r}"
     return f"the hub's answer can't be read ({type(error).__name__})"
-
-
-def _root_cause(error: BaseException) -> str:
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return type(error).__name__
-
-
-def _interrupter(check: Callable[[], None]) -> type:
-    """Return a silent progress bar that lets `check` end the download: the library offers no other way to stop it."""
-
-    class Interrupter:
-        n = 0
-        total: float | None = 0
-
-        def __init__(self, *_: object, **options: object) -> None:
-            self.total = cast("float | None", options.get("total"))
-
-        def __enter__(self) -> Self:
-            return self
-
-        def __exit__(self, *_: object) -> None:
-            self.close()
-
-        def update(self, _: float | None = 1) -> None:
-            check()
-
-        def close(self) -> None:
-            return
-
-        def refresh(self, *_: object, **__: object) -> None:
-            return
-
-        set_description = set_description_str = set_postfix_str = refresh
-
-    return Interrupter

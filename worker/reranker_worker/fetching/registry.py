@@ -18,6 +18,7 @@ import httpx2
 from reranker_worker.errors import SourceError
 from reranker_worker.fetching.archives import is_archive, is_closed_archive, unpack
 from reranker_worker.fetching.artifacts import is_served, require_weights
+from reranker_worker.fetching.bodies import range_headers, rest
 from reranker_worker.fetching.cache import file_record
 from reranker_worker.fetching.drafts import RemoteFile, bring
 from reranker_worker.fetching.origins import Registries
@@ -51,14 +52,14 @@ class _Layer:
 
 
 def download_artifact(
-    source: Source, rest: str, registries: Registries, partial: Path, transfer: Transfer
+    source: Source, path: str, registries: Registries, partial: Path, transfer: Transfer
 ) -> Mapping[str, str]:
     """Download the served files; return the sha256 that the manifest states, by file."""
     digest = source.revision or ""
-    if _NAME.fullmatch(rest) is None or _DIGEST.fullmatch(digest) is None:
+    if _NAME.fullmatch(path) is None or _DIGEST.fullmatch(digest) is None:
         message = f"{source.uri} at {digest or 'no revision'}: oci://<registry>/<repository> at sha256:… is expected"
         raise SourceError("SourceNotFound", message)
-    registry, _, repository = rest.partition("/")
+    registry, _, repository = path.partition("/")
     at = f"{source.uri} at {digest}"
     with _source_errors(at), _client(registry, repository, registries) as client:
         found = _layers(_manifest(at, client, digest))
@@ -144,13 +145,9 @@ def _require_weights(at: str, names: Iterable[str], layers: list[_Layer]) -> Non
 
 
 def _blob(at: str, client: httpx2.Client, digest: str, offset: int, size: int) -> Iterator[bytes]:
-    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={offset}-{size - 1}"} if offset else {})
-    with closing(_answer(at, client, f"blobs/{digest}", headers)) as answer:
+    with closing(_answer(at, client, f"blobs/{digest}", range_headers(offset, size))) as answer:
         answer.raise_for_status()
-        surplus = offset if answer.status_code == 200 else 0  # a registry may send all of it, asked for a part
-        for chunk in answer.iter_raw():  # as it comes: what was gathered for a larger chunk would be lost with a break
-            yield chunk[surplus:]
-            surplus = max(0, surplus - len(chunk))
+        yield from rest(answer, offset)
 
 
 def _answer(at: str, client: httpx2.Client, path: str, headers: Mapping[str, str]) -> httpx2.Response:
