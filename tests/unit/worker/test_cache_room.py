@@ -129,6 +129,32 @@ def test_room_that_a_download_under_way_has_reserved_is_taken(cache: ArtifactCac
         fetch("b", cache, origins, room)
 
 
+@pytest.mark.parametrize("torn", [b"", b"\0" * 6, b"\xff\xfe", b"many"], ids=["empty", "NULs", "no text", "no number"])
+def test_a_reservation_that_a_node_tore_reserves_nothing(torn: bytes, cache: ArtifactCache, origins: Origins) -> None:
+    room = Room(cache, LIMIT, "pod-a")
+    room.use({key("a"), key("b")})
+    cache.partial(source("a")).mkdir(parents=True)
+    (cache.partials / f"{key('a')}.bytes").write_bytes(torn)
+    assert cache.reserved(key("a")) == 0
+    fetch("b", cache, origins, room)
+    assert cached(cache) == {"b"}
+
+
+def test_a_reservation_is_replaced_whole(cache: ArtifactCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache.reserve(key("a"), 10)
+
+    def broken(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", broken)
+        with pytest.raises(KeyboardInterrupt):
+            cache.reserve(key("a"), 2000)
+    assert cache.reserved(key("a")) == 10
+    cache.reserve(key("a"), 2000)
+    assert cache.reserved(key("a")) == 2000
+
+
 def test_a_full_disk_frees_all_that_is_unused(cache: ArtifactCache, origins: Origins) -> None:
     room = Room(cache, LIMIT, "pod-a")
     room.use({key("b")})

@@ -199,6 +199,34 @@ def test_a_disk_that_is_away_for_a_moment_ends_nothing(
     eventually(lambda: phase(cache, "legal-1") is ArtifactPhase.COMPLETE)
 
 
+def test_a_fetcher_that_ends_by_an_error_lets_go_of_its_downloads(
+    tmp_path: Path, claim: Path, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = threading.Event()
+
+    def waiting(_uri: str, _rest: str, _claims: Path, _partial: Path, transfer: Transfer) -> None:
+        begun.set()
+        assert transfer.cancelled.wait(10)
+        transfer.check()
+
+    monkeypatch.setattr("reranker_worker.fetching.download.copy_claim", waiting)
+    fetcher = Fetcher(
+        ManifestFiles((path,), "t1"), "t1", ArtifactCache(tmp_path / "cache", tmp_path / "run"), Origins(claim, Hub())
+    )
+    turn = fetcher.tick
+
+    def broken() -> None:
+        turn()
+        if begun.is_set():
+            raise ZeroDivisionError
+
+    monkeypatch.setattr(fetcher, "tick", broken)
+    write_manifest(path, document(1))
+    with pytest.raises(ZeroDivisionError):
+        fetcher.run(threading.Event())
+    assert [download.result.done() for download in fetcher._running.values()] == [True]
+
+
 def test_an_artifact_that_somebody_took_away_is_fetched_again(
     tmp_path: Path, claim: Path, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

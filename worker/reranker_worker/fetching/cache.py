@@ -119,13 +119,13 @@ class ArtifactCache:
     def reserve(self, key: str, total_bytes: int) -> None:
         """Note how large the artifact that is under way will be."""
         self.partials.mkdir(parents=True, exist_ok=True)
-        self._reservation(key).write_text(str(total_bytes), encoding="ascii")
+        write_atomically(self._reservation(key), str(total_bytes), durable=False)
 
     def reserved(self, key: str) -> int:
-        """Return how large an artifact under way will be; 0 while that isn't known."""
+        """Return how large an artifact under way will be; 0 while that isn't known, or not any more."""
         try:
-            return int(self._reservation(key).read_text(encoding="ascii") or 0)
-        except FileNotFoundError:
+            return int(self._reservation(key).read_text(encoding="ascii"))
+        except (FileNotFoundError, ValueError):  # a node that lost its power may leave anything in it
             return 0
 
     def remove(self, key: str) -> None:

@@ -63,12 +63,14 @@ class Fetcher:
     def run(self, stop: threading.Event) -> None:
         """Follow the manifest until told to stop."""
         tick = on_any_disk(self.tick, log)
-        while not stop.is_set():
-            tick()
-            stop.wait(_TICK_S)
-        for download in self._running.values():
-            download.transfer.cancelled.set()
-        self._pool.shutdown(cancel_futures=True)
+        try:
+            while not stop.is_set():
+                tick()
+                stop.wait(_TICK_S)
+        finally:  # whatever ends it: a process waits for its threads, and one that tells nothing more has to begin anew
+            for download in self._running.values():
+                download.transfer.cancelled.set()
+            self._pool.shutdown(cancel_futures=True)
 
     def tick(self) -> None:
         """Take in what has finished, then start and give up what the manifest asks for."""
