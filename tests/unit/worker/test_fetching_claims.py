@@ -2,7 +2,10 @@
 
 import errno
 import json
+import os
+import socket
 import subprocess
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -129,6 +132,43 @@ def test_links_inside_the_claim_are_followed_as_hub_caches_need_it(cache: Artifa
     copied = cache.artifact(source) / "model.safetensors"
     assert not copied.is_symlink()
     assert copied.read_text() == (blobs / "model.safetensors").read_text()
+
+
+def _pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def _socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(os.path.relpath(path))  # the system takes short paths only
+
+
+@pytest.mark.parametrize("make", [_pipe, _socket, Path.mkdir], ids=["pipe", "socket", "folder"])
+def test_what_has_a_files_name_and_is_none_is_refused_and_not_waited_for(
+    make: Callable[[Path], None],
+    cache: ArtifactCache,
+    origins: Origins,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = artifact_folder(origins.claims / "models" / "legal")
+    (folder / "model.safetensors").unlink()
+    monkeypatch.chdir(tmp_path)
+    make(folder / "model.safetensors")
+    error = refusal(Source("pvc://models/legal"), cache, origins)
+    assert error.reason == "SourceNotFound"
+    assert "model.safetensors isn't a regular file" in error.message
+
+
+def test_a_pipe_that_takes_a_files_place_meanwhile_is_not_waited_for(cache: ArtifactCache, origins: Origins) -> None:
+    weights = artifact_folder(origins.claims / "models" / "legal") / "model.safetensors"
+
+    def replaced(_: int) -> None:
+        weights.unlink()
+        os.mkfifo(weights)
+
+    with pytest.raises(SourceError, match="isn't a regular file"):
+        fetch_artifact(Source("pvc://models/legal"), cache, origins, Transfer(replaced))
 
 
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "model.pt", "weights.pkl", "model.ckpt"])

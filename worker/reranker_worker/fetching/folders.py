@@ -2,6 +2,7 @@
 
 import os
 import re
+import stat
 from pathlib import Path, PurePosixPath
 
 from reranker_worker.errors import SourceError
@@ -36,11 +37,13 @@ def _copy_served_files(uri: str, folder: Path, boundary: Path, partial: Path, tr
     names = sorted(path.name for path in folder.iterdir())
     require_weights(uri, names)
     files = {name: _inside(uri, folder / name, boundary) for name in names if is_served(name)}
+    for path in files.values():
+        _require_file(uri, path, path.stat().st_mode)
     for leftover in partial.iterdir():  # of a copy that broke off; the source may have changed since
         leftover.unlink()
     transfer.expect(sum(path.stat().st_size for path in files.values()))
     for name, path in files.items():
-        _copy_file(path, partial / name, transfer)
+        _copy_file(uri, path, partial / name, transfer)
 
 
 def _inside(uri: str, path: Path, boundary: Path) -> Path:
@@ -51,10 +54,17 @@ def _inside(uri: str, path: Path, boundary: Path) -> Path:
     return resolved
 
 
-def _copy_file(source: Path, target: Path, transfer: Transfer) -> None:
-    # The path is resolved: a link here was put in its place since, so it isn't followed.
-    descriptor = os.open(source, os.O_RDONLY | os.O_NOFOLLOW)
+def _require_file(uri: str, path: Path, mode: int) -> None:
+    """Refuse a pipe, a socket, a device or a folder by the name of a file: a pipe would keep its reader for ever."""
+    if not stat.S_ISREG(mode):
+        raise SourceError("SourceNotFound", f"{uri}: {path.name} isn't a regular file, and only those are copied")
+
+
+def _copy_file(uri: str, source: Path, target: Path, transfer: Transfer) -> None:
+    # The path is resolved: a link here was put in its place since, so it isn't followed; nor is a pipe waited for.
+    descriptor = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     with os.fdopen(descriptor, "rb") as reader, target.open("wb") as writer:
+        _require_file(uri, source, os.fstat(descriptor).st_mode)
         while chunk := reader.read(_CHUNK_BYTES):
             transfer.check()
             writer.write(chunk)
