@@ -23,6 +23,7 @@ from reranker_worker.fetching.cache import file_record
 from reranker_worker.fetching.drafts import RemoteFile, bring
 from reranker_worker.fetching.origins import Registries
 from reranker_worker.fetching.registry_auth import RegistryAuth, login
+from reranker_worker.fetching.registry_reach import Reach
 from reranker_worker.fetching.transfer import Transfer
 from reranker_worker.manifest import Source
 
@@ -61,7 +62,7 @@ def download_artifact(
         raise SourceError("SourceNotFound", message)
     registry, _, repository = path.partition("/")
     at = f"{source.uri} at {digest}"
-    with _source_errors(at), _client(registry, repository, registries) as client:
+    with _source_errors(at), _client(at, registry, repository, registries) as client:
         found = _layers(_manifest(at, client, digest))
         layers = _wanted(at, found)
         blobs = {layer.name: layer.digest for layer in layers}
@@ -81,13 +82,16 @@ def download_artifact(
     return {layer.name: layer.digest.removeprefix("sha256:") for layer in layers}
 
 
-def _client(registry: str, repository: str, registries: Registries) -> httpx2.Client:
+def _client(at: str, registry: str, repository: str, registries: Registries) -> httpx2.Client:
     scheme = "http" if registry in registries.plain_http else "https"
+    url = httpx2.URL(f"{scheme}://{_HOSTS.get(registry, registry)}/v2/{repository}/")
+    reach = Reach(at, url)
     return httpx2.Client(
-        base_url=f"{scheme}://{_HOSTS.get(registry, registry)}/v2/{repository}/",
-        auth=RegistryAuth(login(registries.docker_config, registry)),
+        base_url=url,
+        auth=RegistryAuth(at, login(registries.docker_config, registry)),
         timeout=_TIMEOUT,
         follow_redirects=True,  # blobs often lie in a bucket; the credentials aren't sent there
+        event_hooks={"request": [reach.check_request], "response": [reach.check_answer]},  # redirects', too
     )
 
 
@@ -154,7 +158,7 @@ def _answer(at: str, client: httpx2.Client, path: str, headers: Mapping[str, str
     """Return the answer, its body still to be read; a login that can't be understood isn't a malformed manifest."""
     try:
         return client.send(client.build_request("GET", path, headers=headers), stream=True)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, httpx2.InvalidURL) as error:
         message = (
             f"{at}: the registry wants a login and doesn't say where, or its token server answered without a token "
             f"({type(error).__name__}: {error})"

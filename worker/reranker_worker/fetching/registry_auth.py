@@ -58,7 +58,8 @@ def _is_there(answered: httpx2.URL, asked: httpx2.URL) -> bool:
 class RegistryAuth(httpx2.Auth):
     """Answers a registry's challenge and keeps what it got for the requests that follow."""
 
-    def __init__(self, known: Login | None) -> None:
+    def __init__(self, at: str, known: Login | None) -> None:
+        self._at = at
         self._login = known
         self._header = ""
 
@@ -73,7 +74,7 @@ class RegistryAuth(httpx2.Auth):
         if scheme.lower() == "basic" and self._login is not None:
             self._header = self._basic(self._login)
         elif scheme.lower() == "bearer":
-            answer = yield self._token_request(parse_keqv_list(parse_http_list(parameters)))
+            answer = yield self._token_request(request.url, parse_keqv_list(parse_http_list(parameters)))
             if answer.status_code != 200:
                 return
             body = json.loads(answer.read())
@@ -83,10 +84,14 @@ class RegistryAuth(httpx2.Auth):
         request.headers["Authorization"] = self._header
         yield request
 
-    def _token_request(self, challenge: dict[str, str]) -> httpx2.Request:
+    def _token_request(self, registry: httpx2.URL, challenge: dict[str, str]) -> httpx2.Request:
+        realm = httpx2.URL(challenge["realm"])
+        if registry.scheme == "https" and realm.scheme != "https":
+            message = f"{self._at}: the registry wants its login sent to {realm.host or realm} without TLS"
+            raise SourceError("SourceUnreachable", message)
         asked: dict[str, str] = {name: challenge[name] for name in ("service", "scope") if name in challenge}
         headers = {"Authorization": self._basic(self._login)} if self._login is not None else {}
-        return httpx2.Request("GET", challenge["realm"], params=asked, headers=headers)
+        return httpx2.Request("GET", realm, params=asked, headers=headers)
 
     @staticmethod
     def _basic(known: Login) -> str:
