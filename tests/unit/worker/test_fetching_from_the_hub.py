@@ -127,8 +127,14 @@ def test_what_an_earlier_build_left_of_a_file_makes_room(server: fake.Hub, cache
     assert cache.partial_bytes(SOURCE) < 1 << 20
 
 
-@pytest.mark.parametrize("names_alone", [False, True], ids=["in its list", "for the file itself"])
-@pytest.mark.parametrize("name", ["model.safetensors", "config.json"], ids=["in LFS", "in git"])
+@pytest.mark.parametrize(
+    ("name", "names_alone"),
+    [
+        pytest.param("model.safetensors", False, id="of LFS, in its list"),
+        pytest.param("model.safetensors", True, id="of LFS, for the file itself"),
+        pytest.param("config.json", False, id="of git, in its list"),
+    ],
+)
 def test_bytes_that_differ_from_what_the_hub_states_are_refused(
     name: str, names_alone: bool, server: fake.Hub, cache: ArtifactCache
 ) -> None:
@@ -142,14 +148,15 @@ def test_bytes_that_differ_from_what_the_hub_states_are_refused(
     assert fetch(server, cache).is_dir()
 
 
-def test_a_file_that_the_hub_states_no_hash_of_is_refused(
-    server: fake.Hub, cache: ArtifactCache, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("etag", ["of-a-mirror", "0123456789abcdef0123456789abcdef01234567"], ids=["", "a sha1"])
+def test_a_mirror_that_has_entity_tags_of_its_own_is_read(
+    etag: str, server: fake.Hub, cache: ArtifactCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.faults.names_alone = True
-    monkeypatch.setattr(fake, "_etag", lambda _: "of-a-mirror")
-    error = refusal(server, cache)
-    assert error.reason == "SourceUnreachable"
-    assert "config.json" in error.message
+    monkeypatch.setattr(fake, "_etag", lambda path: f"{etag}-{path.name}" if etag == "of-a-mirror" else etag)
+    server.faults.cut_at["model.safetensors"] = [3000]
+    assert (fetch(server, cache) / "model.safetensors").stat().st_size == 8000
+    assert downloads(server, "model.safetensors") == [None, "bytes=3000-7999"]
 
 
 def test_the_token_stays_with_the_hub_that_sends_downloads_elsewhere(

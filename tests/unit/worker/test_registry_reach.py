@@ -16,7 +16,7 @@ from reranker_worker.fetching.cache import ArtifactCache
 from reranker_worker.fetching.download import fetch_artifact
 from reranker_worker.fetching.origins import Hub, Origins, Registries
 from reranker_worker.fetching.registry_auth import Login, RegistryAuth
-from reranker_worker.fetching.registry_reach import Address, forbidden
+from reranker_worker.fetching.registry_reach import Address, Zone, forbidden
 from reranker_worker.fetching.transfer import Transfer
 from reranker_worker.manifest import Source
 from tests.fixtures.hub import answering
@@ -124,9 +124,16 @@ def refusal(registry: Registry, tmp_path: Path) -> SourceError:
         pytest.param("fd00:ec2::254", "10.0.0.1", False, id="AWS's metadata"),
     ],
 )
-def test_where_a_registry_may_send_its_clients(target: str, registry: str, allowed: bool) -> None:
-    refused = forbidden(map(ip_address, target.split()), map(ip_address, registry.split()))
+def test_where_a_registry_may_have_its_clients_ask_for_a_token(target: str, registry: str, allowed: bool) -> None:
+    refused = forbidden(map(ip_address, target.split()), map(ip_address, registry.split()), Zone.PUBLIC)
     assert (refused is None) is allowed
+
+
+@pytest.mark.parametrize(
+    ("target", "allowed"), [("10.0.0.2", True), ("fd12::1", True), ("127.0.0.1", False), ("169.254.169.254", False)]
+)
+def test_a_redirect_may_lead_to_a_bucket_by_its_private_address(target: str, allowed: bool) -> None:
+    assert (forbidden([ip_address(target)], [ip_address(PUBLIC)], Zone.PRIVATE) is None) is allowed
 
 
 @pytest.mark.usefixtures("public")

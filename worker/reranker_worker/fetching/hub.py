@@ -1,7 +1,8 @@
 """Sources on a Hugging Face hub (`hf://org/name` at a revision).
 
 huggingface_hub resolves the revision and lists the files; they come as those of other sources do, so that bytes which
-came stay, and each is what the list says: its size, and the sha256 of what LFS keeps or git's hash of the rest.
+came stay, and each is what the list says: its size, and the sha256 of what LFS keeps or git's hash of the rest. A mirror
+may say less: its entity tags tell versions from each other, and what looks like a sha256 is taken for one.
 """
 
 import hashlib
@@ -37,7 +38,6 @@ _TIMEOUT_S = 30.0
 _TIMEOUT = httpx2.Timeout(_TIMEOUT_S, connect=10.0)
 _BREAKS = 5  # of a file's connections that each brought something, until a try has failed
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_GIT_HASH = re.compile(r"[0-9a-f]{40}")
 _SHOWN_CHARACTERS = 60
 
 
@@ -46,19 +46,19 @@ def download_snapshot(
 ) -> Mapping[str, str]:
     """Download the served files; return the sha256 that the hub states, by file."""
     with _source_errors(source, hub), _client(hub) as client:
-        commit, listed = _listing(repository, source.revision, hub)
+        commit, listed = _listing(_at(source), repository, source.revision, hub)
         require_weights(source.uri, [file.rfilename for file in listed])
         served = {file.rfilename: file for file in listed if is_served(file.rfilename)}
         urls = {name: hf_hub_url(repository, name, revision=commit, endpoint=hub.endpoint) for name in served}
-        files = [_remote_file(source.uri, file, urls[name], hub) for name, file in served.items()]
+        files = [_remote_file(source.uri, file, commit, urls[name], hub) for name, file in served.items()]
 
         def read(file: RemoteFile, offset: int) -> Iterator[bytes]:
             return _content(client, urls[file.name], offset, file.size)
 
         bring(source.uri, files, partial, transfer, read)
-    for file in files:
-        if not _SHA256.fullmatch(file.version):
-            _check_git_hash(source.uri, partial / file.name, file.version)
+    for name, file in served.items():
+        if file.lfs is None and file.blob_id is not None:
+            _check_git_hash(source.uri, partial / name, file.blob_id)
     return {file.name: file.version for file in files if _SHA256.fullmatch(file.version)}
 
 
@@ -68,22 +68,28 @@ def _client(hub: Hub) -> httpx2.Client:
     return httpx2.Client(headers=build_hf_headers(token=hub.token), timeout=_TIMEOUT, follow_redirects=True)
 
 
-def _listing(repository: str, revision: str | None, hub: Hub) -> tuple[str, list[RepoSibling]]:
+def _listing(at: str, repository: str, revision: str | None, hub: Hub) -> tuple[str, list[RepoSibling]]:
     """Return the commit that a revision stands for, and its files."""
     api = HfApi(endpoint=hub.endpoint, token=hub.token)
-    info = api.model_info(repository, revision=revision, files_metadata=True, timeout=_TIMEOUT_S)
+    with _parse_errors(at):
+        info = api.model_info(repository, revision=revision, files_metadata=True, timeout=_TIMEOUT_S)
     return info.sha or revision or "main", info.siblings or []
 
 
-def _remote_file(uri: str, file: RepoSibling, url: str, hub: Hub) -> RemoteFile:
-    """Return what the hub says of a file; its version is the hash that it is checked by."""
-    size, version = file.size, file.lfs.sha256 if file.lfs is not None else file.blob_id
+def _stated(file: RepoSibling) -> str | None:
+    """Return the hash that the list states of a file: the sha256 of what LFS keeps, git's of the rest."""
+    return file.lfs.sha256 if file.lfs is not None else file.blob_id
+
+
+def _remote_file(uri: str, file: RepoSibling, commit: str, url: str, hub: Hub) -> RemoteFile:
+    """Return what is to come; its version is the hash that the list states, else what the file itself is told by."""
+    size, version = file.size, _stated(file)
     if size is None or version is None:  # a mirror may list names alone
         told = get_hf_file_metadata(url, token=hub.token, timeout=_TIMEOUT_S, endpoint=hub.endpoint)
-        size, version = told.size, told.etag
-    if size is None or version is None or not (_SHA256.fullmatch(version) or _GIT_HASH.fullmatch(version)):
-        message = f"{uri}: the hub states neither in its list nor for the file itself which size and hash "
-        raise SourceError("SourceUnreachable", f"{message}{file.rfilename} has, so it couldn't be checked")
+        size, version = told.size, told.etag or commit
+    if size is None:
+        message = f"{uri}: the hub states the size of {file.rfilename} neither in its list nor for the file itself"
+        raise SourceError("SourceUnreachable", message)
     return RemoteFile(file.rfilename, size, version)
 
 
@@ -113,10 +119,14 @@ def _check_git_hash(uri: str, path: Path, stated: str) -> None:
         raise SourceError("DigestMismatch", f"{uri}: {path.name} has the git hash {found}, and the hub says {stated}")
 
 
+def _at(source: Source) -> str:
+    return f"{source.uri} at revision {source.revision or 'main'}"
+
+
 @contextmanager
 def _source_errors(source: Source, hub: Hub) -> Iterator[None]:
     """Translate the library's errors; the message says what to change."""
-    at = f"{source.uri} at revision {source.revision or 'main'}"
+    at = _at(source)
     try:
         yield
     except (RevisionNotFoundError, EntryNotFoundError) as error:
@@ -129,8 +139,22 @@ def _source_errors(source: Source, hub: Hub) -> Iterator[None]:
         raise SourceError("SourceUnreachable", f"{at}: the hub didn't answer ({type(error).__name__})") from error
     except OfflineModeIsEnabled as error:
         raise SourceError("SourceUnreachable", f"{at}: HF_HUB_OFFLINE is set, so the hub isn't asked") from error
+
+
+@contextmanager
+def _parse_errors(at: str) -> Iterator[None]:
+    """Translate what the library meets in an answer that isn't a hub's: the sign-in page of a proxy, above all."""
+    try:
+        yield
+    except HFValidationError:  # a ValueError, of our own question
+        raise
+    except json.JSONDecodeError as error:
+        said = f"isn't JSON and begins with {error.doc[:_SHOWN_CHARACTERS]!r}"
+        raise SourceError("SourceUnreachable", f"{at}: the hub's answer {said}") from error
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise SourceError("SourceUnreachable", f"{at}: {_unreadable(error)}") from error
+        raise SourceError(
+            "SourceUnreachable", f"{at}: the hub's answer can't be read ({type(error).__name__})"
+        ) from error
 
 
 def _http_error(at: str, hub: Hub, error: HfHubHTTPError) -> SourceError:
@@ -144,10 +168,3 @@ def _http_error(at: str, hub: Hub, error: HfHubHTTPError) -> SourceError:
     if isinstance(error, RepositoryNotFoundError) or status == 404:
         return SourceError("SourceNotFound", f"{at}: the hub has no such repository, or it is private {tried}")
     return SourceError("SourceUnreachable", f"{at}: the hub answered {status}")
-
-
-def _unreadable(error: Exception) -> str:
-    """Say what came in place of an answer: the sign-in page of a proxy, above all."""
-    if isinstance(error, json.JSONDecodeError):
-        return f"the hub's answer isn't JSON and begins with {error.doc[:_SHOWN_CHARACTERS]!r}"
-    return f"the hub's answer can't be read ({type(error).__name__})"

@@ -55,6 +55,10 @@ def _is_there(answered: httpx2.URL, asked: httpx2.URL) -> bool:
     return (answered.scheme, answered.host, answered.port) == (asked.scheme, asked.host, asked.port)
 
 
+#: What a request's extensions say where its answer is a login, which goes on to the registry.
+FOR_A_TOKEN = "for_a_token"  # noqa: S105 — a name
+
+
 class RegistryAuth(httpx2.Auth):
     """Answers a registry's challenge and keeps what it got for the requests that follow."""
 
@@ -91,7 +95,7 @@ class RegistryAuth(httpx2.Auth):
             raise SourceError("SourceUnreachable", message)
         asked: dict[str, str] = {name: challenge[name] for name in ("service", "scope") if name in challenge}
         headers = {"Authorization": self._basic(self._login)} if self._login is not None else {}
-        return httpx2.Request("GET", realm, params=asked, headers=headers)
+        return httpx2.Request("GET", realm, params=asked, headers=headers, extensions={FOR_A_TOKEN: True})
 
     @staticmethod
     def _basic(known: Login) -> str:

@@ -1,7 +1,8 @@
 """Where a registry may send its clients on to: to nothing that only insiders reach, unless it is one of them.
 
 Token servers and redirects are a registry's own words. Without a bound they would have the fetcher ask what no outsider
-can ask, and hand the token that it found there to the registry.
+can ask, and hand the token that it found there to the registry. What a redirect brings is held to its digest and goes
+nowhere else, and a cloud's buckets may have private addresses for those within: so a redirect's bound is wider.
 """
 
 import socket
@@ -14,6 +15,7 @@ from urllib.request import getproxies
 import httpx2
 
 from reranker_worker.errors import SourceError
+from reranker_worker.fetching.registry_auth import FOR_A_TOKEN
 
 Address = IPv4Address | IPv6Address
 
@@ -42,7 +44,7 @@ class Reach:
     def check_request(self, request: httpx2.Request) -> None:
         """Refuse to ask a host of the registry's choice that it may not name; raises SourceError."""
         if request.url.host != self.registry.host:
-            self._check(request.url.host, addresses(request.url.host))
+            self._check(request, addresses(request.url.host))
 
     def check_answer(self, answer: httpx2.Response) -> None:
         """Refuse an answer before it is read: whoever owns a name may change what it stands for after a lookup."""
@@ -50,22 +52,27 @@ class Reach:
         if answer.request.url.host == self.registry.host:
             self._registry_peers.extend(peers)
         else:
-            self._check(answer.request.url.host, peers)
+            self._check(answer.request, peers)
 
-    def _check(self, host: str, target: list[Address]) -> None:
-        refused = forbidden(target, self._registry_peers or addresses(self.registry.host))
+    def _check(self, request: httpx2.Request, target: list[Address]) -> None:
+        always = Zone.PUBLIC if request.extensions.get(FOR_A_TOKEN) else Zone.PRIVATE
+        refused = forbidden(target, self._registry_peers or addresses(self.registry.host), always)
         if refused is not None:
             message = (
-                f"{self.at}: the registry sends its clients on to {host}, whose address {refused} isn't public; only a "
-                "registry that has such an address itself may do so, and none may name link-local or metadata addresses"
+                f"{self.at}: the registry sends its clients on to {request.url.host}, whose address {refused} isn't "
+                "public; only a registry that has such an address itself may do so, and none may name link-local or "
+                "metadata addresses"
             )
             raise SourceError("SourceUnreachable", message)
 
 
-def forbidden(target: Iterable[Address], registry: Iterable[Address]) -> Address | None:
-    """Return the first of a target's addresses that a registry of these addresses may not name; None without one."""
+def forbidden(target: Iterable[Address], registry: Iterable[Address], always: Zone) -> Address | None:
+    """Return the first of a target's addresses that a registry of these addresses may not name; None without one.
+
+    always: the narrowest zone that any registry may name.
+    """
     # A registry that has a public address, too, or none that is known, is no insider.
-    inside = min(map(zone, registry), default=Zone.PUBLIC)
+    inside = max(always, min(map(zone, registry), default=Zone.PUBLIC))
     return next((each for each in target if zone(each) > min(inside, Zone.MACHINE)), None)
 
 
