@@ -88,19 +88,6 @@ def copied(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
     return tensor.pin_memory().to(device, non_blocking=True)
 
 
-def in_memory(work: Callable[[], _T]) -> _T | None:
-    """Return what comes of work, or None when the device has no memory for it."""
-    try:
-        return work()
-    except torch.OutOfMemoryError:
-        torch.cuda.empty_cache()
-    except RuntimeError as error:
-        # The CPU's allocator has no exception of its own.
-        if "can't allocate memory" not in str(error):
-            raise
-    return None
-
-
 def free_bytes(device: torch.device) -> int:
     """Return the memory that can still be allocated on the device."""
     if device.type == "cuda":

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from reranker_worker.errors import AdapterError, CheckpointError
+from reranker_worker.errors import AdapterError, CheckpointError, DeviceFault
 from reranker_worker.fetching.artifacts import Completion
 from reranker_worker.fetching.cache import ArtifactCache
 from reranker_worker.manifest import Manifest, Source
@@ -181,6 +181,24 @@ def test_a_failed_model_is_reported_and_what_served_goes_on(
     assert state(reconciler).ready
     assert loader.serving.model is not None
     assert loader.serving.model.revision == "m-1"
+
+
+@pytest.mark.parametrize("lost_by", ["m-2", "a-1"], ids=["model", "adapter"])
+def test_a_load_that_lost_the_device_is_no_failure_and_is_left_to_the_next_process(
+    lost_by: str, reconciler: Reconciler, loader: HeldLoader, manifests: EditedManifest
+) -> None:
+    eventually(lambda: state(reconciler).ready)
+    loader.errors[lost_by] = DeviceFault("DeviceFault", "cuda is lost")
+    manifests.manifest = manifest(
+        2, models=[model("m-1"), model("m-2")], candidates={"t1": "m-2"}, adapters=[adapter("a", "a-1")]
+    )
+    eventually(lambda: lost_by in loader.loads)
+    time.sleep(0.2)  # several ticks
+    on_each = 2 if lost_by == "a-1" else 1
+    assert loader.loads.count(lost_by) <= on_each
+    told = state(reconciler)
+    assert "Failed" not in {entry.phase for entry in (*told.models, *told.adapters)}
+    assert reconciler.observation.world.failures == {}
 
 
 def test_what_is_told_to_be_loaded_already_answers(

@@ -133,8 +133,6 @@ def read(names: Mapping[str, Stored], dtype: torch.dtype, device: torch.device) 
                         loaded[name] = tensor.to(device=device, dtype=dtype, copy=True)
     except (SafetensorError, OSError) as error:
         raise invalid(f"the weights can't be read: {error}") from error
-    except torch.OutOfMemoryError as error:
-        raise CheckpointError("OutOfMemory", f"the weights don't fit {device}") from error
     for name, tensor in loaded.items():
         if not tensor.sum(dtype=torch.float32).isfinite():
             raise CheckpointError("NonFiniteScores", f"{name} holds a value that isn't finite in {dtype}")

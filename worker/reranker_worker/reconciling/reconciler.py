@@ -11,7 +11,7 @@ from typing import Protocol
 
 import structlog
 
-from reranker_worker.errors import WorkerError
+from reranker_worker.errors import DeviceFault, WorkerError
 from reranker_worker.fetching.artifacts import ArtifactPhase, ArtifactStatus
 from reranker_worker.fetching.cache import ArtifactCache, on_any_disk
 from reranker_worker.manifest import Manifest, Source
@@ -183,7 +183,8 @@ class Reconciler:
 
     def _take_in_loads(self) -> None:
         for load, future in list(self._loading.items()):
-            if future.done():
+            # A lost device says nothing of the files. Such a load stays one: the process ends, and the next one tries.
+            if future.done() and not isinstance(future.exception(), DeviceFault):
                 del self._loading[load]
                 self._take_in(load, future)
 

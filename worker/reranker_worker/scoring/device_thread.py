@@ -74,6 +74,11 @@ class DeviceThread:
         else:
             self._refuse_waiting()
 
+    def lose(self, fault: DeviceFault) -> None:
+        """Note, from any thread, that the device is lost; batches that need it fail by themselves."""
+        self.fatal = fault
+        _log.critical("device lost", reason=fault.reason, message=fault.message)
+
     @property
     def is_running(self) -> bool:
         """Tell whether the thread has begun and not ended."""
@@ -93,8 +98,7 @@ class DeviceThread:
             while self._begun:
                 self._end_oldest()
         except DeviceFault as fault:
-            self.fatal = fault
-            _log.critical("device lost", reason=fault.reason, message=fault.message)
+            self.lose(fault)
         finally:
             for batch in self._begun:
                 _fail(batch.requests, _lost())

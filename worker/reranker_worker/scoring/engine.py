@@ -2,16 +2,17 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import structlog
 from opentelemetry.trace import Tracer
 
 from reranker_worker import tracing
 from reranker_worker.device import keep_batch_memory, on_passing_thread, resolve_device, use_available_cpus
-from reranker_worker.errors import DeadlineExceeded, NotReady, Overloaded, WorkerError
+from reranker_worker.errors import DeadlineExceeded, DeviceFault, NotReady, Overloaded, WorkerError
 from reranker_worker.kernels import library
 from reranker_worker.metrics import Metrics
 from reranker_worker.scoring.backlog import Backlog, PendingScore
@@ -39,6 +40,8 @@ _LONGEST_RETRY_S = 60.0
 _MOST_REMEMBERED = 1000
 
 _log = structlog.get_logger("engine")
+
+_T = TypeVar("_T")
 
 
 class Engine:
@@ -85,20 +88,28 @@ class Engine:
         return self._device.is_running
 
     def load_model(self, path: Path, revision: str, settings: EngineSettings) -> LoadedModel:
-        """Load a checkpoint and warm it up; blocks, on any thread. Raises CheckpointError."""
+        """Load a checkpoint and warm it up; blocks, on any thread. Raises CheckpointError or DeviceFault."""
         # The first model may use all that there is; one beside it must leave what the largest batch of those takes.
         batches = [held.model.runner.max_batch_tokens for held in self._serving.held.values()]
         spare_tokens = min(max(batches, default=0), self._limits.max_batch_tokens)
         device = resolve_device(self._device_name)
-        return on_passing_thread(
+        return self._prepared(
             lambda: prepare_model(path, revision, settings, device, self._metrics, spare_tokens=spare_tokens)
         )
 
     def load_adapter(self, model: LoadedModel, path: Path, name: str, revision: str, max_rank: int) -> LoadedAdapter:
-        """Load an adapter and probe it on the model; blocks, on any thread. Raises AdapterError."""
-        return on_passing_thread(
+        """Load an adapter and probe it on the model; blocks, on any thread. Raises AdapterError or DeviceFault."""
+        return self._prepared(
             lambda: prepare_adapter(model, path, self._metrics, name=name, revision=revision, max_rank=max_rank)
         )
+
+    def _prepared(self, prepare: Callable[[], _T]) -> _T:
+        try:
+            return on_passing_thread(prepare)
+        except DeviceFault as fault:
+            # What was loaded before computes on the same device.
+            self._device.lose(fault)
+            raise
 
     def serve(self, serving: Serving) -> None:
         """Swap what answers; requests admitted before keep what they were admitted with."""

@@ -2,16 +2,15 @@
 
 import copy
 from array import array
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 
 import torch
 from torch import nn
 
-from reranker_worker.device import copied, in_memory
-from reranker_worker.errors import DeviceFault
+from reranker_worker.device import copied
+from reranker_worker.device_faults import faults, in_memory
 from reranker_worker.models.attention import PackedBatch
 from reranker_worker.models.families import Family
 from reranker_worker.models.int8 import Int8Linear
@@ -71,17 +70,17 @@ class ModelRunner:
         return RunningBatch(running.is_done, outcomes)
 
     def _begun(self, module: nn.Module, pairs: list[ScoringPair], on_layer: OnLayer) -> RunningBatch:
-        with torch.inference_mode(), _faults(self.device):
+        with torch.inference_mode(), faults(self.device):
             parts = self._parts(module, pairs, on_layer)
             scored = _mark(self.device)
 
         def is_done() -> bool:
-            with _faults(self.device):
+            with faults(self.device):
                 return scored is None or bool(scored.query())  # type: ignore[no-untyped-call]
 
         def outcomes() -> list[float | PairFailure]:
             if scored is not None:
-                with _faults(self.device):
+                with faults(self.device):
                     scored.synchronize()
             return [outcome for part in parts for outcome in self._outcomes(module, part, on_layer)]
 
@@ -204,14 +203,6 @@ def _mark(device: torch.device) -> torch.cuda.Event | None:
     event = torch.cuda.Event()  # type: ignore[no-untyped-call]
     event.record(torch.cuda.current_stream(device))
     return event
-
-
-@contextmanager
-def _faults(device: torch.device) -> Iterator[None]:
-    try:
-        yield
-    except torch.AcceleratorError as error:
-        raise DeviceFault("DeviceFault", f"{device} is lost, the process must be replaced: {error}") from error
 
 
 def full_precision(module: nn.Module) -> nn.Module:

@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 
 from reranker_worker.device import resolve_dtype
+from reranker_worker.device_faults import faults, in_memory
 from reranker_worker.errors import AdapterError, CheckpointError, InvalidRequest
 from reranker_worker.metrics import Metrics
 from reranker_worker.models.adapters import load_lora
@@ -40,10 +41,15 @@ def prepare_model(
     *,
     spare_tokens: int = 0,
 ) -> LoadedModel:
-    """Return a model that has scored, and that leaves room for a batch of `spare_tokens`; raises CheckpointError."""
-    with metrics.loading("model"):
+    """Return a model that has scored, and that leaves room for a batch of `spare_tokens`.
+
+    Raises CheckpointError, or DeviceFault when the device is lost.
+    """
+    with metrics.loading("model"), faults(device):
         dtype, in_int8 = resolve_dtype(settings.dtype, device), settings.dtype == "int8"
-        network = load_network(path, dtype, device, in_int8=in_int8, spare_tokens=spare_tokens)
+        network = in_memory(lambda: load_network(path, dtype, device, in_int8=in_int8, spare_tokens=spare_tokens))
+        if network is None:
+            raise CheckpointError("OutOfMemory", f"the weights don't fit {device}")
         max_length = min(settings.max_length, network.positions)
         tokenizer, runner = _parts(path, network, max_length)
         model = LoadedModel(
@@ -62,13 +68,16 @@ def prepare_model(
 def prepare_adapter(
     model: LoadedModel, path: Path, metrics: Metrics, *, name: str, revision: str, max_rank: int
 ) -> LoadedAdapter:
-    """Return an adapter that has scored, differently from its model; raises AdapterError."""
+    """Return an adapter that has scored, differently from its model.
+
+    Raises AdapterError, or DeviceFault when the device is lost.
+    """
     runner = model.runner
     if not isinstance(runner, ModelRunner):
         raise TypeError(f"adapters need a torch runner, not {type(runner).__name__}")
-    with metrics.loading("adapter"):
-        try:
-            weights = load_lora(
+    with metrics.loading("adapter"), faults(runner.device):
+        weights = in_memory(
+            lambda: load_lora(
                 path,
                 runner.module,
                 dtype=runner.dtype,
@@ -76,8 +85,9 @@ def prepare_adapter(
                 max_rank=max_rank,
                 layouts=runner.family.layouts,
             )
-        except torch.OutOfMemoryError as error:
-            raise AdapterError("OutOfMemory", f"the adapter's weights don't fit {runner.device}") from error
+        )
+        if weights is None:
+            raise AdapterError("OutOfMemory", f"the adapter's weights don't fit {runner.device}")
         adapter = LoadedAdapter(name=name, revision=revision, weights=weights)
         _probe(model, adapter, LoadedAdapter(name=name, revision=revision, weights=without_effect(weights)))
     return adapter

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from reranker_worker.errors import (
+    CheckpointError,
     DeadlineExceeded,
     DeviceFault,
     InvalidRequest,
@@ -281,6 +282,62 @@ async def test_a_lost_device_fails_everything_and_is_reported_for_good(fresh: En
     assert fresh.fatal.reason == "DeviceFault"
     with pytest.raises(NotReady):
         await fresh.score(ScoreRequest("q", ["w"]))
+
+
+def _lose(*_: object, **__: object) -> None:
+    raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
+
+
+@pytest.mark.parametrize(
+    "lost_at",
+    [
+        pytest.param("models.parameters.read", id="while weights are read"),
+        pytest.param("scoring.preparing._warm_up", id="while it is warmed up"),
+    ],
+)
+async def test_a_device_lost_at_a_models_load_is_reported_for_good(
+    fresh: Engine, bert: Path, monkeypatch: pytest.MonkeyPatch, lost_at: str
+) -> None:
+    fresh.serve(Serving(fresh.load_model(bert, "r1", RAW)))
+    monkeypatch.setattr(f"reranker_worker.{lost_at}", _lose)
+    with pytest.raises(DeviceFault, match="illegal memory access"):
+        fresh.load_model(bert, "r2", RAW)
+    assert fresh.fatal is not None
+    assert fresh.fatal.reason == "DeviceFault"
+    with pytest.raises(NotReady):
+        await fresh.score(ScoreRequest("q", ["w"]))
+
+
+@pytest.mark.parametrize(
+    "lost_at",
+    [
+        pytest.param("scoring.preparing.load_lora", id="while it is read"),
+        pytest.param("scoring.preparing._probe", id="while it is tried"),
+    ],
+)
+def test_a_device_lost_at_an_adapters_load_is_reported_too(
+    fresh: Engine, bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost_at: str
+) -> None:
+    model = fresh.load_model(bert, "r1", RAW)
+    adapter = lora_adapter(tmp_path, bert)
+    monkeypatch.setattr(f"reranker_worker.{lost_at}", _lose)
+    with pytest.raises(DeviceFault, match="illegal memory access"):
+        fresh.load_adapter(model, adapter, "a", "a-1", 16)
+    assert fresh.fatal is not None
+
+
+@pytest.mark.parametrize("read", ["models.parameters.read", "models.rotary.fill"])
+def test_a_model_that_does_not_fit_is_refused_for_that(
+    fresh: Engine, bert: Path, monkeypatch: pytest.MonkeyPatch, read: str
+) -> None:
+    def no_room(*_: object) -> None:
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(f"reranker_worker.{read}", no_room)
+    with pytest.raises(CheckpointError, match="don't fit cpu") as refused:
+        fresh.load_model(bert, "r1", RAW)
+    assert refused.value.reason == "OutOfMemory"
+    assert fresh.fatal is None
 
 
 async def test_a_device_that_computes_by_itself_is_given_the_next_batch_meanwhile(fresh: Engine) -> None:
