@@ -91,6 +91,8 @@ def copied(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
 def free_bytes(device: torch.device) -> int:
     """Return the memory that can still be allocated on the device."""
     if device.type == "cuda":
+        # What a dropped model held stays with torch, and counts as used, until torch is told to give it back.
+        torch.cuda.empty_cache()
         return torch.cuda.mem_get_info(device)[0]
     within, machine = cgroup.free_memory(), _meminfo_available()
     return machine if within is None else max(0, min(within, machine))

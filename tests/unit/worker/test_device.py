@@ -85,6 +85,13 @@ def test_a_cpu_says_whether_it_computes_int8(flags: str, *, expected: bool) -> N
     assert device.has_int8_units(frozenset(flags.split())) is expected
 
 
+def test_memory_that_torch_keeps_for_later_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = [7000]
+    monkeypatch.setattr(torch.cuda, "empty_cache", kept.clear)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (10_000 - sum(kept), 10_000))
+    assert device.free_bytes(torch.device("cuda")) == 10_000
+
+
 BATCHES = """
 import resource, sys
 import torch
