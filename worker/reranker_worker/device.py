@@ -11,7 +11,7 @@ from typing import TypeVar
 import torch
 
 from reranker_worker import cgroup
-from reranker_worker.errors import CheckpointError
+from reranker_worker.errors import CheckpointError, DeviceFault
 from reranker_worker.serving import DType
 
 _T = TypeVar("_T")
@@ -27,10 +27,13 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 
 def resolve_device(name: str) -> torch.device:
-    """Return the device by its name; `auto` is CUDA where there is one."""
+    """Return the device by its name; `auto` is CUDA where there is one. Raises DeviceFault for one that isn't there."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(name)
+    device = torch.device(name)
+    if device.type == "cuda" and not (torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count()):
+        raise DeviceFault("DeviceUnavailable", f"--device={name}: {_lacking_cuda()}")
+    return device
 
 
 def resolve_dtype(name: DType, device: torch.device) -> torch.dtype:
@@ -112,6 +115,16 @@ def has_bf16_units(flags: AbstractSet[str]) -> bool:
 def has_int8_units(flags: AbstractSet[str]) -> bool:
     """Tell whether a CPU sums products of bytes itself; without that oneDNN's sums of them overflow."""
     return not flags.isdisjoint({"avx512_vnni", "avx_vnni", "amx_int8"})
+
+
+def _lacking_cuda() -> str:
+    built = torch.version.cuda
+    if built is None:
+        return f"torch {torch.__version__} is built without CUDA; use the worker's image for GPUs"
+    return (
+        f"there is no such CUDA device; check that the node's driver is new enough for CUDA {built}, which this torch "
+        f"is built for, and that its device plugin gives the container a GPU; CUDA sees {torch.cuda.device_count()}"
+    )
 
 
 def _meminfo_available() -> int:

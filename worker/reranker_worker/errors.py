@@ -4,7 +4,7 @@ WorkerError                 reason (CamelCase), message
 ├── SourceError             an artifact can't be had                       fetcher → /state
 ├── CheckpointError         a model's files can't be served                loading → /state
 ├── AdapterError            an adapter's files can't be served             adapters → /state
-├── DeviceFault             the accelerator's context is lost              engine → the process ends
+├── DeviceFault             the accelerator isn't there, or is lost        engine → the process ends
 ├── ManifestError           the serving manifest can't be read             manifest → /state
 ├── FlagError               a flag can't be followed                       __main__ → exit code 2
 └── RequestError            status: HTTP code                              routes → response
@@ -49,7 +49,7 @@ class AdapterError(WorkerError):
 
 
 class DeviceFault(WorkerError):
-    """The device or its thread is lost; only a new process can score again."""
+    """The device isn't there, or it or its thread is lost; only a new process can score again."""
 
 
 class ManifestError(WorkerError):

@@ -30,7 +30,7 @@ log = structlog.get_logger("worker")
 
 
 def serve(settings: ServeSettings) -> int:
-    """Serve until drained; return the exit code, 1 where the device has failed."""
+    """Serve until drained; return the exit code, 1 where the device has failed. Raises DeviceFault without one."""
     metrics = Metrics()
     traces = tracing.tracer_provider(settings.pod_name)
     engine = Engine(Limits(), settings.device, metrics, traces.get_tracer("reranker_worker") if traces else None)

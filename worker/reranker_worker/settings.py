@@ -115,7 +115,7 @@ class ServeSettings(HttpLimits, _ManifestPaths):
     max_length: Annotated[int, Field(ge=8, le=131_072)] = Field(default=512, description="Tokens of a pair of --model.")
     scores: Literal["sigmoid", "raw"] = Field(default="sigmoid", description="Activation of --model's scores.")
     playground: CliImplicitFlag[bool] = Field(default=False, description="Serve a page to try --model at /playground.")
-    device: str = Field(default="auto", description="auto, cpu or cuda[:n].")
+    device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d{1,2})?)$", description="auto, cpu or cuda[:n].")
     host: str = Field(default="", description="Address of both ports; empty: all of this machine, IPv4's and IPv6's.")
     port: Port = Field(default=8080, description="Port of the clients.")
     internal_port: Port = Field(default=8081, description="Port of probes, /state and /metrics.")

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from reranker_worker import device
-from reranker_worker.errors import CheckpointError
+from reranker_worker.errors import CheckpointError, DeviceFault
 from reranker_worker.serving import DType
 
 AVX2 = "fpu sse2 avx2 fma"
@@ -61,6 +61,35 @@ def test_auto_is_the_fastest_that_the_cpu_computes_itself(
 ) -> None:
     monkeypatch.setattr(device, "cpu_flags", lambda: frozenset(flags.split()))
     assert device.resolve_dtype(name, torch.device("cpu")) is expected
+
+
+@pytest.mark.parametrize(
+    ("built_for", "devices", "name", "words"),
+    [
+        (None, 0, "cuda", "torch .* is built without CUDA"),
+        ("13.0", 0, "cuda", "driver is new enough for CUDA 13.0, .* device plugin .* CUDA sees 0"),
+        ("13.0", 1, "cuda:1", "--device=cuda:1: there is no such CUDA device; .* CUDA sees 1"),
+    ],
+    ids=["a build without", "a node without", "one too few"],
+)
+def test_a_gpu_that_is_asked_for_and_not_there_is_refused(
+    monkeypatch: pytest.MonkeyPatch, built_for: str | None, devices: int, name: str, words: str
+) -> None:
+    monkeypatch.setattr(torch.version, "cuda", built_for)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: devices > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: devices)
+    with pytest.raises(DeviceFault, match=words) as refused:
+        device.resolve_device(name)
+    assert refused.value.reason == "DeviceUnavailable"
+
+
+def test_a_gpu_is_taken_by_its_name_and_auto_is_what_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert device.resolve_device("auto") == torch.device("cpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert device.resolve_device("auto") == torch.device("cuda")
+    assert device.resolve_device("cuda:1") == torch.device("cuda:1")
 
 
 def test_int8_is_refused_where_it_isnt_computed() -> None:

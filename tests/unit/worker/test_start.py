@@ -1,5 +1,6 @@
-"""A worker that finds an encoder in its cache imports nothing until its first score that scoring doesn't need."""
+"""A worker's start: no import that the first score doesn't need, and none on a device that wasn't asked for."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -45,3 +46,14 @@ def test_an_encoder_scores_without_heavy_imports(family: str, tmp_path: Path) ->
 
 def test_a_family_of_transformers_own_modules_imports_them(tmp_path: Path) -> None:
     assert "transformers" in heavy_imports(FAMILIES["modernbert"](tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("device", "words"), [("cuda", "--device=cuda: "), ("gpu", "--device: ")], ids=["not there", "no device's name"]
+)
+def test_a_worker_that_is_told_to_use_a_gpu_never_starts_without_it(device: str, words: str) -> None:
+    command = [sys.executable, "-m", "reranker_worker", "serve", "--template=t1", f"--device={device}"]
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 2
+    assert f"reranker-worker serve: {words}" in ended.stderr

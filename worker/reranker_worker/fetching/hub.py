@@ -1,8 +1,8 @@
 """Sources on a Hugging Face hub (`hf://org/name` at a revision).
 
 huggingface_hub resolves the revision and lists the files; they come as those of other sources do, so that bytes which
-came stay, and each is what the list says: its size, and the sha256 of what LFS keeps or git's hash of the rest. A mirror
-may say less: its entity tags tell versions from each other, and what looks like a sha256 is taken for one.
+came stay, and each is what the list says: its size, and the sha256 of what LFS keeps or git's hash of the rest.
+A mirror may say less: its entity tags tell versions from each other, and what looks like a sha256 is taken for one.
 """
 
 import hashlib

@@ -45,13 +45,16 @@ _T = TypeVar("_T")
 
 
 class Engine:
-    """Scores requests with what it serves; a request keeps the Serving that it was admitted with."""
+    """Scores requests with what it serves; a request keeps the Serving that it was admitted with.
+
+    Raises DeviceFault where its device isn't there.
+    """
 
     def __init__(
         self, limits: Limits, device: str = "auto", metrics: Metrics | None = None, tracer: Tracer | None = None
     ) -> None:
         self._limits = limits
-        self._device_name = device
+        self._scores_on = resolve_device(device)
         self._metrics = metrics or Metrics()
         self._tracer = tracer
         self._serving = Serving()
@@ -70,7 +73,7 @@ class Engine:
 
     def start(self) -> None:
         """Start the device thread."""
-        if resolve_device(self._device_name).type == "cpu" and not library.is_compiled():
+        if self._scores_on.type == "cpu" and not library.is_compiled():
             _log.warning(
                 "attention, norms and int8 rows are torch's, which are slower: there was no C compiler at installation"
             )
@@ -92,9 +95,8 @@ class Engine:
         # The first model may use all that there is; one beside it must leave what the largest batch of those takes.
         batches = [held.model.runner.max_batch_tokens for held in self._serving.held.values()]
         spare_tokens = min(max(batches, default=0), self._limits.max_batch_tokens)
-        device = resolve_device(self._device_name)
         return self._prepared(
-            lambda: prepare_model(path, revision, settings, device, self._metrics, spare_tokens=spare_tokens)
+            lambda: prepare_model(path, revision, settings, self._scores_on, self._metrics, spare_tokens=spare_tokens)
         )
 
     def load_adapter(self, model: LoadedModel, path: Path, name: str, revision: str, max_rank: int) -> LoadedAdapter:
