@@ -52,6 +52,8 @@ class Network:
     pad_token_id: int
     positions: int
     """The longest pair that its position table holds."""
+    token_types: int | None
+    """How many types its table of them holds, where its family reads types and it has such a table."""
     laid_out: bool
     """Whether its weights are laid out for the processor's own products."""
 
@@ -91,6 +93,7 @@ def load_network(
         vocab_size=_integer(config, "vocab_size"),
         pad_token_id=pad,
         positions=_integer(config, "max_position_embeddings") - first,
+        token_types=_token_types(names) if family.token_types else None,
         laid_out=laid_out,
     )
 
@@ -183,6 +186,12 @@ def _shared_tensors(module: nn.Module, tensors: Mapping[str, weights.TensorInfo]
     if not getattr(module.config, "tie_word_embeddings", False) or _HEAD in tensors:
         return frozenset()
     return frozenset({_HEAD}) & module.state_dict().keys()
+
+
+def _token_types(names: Mapping[str, Stored]) -> int | None:
+    """Return the rows of the types' table; DeBERTa may have none."""
+    tables = (stored for name, stored in names.items() if name.endswith(".token_type_embeddings.weight"))
+    return next((table.shape[0] for table in tables), None)
 
 
 def _check_memory(names: Mapping[str, Stored], dtype: torch.dtype, device: torch.device, spare_numbers: int) -> None:

@@ -102,6 +102,7 @@ def _parts(path: Path, network: Network, max_length: int) -> tuple[PairTokenizer
             vocab_size=network.vocab_size,
             max_length=max_length,
             token_types=family.token_types,
+            most_types=network.token_types,
             sentencepiece=family.sentencepiece,
         )
         return pairs, ModelRunner(

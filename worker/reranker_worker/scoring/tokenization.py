@@ -32,6 +32,11 @@ class PairTemplate:
         """Return how many tokens a pair has beside its texts."""
         return len(self.before) + len(self.between) + len(self.after)
 
+    @property
+    def most_type(self) -> int:
+        """Return the highest type among all five parts."""
+        return max(self.query_type, self.document_type, *self.before_types, *self.between_types, *self.after_types)
+
     def pair(self, query: list[int], document: list[int]) -> EncodedPair:
         """Return the pair as the tokenizer itself would put it together."""
         return EncodedPair(
@@ -66,6 +71,11 @@ class PairEncoder:
                 f"{self._template.special_tokens} special tokens",
             )
 
+    @property
+    def most_type(self) -> int:
+        """Return the highest type of any token of any pair."""
+        return self._template.most_type
+
     def encode_query(self, query: str, instruction: str | None = None) -> list[int]:  # noqa: ARG002 — a decoder's
         """Return the query's token ids, without special tokens; encoders aren't trained with instructions.
 
@@ -94,14 +104,31 @@ class PairEncoder:
 
 
 def load_pair_encoder(
-    folder: Path, *, vocab_size: int, max_length: int, token_types: bool, sentencepiece: bool
+    folder: Path,
+    *,
+    vocab_size: int,
+    max_length: int,
+    token_types: bool,
+    sentencepiece: bool,
+    most_types: int | None = None,
 ) -> PairEncoder:
-    """Read tokenizer.json; raises CheckpointError with reason InvalidTokenizer."""
+    """Read tokenizer.json; raises CheckpointError with reason InvalidTokenizer.
+
+    most_types: how many types the model knows, where it has a table of them.
+    """
     tokenizer = read_tokenizer(folder, vocab_size=vocab_size)
     if sentencepiece and isinstance(tokenizer.pre_tokenizer, Metaspace):
         # As transformers does: alone it makes a token of a text's last space, which the model never saw in training.
         tokenizer.pre_tokenizer = pre_tokenizers.Sequence([WhitespaceSplit(), tokenizer.pre_tokenizer])
-    return PairEncoder(tokenizer, max_length=max_length, token_types=token_types)
+    encoder = PairEncoder(tokenizer, max_length=max_length, token_types=token_types)
+    if most_types is not None and encoder.most_type >= most_types:
+        # On CUDA an index beyond the table would poison the process.
+        raise CheckpointError(
+            "InvalidTokenizer",
+            f"tokenizer.json gives tokens type {encoder.most_type}, config.json says type_vocab_size {most_types}: "
+            f"accepted are types up to {most_types - 1}",
+        )
+    return encoder
 
 
 def read_tokenizer(folder: Path, *, vocab_size: int) -> Tokenizer:

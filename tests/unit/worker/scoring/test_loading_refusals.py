@@ -82,6 +82,12 @@ def _wrong_tokenizer(folder: Path) -> None:
     (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
 
 
+def _one_type(folder: Path) -> None:
+    edit_config(folder, type_vocab_size=1)
+    table = "bert.embeddings.token_type_embeddings.weight"
+    _tensors(lambda tensors: tensors.update({table: tensors[table][:1]}))(folder)
+
+
 REFUSALS: dict[str, tuple[Spoil, str, str]] = {
     "no configuration": (lambda f: (f / "config.json").unlink(), "InvalidCheckpoint", "config.json is missing"),
     "configuration that isn't JSON": (lambda f: (f / "config.json").write_text("{"), "InvalidCheckpoint", "JSON"),
@@ -159,6 +165,7 @@ REFUSALS: dict[str, tuple[Spoil, str, str]] = {
     "no tokenizer": (lambda f: (f / "tokenizer.json").unlink(), "InvalidTokenizer", "missing"),
     "a tokenizer that isn't one": (lambda f: (f / "tokenizer.json").write_text("{}"), "InvalidTokenizer", "read"),
     "another model's tokenizer": (_wrong_tokenizer, "InvalidTokenizer", "two models"),
+    "a tokenizer with more types": (_one_type, "InvalidTokenizer", "type 1, .* type_vocab_size 1: .* up to 0"),
 }
 
 
