@@ -1,17 +1,20 @@
-"""The forward that a GPU runs, on a device without numbers: none is read, and nothing is made on another device.
+"""The forward that a GPU runs, on a device without numbers: none is read, and none copied but by `copied`.
 
-A GPU that is asked for a number has to do first all that was begun before, so no batch could be begun ahead.
+A GPU that is asked for a number has to do first all that was begun before, so no batch could be begun ahead; and it is
+waited for at a copy from memory that isn't pinned.
 """
 
 from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from reranker_worker.models import causal_attention, varlen
+from reranker_worker.models import causal_attention, deberta, varlen
 from reranker_worker.models.lora import LoraWeights, LowRank, Replacement
 from reranker_worker.scoring import decoder_runner, model_runner
 from reranker_worker.scoring.engine import Engine
@@ -31,6 +34,7 @@ CHECKPOINTS: Mapping[str, Callable[[Path], Path]] = {
 }
 DOCUMENTS = ["a python library", "", "mail, font, music", "web " * 100]
 NOWHERE = torch.device("meta")
+COPIES = {torch.ops.aten._to_copy, torch.ops.aten.copy_, torch.ops.aten.to, torch.ops.aten.type_as}
 HALVES = (torch.bfloat16, torch.float16)
 
 
@@ -41,26 +45,55 @@ def engine() -> Iterator[Engine]:
     engine.close()
 
 
+class StandIn(TorchDispatchMode):
+    """What the device without numbers was asked for as a GPU would be.
+
+    varlen_calls: the shapes that torch's operator was called with. plain_copies: what was copied to it but by `copied`.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.varlen_calls: list[torch.Size] = []
+        self.plain_copies: list[str] = []
+        self._pinned = False
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        from_cpu = any(isinstance(arg, torch.Tensor) and arg.device.type == "cpu" for arg in args)
+        if func.overloadpacket in COPIES and from_cpu and result.is_meta and not self._pinned:
+            self.plain_copies.append(str(func))
+        return result
+
+    def copied(self, tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+        self._pinned = True
+        try:
+            return tensor.to(device)
+        finally:
+            self._pinned = False
+
+    def covers(self, query: torch.Tensor) -> bool:
+        covered = query.is_meta and query.dtype in HALVES
+        if covered:
+            self.varlen_calls.append(query.shape)
+        return covered
+
+
 @pytest.fixture
-def varlen_calls(monkeypatch: pytest.MonkeyPatch) -> list[torch.Size]:
-    """Take the device without numbers for a GPU; holds the shapes that torch's operator was called with."""
-    for module in (model_runner, decoder_runner, causal_attention):
-        monkeypatch.setattr(module, "copied", lambda tensor, device: tensor.to(device))
-    calls: list[torch.Size] = []
-
-    def covers(query: torch.Tensor) -> bool:
-        if query.is_meta and query.dtype in HALVES:
-            calls.append(query.shape)
-        return query.is_meta and query.dtype in HALVES
-
-    monkeypatch.setattr(varlen, "covers", covers)
-    return calls
+def gpu(monkeypatch: pytest.MonkeyPatch) -> StandIn:
+    """Take the device without numbers for a GPU."""
+    stand_in = StandIn()
+    for module in (model_runner, decoder_runner, causal_attention, deberta):
+        monkeypatch.setattr(module, "copied", stand_in.copied)
+    monkeypatch.setattr(varlen, "covers", stand_in.covers)
+    return stand_in
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
 @pytest.mark.parametrize("family", CHECKPOINTS)
-def test_a_forward_needs_no_number(
-    engine: Engine, varlen_calls: list[torch.Size], tmp_path: Path, family: str, dtype: DType
+def test_a_forward_needs_no_number_and_waits_for_no_copy(
+    engine: Engine, gpu: StandIn, tmp_path: Path, family: str, dtype: DType
 ) -> None:
     folder = CHECKPOINTS[family](tmp_path / "base")
     model = engine.load_model(folder, family, EngineSettings(dtype=dtype, scores="raw"))
@@ -73,9 +106,11 @@ def test_a_forward_needs_no_number(
     runner = replace(model.runner, module=deepcopy(model.runner.module).to(NOWHERE), device=NOWHERE)
     with torch.inference_mode():
         for _ in ("computed", "a decoder's prefix is kept"):
-            logits = runner.forward(runner.module, pairs)
+            with gpu:
+                logits = runner.forward(runner.module, pairs)
             assert (logits.device, logits.dtype, logits.shape) == (NOWHERE, torch.float32, (len(pairs),))
-    assert bool(varlen_calls) == (dtype == "float16" and family != "deberta")
+    assert gpu.plain_copies == []
+    assert bool(gpu.varlen_calls) == (dtype == "float16" and family != "deberta")
 
 
 def without_numbers(adapter: LoadedAdapter) -> LoadedAdapter:

@@ -15,6 +15,7 @@ from transformers.modeling_outputs import BaseModelOutput
 from transformers.models.deberta_v2 import modeling_deberta_v2 as deberta_v2
 from transformers.models.deberta_v2.configuration_deberta_v2 import DebertaV2Config
 
+from reranker_worker.device import copied
 from reranker_worker.models.attention import PackedBatch
 from reranker_worker.models.lora import LoraWeights, adapted_rows, adapting
 
@@ -52,12 +53,13 @@ class PackedDebertaV2Model(deberta_v2.DebertaV2Model):
 
     def _distances(self, longest: int, device: torch.device) -> torch.Tensor:
         """Return the row of the position table for each distance from 1 - longest to longest - 1."""
-        distances: torch.Tensor = torch.arange(1 - longest, longest, device=device)
+        # Made on the CPU: transformers' buckets copy a number to the distances' device, and a GPU is waited for there.
+        distances: torch.Tensor = torch.arange(1 - longest, longest)
         span = self.encoder.max_relative_positions
         if self.encoder.position_buckets > 0:
             distances = deberta_v2.make_log_bucket_position(distances, self.encoder.position_buckets, span)
             span = self.encoder.position_buckets
-        return (distances.long() + span).clamp(0, 2 * span - 1)
+        return copied((distances.long() + span).clamp(0, 2 * span - 1), device)
 
 
 class PackedDisentangledAttention(deberta_v2.DisentangledSelfAttention):
