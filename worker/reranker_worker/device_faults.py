@@ -10,6 +10,11 @@ from reranker_worker.errors import DeviceFault
 
 _T = TypeVar("_T")
 
+_MEMORY_ALLOCATION = 2
+"""cudaErrorMemoryAllocation: of what torch's allocator doesn't allocate, as pinned memory and kernels loaded late."""
+_NO_ROOM = ("can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
+"""What the CPU's allocator and cuBLAS say, which have no exceptions of their own."""
+
 
 @contextmanager
 def faults(device: torch.device) -> Iterator[None]:
@@ -24,10 +29,15 @@ def in_memory(work: Callable[[], _T]) -> _T | None:
     """Return what comes of work, or None when the device has no memory for it."""
     try:
         return work()
-    except torch.OutOfMemoryError:
-        torch.cuda.empty_cache()
     except RuntimeError as error:
-        # The CPU's allocator has no exception of its own.
-        if "can't allocate memory" not in str(error):
+        if not lacks_memory(error):
             raise
+        torch.cuda.empty_cache()
     return None
+
+
+def lacks_memory(error: RuntimeError) -> bool:
+    """Tell whether all that was wrong is that the device, or the memory that it copies from, has no room."""
+    if isinstance(error, torch.AcceleratorError):
+        return getattr(error, "error_code", None) == _MEMORY_ALLOCATION
+    return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in _NO_ROOM)
