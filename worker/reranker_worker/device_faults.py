@@ -18,11 +18,28 @@ _NO_ROOM = ("can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
 
 @contextmanager
 def faults(device: torch.device) -> Iterator[None]:
-    """Raise DeviceFault for what says that the device is lost."""
+    """Raise DeviceFault for what says that the device is lost, or hides that it is."""
     try:
         yield
     except torch.AcceleratorError as error:
-        raise DeviceFault("DeviceFault", f"{device} is lost, the process must be replaced: {error}") from error
+        raise _lost(device, error) from error
+    except RuntimeError:
+        # Libraries on top of CUDA raise what is merely the first that they noticed.
+        if device.type == "cuda":
+            _check(device)
+        raise
+
+
+def _check(device: torch.device) -> None:
+    """Raise DeviceFault where the device doesn't answer any more."""
+    try:
+        torch.cuda.synchronize(device)
+    except torch.AcceleratorError as error:
+        raise _lost(device, error) from error
+
+
+def _lost(device: torch.device, error: torch.AcceleratorError) -> DeviceFault:
+    return DeviceFault("DeviceFault", f"{device} is lost, the process must be replaced: {error}")
 
 
 def in_memory(work: Callable[[], _T]) -> _T | None:

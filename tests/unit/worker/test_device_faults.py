@@ -1,9 +1,12 @@
 """What a device's errors are taken for: a lack of memory, a lost device, or a mistake of the batch alone."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 
 from reranker_worker import device_faults
+from reranker_worker.errors import DeviceFault
 
 
 def accelerator_error(code: int, words: str) -> torch.AcceleratorError:
@@ -36,3 +39,34 @@ def test_another_error_is_no_lack_of_memory(error: RuntimeError) -> None:
     with pytest.raises(type(error)) as raised:
         device_faults.in_memory(lambda: raises(error))
     assert raised.value is error
+
+
+CUDA = torch.device("cuda")
+UNKNOWN = RuntimeError("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasGemmEx`")
+
+
+@pytest.mark.parametrize(
+    ("raised", "answer"),
+    [
+        pytest.param(ILLEGAL_ACCESS, lambda _: None, id="told"),
+        pytest.param(UNKNOWN, lambda _: raises(ILLEGAL_ACCESS), id="hidden behind another error"),
+    ],
+)
+def test_a_lost_device_is_told(
+    monkeypatch: pytest.MonkeyPatch, raised: RuntimeError, answer: Callable[[torch.device], None]
+) -> None:
+    monkeypatch.setattr(torch.cuda, "synchronize", answer)
+    with pytest.raises(DeviceFault, match=r"cuda is lost.*illegal memory access"), device_faults.faults(CUDA):
+        raise raised
+
+
+@pytest.mark.parametrize("device", [CUDA, torch.device("cpu")], ids=str)
+def test_an_error_of_a_device_that_still_answers_is_the_batchs_own(
+    monkeypatch: pytest.MonkeyPatch, device: torch.device
+) -> None:
+    asked: list[torch.device] = []
+    monkeypatch.setattr(torch.cuda, "synchronize", asked.append)
+    with pytest.raises(RuntimeError) as raised, device_faults.faults(device):
+        raise UNKNOWN
+    assert raised.value is UNKNOWN
+    assert asked == ([CUDA] if device is CUDA else [])
