@@ -49,7 +49,8 @@ def in_memory(work: Callable[[], _T]) -> _T | None:
     except RuntimeError as error:
         if not lacks_memory(error):
             raise
-        torch.cuda.empty_cache()
+    # Not in the handler: until it has ended, the traceback holds what the failed work had made.
+    torch.cuda.empty_cache()
     return None
 
 

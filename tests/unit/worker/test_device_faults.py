@@ -1,5 +1,6 @@
 """What a device's errors are taken for: a lack of memory, a lost device, or a mistake of the batch alone."""
 
+import weakref
 from collections.abc import Callable
 
 import pytest
@@ -32,6 +33,20 @@ def raises(error: Exception) -> None:
 @pytest.mark.parametrize("error", NO_MEMORY.values(), ids=NO_MEMORY)
 def test_a_lack_of_memory_is_told(error: RuntimeError) -> None:
     assert device_faults.in_memory(lambda: raises(error)) is None
+
+
+def test_what_the_failed_work_had_made_is_gone_before_memory_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[weakref.ref[torch.Tensor]] = []
+    left: list[bool] = []
+
+    def work() -> None:
+        states = torch.zeros(9)
+        made.append(weakref.ref(states))
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: left.append(made[0]() is not None))
+    assert device_faults.in_memory(work) is None
+    assert left == [False]
 
 
 @pytest.mark.parametrize("error", OTHERS.values(), ids=OTHERS)

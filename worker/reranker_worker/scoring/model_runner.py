@@ -16,11 +16,11 @@ from reranker_worker.models.families import Family
 from reranker_worker.models.int8 import Int8Linear
 from reranker_worker.models.lora import AdaptedRows, LoraWeights, adapting
 from reranker_worker.models.prepacked import filled_up, plain
+from reranker_worker.scoring.batch_room import BatchRoom
 from reranker_worker.serving import PairFailure, RunningBatch, ScoringPair
 
 # Measured on CPUs: throughput is flat between 2,048 and 4,096 tokens and falls behind; the smaller keeps waits short.
 _CPU_BATCH_TOKENS = 2048
-_UNBOUNDED = 2**31
 
 OnLayer = Callable[[], None] | None
 
@@ -46,10 +46,13 @@ class ModelRunner:
     fills_up: bool = field(default=False, kw_only=True)
     """Whether a batch's row is made one of few lengths by tokens of no pair, whose states nothing reads."""
 
+    room: BatchRoom = field(default_factory=BatchRoom, kw_only=True)
+
     @property
     def max_batch_tokens(self) -> int:
         """Return the most tokens that a batch should hold on this device."""
-        return _CPU_BATCH_TOKENS if self.device.type == "cpu" else _UNBOUNDED
+        seen = self.room.most_tokens
+        return min(_CPU_BATCH_TOKENS, seen) if self.device.type == "cpu" else seen
 
     def score(self, pairs: Sequence[ScoringPair], on_layer: OnLayer = None) -> list[float | PairFailure]:
         """Return each pair's logit, or why it has none; raises DeviceFault when the device is lost."""
@@ -73,6 +76,9 @@ class ModelRunner:
         with torch.inference_mode(), faults(self.device):
             parts = self._parts(module, pairs, on_layer)
             scored = _mark(self.device)
+        if len(parts) > 1 and module is self.module:
+            fitted = max((_tokens(part.pairs) for part in parts if part.logits is not None), default=0)
+            self.room.note_split(_tokens(pairs), fitted)
 
         def is_done() -> bool:
             with faults(self.device):
@@ -194,6 +200,10 @@ class ModelRunner:
             last += token != pad
             positions.append(pad if token == pad else last)
         return positions
+
+
+def _tokens(pairs: Sequence[ScoringPair]) -> int:
+    return sum(len(pair.encoded) for pair in pairs)
 
 
 def _mark(device: torch.device) -> torch.cuda.Event | None:

@@ -11,6 +11,7 @@ from threading import Event, Thread, current_thread
 
 import pytest
 import torch
+from structlog.testing import capture_logs
 
 from reranker_worker.errors import (
     CheckpointError,
@@ -563,6 +564,28 @@ def test_out_of_memory_splits_the_batch_until_a_pair_is_alone(
     outcomes = bert_model.runner.score(pairs)
     assert outcomes[1] == PairFailure("OutOfMemory")
     assert [outcomes[i] for i in (0, 2, 3)] == pytest.approx([expected[i] for i in (0, 2, 3)], abs=1e-5)
+
+
+def test_batches_are_no_larger_than_what_fitted_once_one_was_split(
+    engine: Engine, bert: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forward(_: ModelRunner, module: torch.nn.Module, batch: Sequence[ScoringPair], *rest: None) -> torch.Tensor:
+        if sum(len(pair.encoded) for pair in batch) > room[-1]:
+            raise torch.OutOfMemoryError
+        return torch.zeros(len(batch))
+
+    runner = engine.load_model(bert, "cramped", RAW).runner
+    room = [10, 100, 2500, 3000]
+    monkeypatch.setattr(ModelRunner, "forward", forward)
+    monkeypatch.setattr("reranker_worker.scoring.model_runner._CPU_BATCH_TOKENS", 2**31)
+    bounds = []
+    with capture_logs() as logs:
+        while room:
+            runner.score([ScoringPair(EncodedPair([7] * 20, [0] * 20))] * 250)
+            bounds.append(runner.max_batch_tokens)
+            room.pop()
+    assert bounds == [2500, 2500, 2048, 2048]
+    assert [(entry["tokens"], entry["fitted"], entry["most_tokens"]) for entry in logs] == [(5000, 2500, 2500)]
 
 
 async def test_a_score_that_overflows_in_half_precision_is_computed_again_in_full(
