@@ -101,9 +101,12 @@ class ScoringPair:
 
 @dataclass(frozen=True, slots=True)
 class PairFailure:
-    """Why a pair has no score: `NonFinite` in fp32 too, or `OutOfMemory` by itself."""
+    """Why a pair has no score: `NonFinite` in fp32 too, `OutOfMemory` by itself, or `Overflow`.
 
-    reason: Literal["NonFinite", "OutOfMemory"]
+    Overflow: it isn't finite in the model's precision, and there is no memory to score it in fp32.
+    """
+
+    reason: Literal["NonFinite", "OutOfMemory", "Overflow"]
 
 
 @dataclass(frozen=True, slots=True)

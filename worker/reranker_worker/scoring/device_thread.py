@@ -26,6 +26,10 @@ _LONGEST_STOP_S = 10.0
 _FAILURES = {
     "NonFinite": "its score isn't finite, in float32 either",
     "OutOfMemory": "it doesn't fit the device's memory, even by itself",
+    "Overflow": (
+        "its score isn't finite in the model's precision, and the device has no memory to compute it in another; "
+        "set engine.dtype: float32"
+    ),
 }
 
 

@@ -120,8 +120,9 @@ class ModelRunner:
             return [PairFailure("NonFinite") for _ in pairs]
         widened = in_memory(lambda: full_precision(module))
         if widened is None:
-            return [PairFailure("OutOfMemory") for _ in pairs]
-        return self._begun(widened, pairs, on_layer).outcomes()
+            return [PairFailure("Overflow") for _ in pairs]
+        outcomes = self._begun(widened, pairs, on_layer).outcomes()
+        return [PairFailure("Overflow") if each == PairFailure("OutOfMemory") else each for each in outcomes]
 
     def _forward_in_memory(
         self, module: nn.Module, pairs: Sequence[ScoringPair], on_layer: OnLayer

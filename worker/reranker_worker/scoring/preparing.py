@@ -128,20 +128,31 @@ def _parts(path: Path, network: Network, max_length: int) -> tuple[PairTokenizer
 
 def _warm_up(model: LoadedModel) -> None:
     for failure in _failures(_score(model, None)):
-        if failure.reason == "OutOfMemory":
-            raise CheckpointError("OutOfMemory", f"a pair of a few words doesn't fit {model.device}")
-        raise CheckpointError("NonFiniteScores", "a real query and document get a score that isn't finite")
+        raise CheckpointError(*_refusal(failure, model))
 
 
 def _probe(model: LoadedModel, adapter: LoadedAdapter, without: LoadedAdapter) -> None:
     adapted = _score(model, adapter)
     for failure in _failures(adapted):
-        if failure.reason == "OutOfMemory":
-            raise AdapterError("OutOfMemory", f"a pair of a few words doesn't fit {model.device}")
-        raise AdapterError("NonFiniteScores", "a real query and document get a score that isn't finite")
+        raise AdapterError(*_refusal(failure, model))
     # Not what the model scores without any adapter: that takes other steps, and differs in the last digits.
     if adapted == _score(model, without):
         raise AdapterError("AdapterMatchesNothing", "the adapter changes no score: its low-rank tensors have no effect")
+
+
+def _refusal(failure: PairFailure, model: LoadedModel) -> tuple[str, str]:
+    """Return the reason and the message with which what can't score a real pair is refused."""
+    match failure.reason:
+        case "OutOfMemory":
+            return "OutOfMemory", f"a pair of a few words doesn't fit {model.device}"
+        case "NonFinite":
+            return "NonFiniteScores", "a real query and document get a score that isn't finite"
+        case "Overflow":
+            where = f"in {model.dtype}, and {model.device} has no memory to compute it in another"
+            return (
+                "NonFiniteScores",
+                f"a real query and document get a score that isn't finite {where}; set engine.dtype: float32",
+            )
 
 
 def _score(model: LoadedModel, adapter: LoadedAdapter | None) -> list[float | PairFailure]:

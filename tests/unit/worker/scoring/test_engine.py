@@ -239,7 +239,9 @@ async def test_an_expired_request_is_answered_in_time_and_never_scored(fresh: En
 
 
 @pytest.mark.parametrize(
-    ("reason", "words"), [("NonFinite", "isn't finite"), ("OutOfMemory", "doesn't fit")], ids=["NaN", "memory"]
+    ("reason", "words"),
+    [("NonFinite", "isn't finite"), ("OutOfMemory", "doesn't fit"), ("Overflow", "engine.dtype: float32")],
+    ids=["NaN", "memory", "memory for another precision"],
 )
 async def test_a_pair_that_cannot_be_scored_fails_its_request_alone(fresh: Engine, reason: str, words: str) -> None:
     runner = ScriptedRunner(outcome=lambda p: PairFailure(reason) if len(p.encoded) == 7 else 1.0)  # type: ignore[arg-type]
@@ -327,14 +329,15 @@ def test_a_device_lost_at_an_adapters_load_is_reported_too(
     assert fresh.fatal is not None
 
 
+def _no_room(*_: object) -> None:
+    raise torch.OutOfMemoryError
+
+
 @pytest.mark.parametrize("read", ["models.parameters.read", "models.rotary.fill"])
 def test_a_model_that_does_not_fit_is_refused_for_that(
     fresh: Engine, bert: Path, monkeypatch: pytest.MonkeyPatch, read: str
 ) -> None:
-    def no_room(*_: object) -> None:
-        raise torch.OutOfMemoryError
-
-    monkeypatch.setattr(f"reranker_worker.{read}", no_room)
+    monkeypatch.setattr(f"reranker_worker.{read}", _no_room)
     with pytest.raises(CheckpointError, match="don't fit cpu") as refused:
         fresh.load_model(bert, "r1", RAW)
     assert refused.value.reason == "OutOfMemory"
@@ -469,14 +472,25 @@ async def test_a_copy_in_full_precision_that_has_no_room_fails_its_pairs_alone(
         logits[0] = torch.nan
         return logits
 
-    def no_room(_: torch.nn.Module) -> torch.nn.Module:
-        raise torch.OutOfMemoryError
-
     monkeypatch.setattr(ModelRunner, "forward", one_is_bad)
-    monkeypatch.setattr("reranker_worker.scoring.model_runner.full_precision", no_room)
+    monkeypatch.setattr("reranker_worker.scoring.model_runner.full_precision", _no_room)
     bad, good = model.runner.score(pairs)
-    assert bad == PairFailure("OutOfMemory")
+    assert bad == PairFailure("Overflow")
     assert isinstance(good, float)
+
+
+def test_a_model_that_overflows_and_has_no_room_for_another_precision_is_refused_with_what_to_set(
+    engine: Engine, bert: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forward(runner: ModelRunner, module: torch.nn.Module, batch: Sequence[ScoringPair], *_: None) -> torch.Tensor:
+        if module is not runner.module:
+            raise torch.OutOfMemoryError
+        return torch.full((len(batch),), torch.inf)
+
+    monkeypatch.setattr(ModelRunner, "forward", forward)
+    with pytest.raises(CheckpointError, match=r"isn't finite in float16, .* set engine.dtype: float32") as refused:
+        engine.load_model(bert, "half", replace(RAW, dtype="float16"))
+    assert refused.value.reason == "NonFiniteScores"
 
 
 async def test_a_device_that_hangs_is_not_waited_for(fresh: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
