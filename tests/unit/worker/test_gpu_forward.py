@@ -14,7 +14,9 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from reranker_worker.models import causal_attention, deberta, varlen
+from reranker_worker.models import adapters, causal_attention, deberta, varlen
+from reranker_worker.models.adapters import load_lora
+from reranker_worker.models.loading import load_network
 from reranker_worker.models.lora import LoraWeights, LowRank, Replacement
 from reranker_worker.scoring import decoder_runner, model_runner
 from reranker_worker.scoring.engine import Engine
@@ -84,7 +86,7 @@ class StandIn(TorchDispatchMode):
 def gpu(monkeypatch: pytest.MonkeyPatch) -> StandIn:
     """Take the device without numbers for a GPU."""
     stand_in = StandIn()
-    for module in (model_runner, decoder_runner, causal_attention, deberta):
+    for module in (model_runner, decoder_runner, causal_attention, deberta, adapters):
         monkeypatch.setattr(module, "copied", stand_in.copied)
     monkeypatch.setattr(varlen, "covers", stand_in.covers)
     return stand_in
@@ -111,6 +113,18 @@ def test_a_forward_needs_no_number_and_waits_for_no_copy(
             assert (logits.device, logits.dtype, logits.shape) == (NOWHERE, torch.float32, (len(pairs),))
     assert gpu.plain_copies == []
     assert bool(gpu.varlen_calls) == (dtype == "float16" and family != "deberta")
+
+
+def test_an_adapters_load_waits_for_no_copy(gpu: StandIn, tmp_path: Path) -> None:
+    folder = bert_checkpoint(tmp_path / "base")
+    path = lora_adapter(tmp_path / "adapter", folder, head=True)
+    module = load_network(folder, torch.float32, torch.device("cpu")).module
+    with gpu:
+        weights = load_lora(path, module, dtype=torch.float16, device=NOWHERE, max_rank=16)
+    assert gpu.plain_copies == []
+    copied = [change.up if isinstance(change, LowRank) else change.weight for change in weights.changes.values()]
+    assert {(tensor.device, tensor.dtype) for tensor in copied} == {(NOWHERE, torch.float16)}
+    assert {type(change) for change in weights.changes.values()} == {LowRank, Replacement}
 
 
 def without_numbers(adapter: LoadedAdapter) -> LoadedAdapter:

@@ -8,6 +8,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
+from reranker_worker.device import copied
 from reranker_worker.errors import AdapterError
 from reranker_worker.models import lora, weights
 from reranker_worker.models.adapter_config import AdapterConfig, invalid, read_config
@@ -171,12 +172,14 @@ def _change(
     dtype: torch.dtype,
     device: torch.device,
 ) -> LowRank | Replacement:
+    # Copied without waiting for a GPU: batches are computed meanwhile, in the same order of work.
     full = _PREFIX + path
     if f"{full}.lora_A.weight" not in loaded:
         bias = loaded.get(f"{full}.bias")
         return Replacement(
-            weight=loaded[f"{full}.weight"].to(device, dtype), bias=None if bias is None else bias.to(device, dtype)
+            weight=copied(loaded[f"{full}.weight"].to(dtype), device),
+            bias=None if bias is None else copied(bias.to(dtype), device),
         )
     down, up = loaded[f"{full}.lora_A.weight"], loaded[f"{full}.lora_B.weight"]
     scale = config.scale(path, down.shape[0])
-    return LowRank(down=down.to(device, dtype), up=(up * scale).to(device, dtype))
+    return LowRank(down=copied(down.to(dtype), device), up=copied((up * scale).to(dtype), device))
