@@ -47,14 +47,14 @@ def engine() -> Iterator[Engine]:
     engine.close()
 
 
-class StandIn(TorchDispatchMode):
+class StandIn(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """What the device without numbers was asked for as a GPU would be.
 
     varlen_calls: the shapes that torch's operator was called with. plain_copies: what was copied to it but by `copied`.
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.varlen_calls: list[torch.Size] = []
         self.plain_copies: list[str] = []
         self._pinned = False
