@@ -255,7 +255,10 @@ def test_the_command_line_explains_itself_without_torch(arguments: list[str], co
 
 
 class Load:
-    """Clients that keep their connections, one with an adapter, and one that opens a connection for each request."""
+    """Clients that keep their connections, one with an adapter, and one that opens a connection for each request.
+
+    It is under way, with an answer to each client, once it is made.
+    """
 
     def __init__(self, pod: WorkerProcess, adapter: str | None = None) -> None:
         self.pod = pod
@@ -263,8 +266,10 @@ class Load:
         self._stop = threading.Event()
         clients = ((True, None), (True, adapter), (False, adapter))
         self._threads = [threading.Thread(target=self._run, args=client) for client in clients]
+        self._answered = threading.Barrier(len(clients) + 1, timeout=60)
         for thread in self._threads:
             thread.start()
+        self._answered.wait()
 
     def stop(self) -> list[tuple[int, str | None, str | None]]:
         """Return each answer's status, model revision and adapter revision."""
@@ -278,7 +283,12 @@ class Load:
         limits = httpx.Limits(max_keepalive_connections=None if kept else 0)
         body = {"query": "python", "documents": ["a tool", "the compiler"], "adapter": adapter}
         with httpx.Client(base_url=self.pod.url, limits=limits, timeout=30) as client:
+            self._ask(client, body)
+            self._answered.wait()
             while not self._stop.is_set():
-                response = client.post("/v1/rerank", json=body)
-                revisions = response.headers.get("x-reranker-revision"), response.headers.get("x-reranker-adapter")
-                self.history.append((response.status_code, *revisions))
+                self._ask(client, body)
+
+    def _ask(self, client: httpx.Client, body: dict[str, Any]) -> None:
+        response = client.post("/v1/rerank", json=body)
+        revisions = response.headers.get("x-reranker-revision"), response.headers.get("x-reranker-adapter")
+        self.history.append((response.status_code, *revisions))
