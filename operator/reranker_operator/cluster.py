@@ -15,29 +15,16 @@ from reranker_operator.errors import Conflict, Invalid, NotFound, Refused, Unrea
 from reranker_operator.listing import FORBIDDEN, Listing
 from reranker_operator.objects import ownership, pods, serving
 from reranker_operator.objects.history import past
+from reranker_operator.paths import MODELS, RESOURCES, REVISIONS, child_path, model_path, revision_path
 from reranker_operator.resources.schema import first_error
-from reranker_operator.resources.v1alpha1 import GROUP, PLURAL, VERSION, RerankerModelSpec
+from reranker_operator.resources.v1alpha1 import GROUP, PLURAL, RerankerModelSpec
 from reranker_operator.world import names
 from reranker_operator.world.actions import Action, Announce, Apply, Event, Forget, Record, Remove, Resize
 from reranker_operator.world.names import Document, Key
-from reranker_operator.world.state import ACCESSORIES, Kind, Model, Past, Pod, World, child_name
+from reranker_operator.world.state import ACCESSORIES, Kind, Model, Past, Pod, World
 
 log = structlog.get_logger(__name__)
 
-RESOURCES = {
-    Kind.CONFIG_MAP: ("/api/v1", "configmaps"),
-    Kind.DEPLOYMENT: ("/apis/apps/v1", "deployments"),
-    Kind.GREEN_DEPLOYMENT: ("/apis/apps/v1", "deployments"),
-    Kind.SERVICE: ("/api/v1", "services"),
-    Kind.POD_DISRUPTION_BUDGET: ("/apis/policy/v1", "poddisruptionbudgets"),
-    Kind.INTERNAL_SERVICE: ("/api/v1", "services"),
-    Kind.AUTOSCALER: ("/apis/autoscaling/v2", "horizontalpodautoscalers"),
-    Kind.SCALED_OBJECT: ("/apis/keda.sh/v1alpha1", "scaledobjects"),
-    Kind.HEADLESS_SERVICE: ("/api/v1", "services"),
-    Kind.HTTP_ROUTE: ("/apis/gateway.networking.k8s.io/v1", "httproutes"),
-}
-REVISIONS = ("/apis/apps/v1", "controllerrevisions")
-MODELS = f"/apis/{GROUP}/{VERSION}"
 CORE = "/api/v1"
 MAX_NOTE = 1024  # of an Event, by the API server
 
@@ -67,7 +54,7 @@ class Cluster:
 
     async def observe(self, key: Key) -> World | None:
         """The model, its children, its pods and adapters; None when the model is gone or on its way out."""
-        live = await self._get(PLURAL, _model_path(key))
+        live = await self._get(PLURAL, model_path(key))
         if live is None or "deletionTimestamp" in live["metadata"]:
             return None
         model = _model(key, live)
@@ -98,7 +85,7 @@ class Cluster:
         if kind in ACCESSORIES and prefix.removeprefix("/apis/") not in {*apis, CORE}:
             return None
         try:
-            return await self._get(plural, _child_path(key, kind, child_name(kind, key.name)))
+            return await self._get(plural, child_path(key, kind))
         except Refused as error:
             # Rights that an administrator grants may be older than this version: a model serves without these.
             if kind in ACCESSORIES and error.status == FORBIDDEN:
@@ -112,7 +99,7 @@ class Cluster:
         return tuple(pod for pod in found if pod is not None)
 
     async def _history(self, model: Model) -> tuple[Past, ...]:
-        listed = await self._api.get(REVISIONS[1], _revision_path(model.key), _selector(model.key))
+        listed = await self._api.get(REVISIONS[1], revision_path(model.key), _selector(model.key))
         found = (past(live, model.uid) for live in listed["items"])
         return tuple(each for each in found if each is not None)
 
@@ -165,20 +152,19 @@ class Cluster:
         """What can wait until the manifest and the objects are as they should be."""
         match action:
             case Resize():
-                path = _child_path(key, action.kind, action.name)
-                await self._api.merge(RESOURCES[action.kind][1], path, action.body)
+                await self._api.merge(RESOURCES[action.kind][1], child_path(key, action.kind), action.body)
             case Remove():
                 await self._remove(key, action)
             case Record():
-                await self._write(REVISIONS[1], _revision_path(key, action.name), action)
+                await self._write(REVISIONS[1], revision_path(key, action.name), action)
             case Forget():
-                await self._delete(REVISIONS[1], _revision_path(key, action.name), action)
+                await self._delete(REVISIONS[1], revision_path(key, action.name), action)
 
     async def _apply(self, key: Key, action: Apply) -> None:
-        await self._write(RESOURCES[action.kind][1], _child_path(key, action.kind, action.name), action)
+        await self._write(RESOURCES[action.kind][1], child_path(key, action.kind), action)
 
     async def _remove(self, key: Key, action: Remove) -> None:
-        await self._delete(RESOURCES[action.kind][1], _child_path(key, action.kind, action.name), action)
+        await self._delete(RESOURCES[action.kind][1], child_path(key, action.kind), action)
 
     async def _write(self, resource: str, path: str, action: Apply | Record) -> None:
         if not action.resource_version:
@@ -210,7 +196,7 @@ class Cluster:
     async def write_status(self, key: Key, resource_version: str, patch: Document) -> None:
         """Merge into the status of the very object that was observed; Conflict if it was written since."""
         body = {"metadata": {"resourceVersion": resource_version}, "status": patch}
-        await self._api.merge(f"{PLURAL}/status", f"{_model_path(key)}/status", body)
+        await self._api.merge(f"{PLURAL}/status", f"{model_path(key)}/status", body)
 
     async def emit(self, regarding: Document, event: Event) -> None:
         """Post one Kubernetes Event about a model or an adapter."""
@@ -236,22 +222,8 @@ def _at_version(body: Document, resource_version: str) -> Document:
     return {**body, "metadata": {**body["metadata"], "resourceVersion": resource_version}}
 
 
-def _model_path(key: Key) -> str:
-    return f"{MODELS}/namespaces/{key.namespace}/{PLURAL}/{key.name}"
-
-
-def _revision_path(key: Key, name: str = "") -> str:
-    prefix, plural = REVISIONS
-    return f"{prefix}/namespaces/{key.namespace}/{plural}" + (f"/{name}" if name else "")
-
-
 def _selector(key: Key) -> dict[str, str]:
     return {"labelSelector": names.selector(key.name)}
-
-
-def _child_path(key: Key, kind: Kind, name: str) -> str:
-    prefix, plural = RESOURCES[kind]
-    return f"{prefix}/namespaces/{key.namespace}/{plural}/{name}"
 
 
 def _model(key: Key, live: Document) -> Model:

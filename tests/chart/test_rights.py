@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from reranker_operator import cluster, handlers
+from reranker_operator import handlers, paths
 from reranker_operator.resources.adapter_kind import ADAPTER_PLURAL
 from reranker_operator.resources.v1alpha1 import GROUP, PLURAL
 from reranker_operator.world.state import ACCESSORIES
@@ -46,10 +46,10 @@ def needed() -> set[tuple[str, str, str]]:
         ("events.k8s.io", "events", "create"),
     }
     rights.add(("apps", "deployments", "delete"))
-    rights |= {("apps", cluster.REVISIONS[1], verb) for verb in ("create", "patch", "delete")}
+    rights |= {("apps", paths.REVISIONS[1], verb) for verb in ("create", "patch", "delete")}
     for group, _, plural in handlers.OWNED:
         rights |= {(group, plural, "list"), (group, plural, "watch")}
-    for kind, (prefix, plural) in cluster.RESOURCES.items():
+    for kind, (prefix, plural) in paths.RESOURCES.items():
         group = prefix.removeprefix("/apis/").split("/")[0] if prefix.startswith("/apis/") else ""
         rights |= {(group, plural, verb) for verb in ("get", "create", "patch")}
         rights |= {(group, plural, "delete")} if kind in ACCESSORIES else set()
