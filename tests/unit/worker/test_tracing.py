@@ -159,7 +159,7 @@ OFF = {
 @pytest.mark.parametrize("environment", OFF.values(), ids=OFF.keys())
 def test_without_traces_nothing_of_the_sdk_is_imported(environment: dict[str, str]) -> None:
     program = (
-        "import sys; from reranker_worker import app, tracing\n"
+        "import sys; from reranker_worker import tracing; from reranker_worker.web import app\n"
         "assert tracing.tracer_provider('pod-a') is None\n"
         "sys.exit(any(name.startswith(('opentelemetry.sdk', 'opentelemetry.exporter')) for name in sys.modules))"
     )
