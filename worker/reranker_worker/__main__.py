@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
-from reranker_worker.collecting import importing, keep_for_good
+from reranker_worker.collecting import uncollected, keep_for_good
 from reranker_worker.errors import WorkerError
 from reranker_worker.fetching.artifacts import SERVED_PATTERNS, artifact_digest
 from reranker_worker.fetching.cache import ArtifactCache, served_files
@@ -65,7 +65,7 @@ def parse_settings(arguments: Sequence[str]) -> Settings:
 
 
 def _serve(settings: ServeSettings) -> int:
-    with importing():
+    with uncollected():
         from reranker_worker.lifecycle import serve  # noqa: PLC0415 — torch takes seconds, and only serving needs it
     keep_for_good()
 

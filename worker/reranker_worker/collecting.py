@@ -6,10 +6,10 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def importing() -> Iterator[None]:
-    """Collect nothing meanwhile: walking through a million objects that stay takes half of an import's time.
+def uncollected() -> Iterator[None]:
+    """Collect nothing meanwhile: of an import, walking through a million objects that stay takes half the time.
 
-    Several threads may do so at once; the one that came first turns collections on again.
+    A hostile body is millions of small objects, too, none of which is garbage. Several threads may do so at once; the one that came first turns collections on again.
     """
     was_enabled = gc.isenabled()
     gc.disable()
@@ -18,10 +18,6 @@ def importing() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
-
-
-#: The same for a body: a hostile one is millions of small objects, none of which is garbage.
-parsing = importing
 
 
 def keep_for_good() -> None:

@@ -10,7 +10,7 @@ import torch
 from huggingface_hub.errors import StrictDataclassError
 from torch import nn
 
-from reranker_worker.collecting import importing
+from reranker_worker.collecting import uncollected
 from reranker_worker.models import attention, causal_attention, rotary
 from reranker_worker.models.families import Family
 from reranker_worker.models.parameters import invalid
@@ -18,7 +18,7 @@ from reranker_worker.models.parameters import invalid
 
 def empty_module(config: Mapping[str, object], family: Family) -> nn.Module:
     """Return the network on the meta device: shapes without memory."""
-    with importing():
+    with uncollected():
         attention.register()
         causal_attention.register()
         package = importlib.import_module(family.module)

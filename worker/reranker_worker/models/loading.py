@@ -171,7 +171,7 @@ def _empty_module(config: Mapping[str, object], family: Family) -> nn.Module:
         with torch.device("meta"):
             module: nn.Module = getattr(sequence_classifiers, family.architecture)(settings)
     else:
-        with collecting.importing():
+        with collecting.uncollected():
             borrowed = importlib.import_module("reranker_worker.models.borrowed")
         module = borrowed.empty_module(config, family)
     lora.adapt_linears(module)

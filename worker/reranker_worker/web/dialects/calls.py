@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import orjson
 from pydantic import BaseModel, ValidationError
 
-from reranker_worker.collecting import parsing
+from reranker_worker.collecting import uncollected
 from reranker_worker.errors import InvalidRequest, RequestError, RetryableRequestError, ScoringFailed
 from reranker_worker.serving import CUT_AT_THE_END, ScoreResult, Truncation
 
@@ -166,7 +166,7 @@ def retry_headers(error: RequestError) -> dict[str, str]:
 def json_object(body: bytes) -> dict[str, Any]:
     """Return the JSON object that a body is; raises InvalidRequest, without repeating any of it."""
     try:
-        with parsing():
+        with uncollected():
             content = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise InvalidRequest(f"body: not JSON: {error.msg} at character {error.pos}") from error

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgpack
 
-from reranker_worker.collecting import parsing
+from reranker_worker.collecting import uncollected
 from reranker_worker.errors import InvalidRequest, RequestError
 from reranker_worker.web.dialects.calls import (
     JSON,
@@ -100,7 +100,7 @@ def _body(incoming: Incoming, bounds: Bounds) -> ScoreBody:
 
 def _unpacked(body: bytes) -> Any:
     try:
-        with parsing():
+        with uncollected():
             return msgpack.unpackb(body, raw=False, strict_map_key=True)
     except (ValueError, msgpack.UnpackException) as error:
         raise InvalidRequest("body: not msgpack") from error
