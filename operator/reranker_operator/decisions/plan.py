@@ -35,7 +35,7 @@ def _resize(world: World, kind: Kind, live: Document) -> Resize | None:
     name, wanted = child_name(kind, world.model.key.name), world.model.spec.pods
     if live["spec"].get("replicas") == wanted:
         return None
-    return Resize(kind, name, manifests.size(world.model, live), f"resize {kind} {name} to {wanted} pods")
+    return Resize(kind, manifests.size(world.model, live), f"resize {kind} {name} to {wanted} pods")
 
 
 def _remove(world: World, kind: Kind, live: Document) -> Remove | None:
@@ -43,7 +43,7 @@ def _remove(world: World, kind: Kind, live: Document) -> Remove | None:
     if "deletionTimestamp" in metadata:
         return None
     detail = f"delete {kind} {name}: it isn't wanted any more"
-    return Remove(kind, name, metadata["uid"], metadata["resourceVersion"], detail)
+    return Remove(kind, metadata["uid"], metadata["resourceVersion"], detail)
 
 
 def _apply(world: World, kind: Kind, desired: Document) -> Apply | None:
@@ -51,11 +51,11 @@ def _apply(world: World, kind: Kind, desired: Document) -> Apply | None:
     live = world.children.get(kind)
     body = _stamped(desired, world.model)
     if live is None:
-        return Apply(kind, name, body, "", f"create {kind} {name}")
+        return Apply(kind, body, "", f"create {kind} {name}")
     different = drift.difference(_unsigned(desired), live) or drift.difference(desired, live)
     if different is None:
         return None
-    return Apply(kind, name, body, live["metadata"]["resourceVersion"], f"change {kind} {name}: {different}")
+    return Apply(kind, body, live["metadata"]["resourceVersion"], f"change {kind} {name}: {different}")
 
 
 def _stamped(desired: Document, model: Model) -> Document:

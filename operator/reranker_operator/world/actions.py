@@ -11,7 +11,6 @@ class Apply:
     """Server-side apply a child. `resource_version`: of the object that this was decided on; "" creates it."""
 
     kind: Kind
-    name: str
     body: Document
     resource_version: str
     detail: str
@@ -22,7 +21,6 @@ class Resize:
     """Change the number of a Deployment's pods, and nothing else of it."""
 
     kind: Kind
-    name: str
     body: Document
     detail: str
 
@@ -32,7 +30,6 @@ class Remove:
     """Delete the very child that was seen; its pods drain and end."""
 
     kind: Kind
-    name: str
     uid: str
     resource_version: str
     detail: str
