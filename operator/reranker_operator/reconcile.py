@@ -131,11 +131,8 @@ class Reconciler:
             raise
         reported, rest = await self._tell(replace(world, refused=refused), goal)
         changed = len(actions) > len(refused) or reported
-        rest = Rest.STALLED if refused and rest is Rest.SETTLED else rest
-        settled = rest is Rest.SETTLED
-        return Outcome(
-            changed, _kept_s(world, goal) if settled else self._poll_s(world.model.key, rest, changed=changed)
-        )
+        again_s = _kept_s(world, goal) if rest is Rest.SETTLED else self._poll_s(world.model.key, rest, changed=changed)
+        return Outcome(changed, again_s)
 
     async def _tell(self, world: World, goal: Target) -> tuple[bool, Rest]:
         """Write what is true into the statuses; whether anything was written, and what is left to wait for."""
@@ -143,9 +140,9 @@ class Reconciler:
         reported = await self._report(world.model, status)
         self._told(world.model.key, status)
         told, settled = await self._adapter_reports.report(world, goal.manifest)
-        if condition(status, "Stalled").get("status") == "True":
-            return reported or told, Rest.STALLED
         ready = settled and condition(status, "Ready").get("status") == "True"
+        if condition(status, "Stalled").get("status") == "True" or (ready and world.refused):
+            return reported or told, Rest.STALLED
         return reported or told, Rest.SETTLED if ready else Rest.CONVERGING
 
     def _judged(self, world: World) -> World:
