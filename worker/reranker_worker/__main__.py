@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
-from reranker_worker.collecting import uncollected, keep_for_good
+from reranker_worker.collecting import keep_for_good, uncollected
 from reranker_worker.errors import WorkerError
 from reranker_worker.fetching.artifacts import SERVED_PATTERNS, artifact_digest
 from reranker_worker.fetching.cache import ArtifactCache, served_files

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 def uncollected() -> Iterator[None]:
     """Collect nothing meanwhile: of an import, walking through a million objects that stay takes half the time.
 
-    A hostile body is millions of small objects, too, none of which is garbage. Several threads may do so at once; the one that came first turns collections on again.
+    A hostile body is millions of small objects, too, none of which is garbage. Several threads may do so at once; the
+    one that came first turns collections on again.
     """
     was_enabled = gc.isenabled()
     gc.disable()
