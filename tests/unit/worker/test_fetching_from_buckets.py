@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from reranker_worker.errors import SourceError
+from reranker_worker.fetching import parts
 from reranker_worker.fetching.artifacts import ArtifactPhase
 from reranker_worker.fetching.cache import ArtifactCache
 from reranker_worker.fetching.download import fetch_artifact
@@ -120,8 +121,17 @@ def test_another_process_goes_on_with_what_the_first_one_left(bucket: Bucket, ca
     artifact = fetch(wanted, cache)
 
     assert (artifact / "model.safetensors").read_bytes() == WEIGHTS
-    assert bucket.store.asked("model.safetensors") == [f"bytes={kept}-"]
+    assert bucket.store.asked("model.safetensors") == [f"bytes={kept}-{len(WEIGHTS) - 1}"]
     assert not bucket.store.asked("config.json")
+
+
+def test_a_large_object_comes_in_parts(bucket: Bucket, cache: ArtifactCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parts, "PART_BYTES", 300_000)
+    artifact = fetch(bucket.source("legal"), cache)
+    assert (artifact / "model.safetensors").read_bytes() == WEIGHTS
+    assert sorted(path.name for path in artifact.iterdir()) == SERVED
+    ranges = {"bytes=0-299999", "bytes=300000-599999", "bytes=600000-799999"}
+    assert set(bucket.store.asked("model.safetensors")) == ranges
 
 
 def test_what_came_of_an_object_that_was_overwritten_since_is_dropped(bucket: Bucket, cache: ArtifactCache) -> None:

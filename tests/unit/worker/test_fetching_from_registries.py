@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from reranker_worker.errors import SourceError
+from reranker_worker.fetching import parts
 from reranker_worker.fetching.artifacts import ArtifactPhase
 from reranker_worker.fetching.cache import ArtifactCache, folder_bytes
 from reranker_worker.fetching.download import fetch_artifact
@@ -133,6 +134,19 @@ def test_a_download_that_breaks_off_goes_on_where_it_stopped_in_another_process_
     assert (artifact / "model.safetensors").read_bytes() == FILES["model.safetensors"]
     assert registry.asked(blob) == [None, "bytes=3000-7999"]
     assert len(registry.asked(oci._digest(b"{}"))) == 1
+
+
+@pytest.mark.parametrize("ignore_ranges", [False, True], ids=["by ranges", "where the registry sends all"])
+def test_a_large_layer_comes_in_parts(
+    ignore_ranges: bool, registry: Proxy, upload: str, cache: ArtifactCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parts, "PART_BYTES", 3000)
+    digest = oci.push_artifact(upload, "acme/legal", FILES)
+    registry.ignore_ranges = ignore_ranges
+    artifact = fetch(source(registry, digest), cache, registry)
+    assert names(artifact) == SERVED
+    assert (artifact / "model.safetensors").read_bytes() == FILES["model.safetensors"]
+    assert "bytes=6000-7999" in registry.asked(oci._digest(FILES["model.safetensors"]))
 
 
 @pytest.mark.parametrize(

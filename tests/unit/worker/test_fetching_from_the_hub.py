@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from reranker_worker.errors import SourceError
+from reranker_worker.fetching import parts
 from reranker_worker.fetching.artifacts import ArtifactPhase
 from reranker_worker.fetching.cache import ArtifactCache
 from reranker_worker.fetching.download import fetch_artifact
@@ -71,7 +72,7 @@ def test_a_download_that_breaks_off_goes_on_where_it_stopped(server: fake.Hub, c
 def test_a_large_file_goes_on_where_it_stopped_in_another_process_too(server: fake.Hub, cache: ArtifactCache) -> None:
     server.faults.cut_at["model.safetensors"] = [3000, 0]
     assert refusal(server, cache).reason == "SourceUnreachable"
-    assert (cache.partial_bytes(SOURCE), downloads(server, "model.safetensors")[0]) == (3002, None)
+    assert (cache.partial_bytes(SOURCE), downloads(server, "model.safetensors")[0]) == (3004, None)
     server.requests.clear()
 
     artifact = fetch(server, cache)
@@ -80,6 +81,26 @@ def test_a_large_file_goes_on_where_it_stopped_in_another_process_too(server: fa
     assert (artifact / "model.safetensors").read_bytes() == original.read_bytes()
     assert downloads(server, "model.safetensors") == ["bytes=3000-7999"]
     assert downloads(server, "config.json") == []
+
+
+def test_a_large_file_comes_in_parts(server: fake.Hub, cache: ArtifactCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parts, "PART_BYTES", 3000)
+    server.faults.cut_at["model.safetensors"] = [1000]
+    artifact = fetch(server, cache)
+    original = server.root / "acme" / "legal" / "v1" / "model.safetensors"
+    assert (artifact / "model.safetensors").read_bytes() == original.read_bytes()
+    assert {"bytes=0-2999", "bytes=3000-5999", "bytes=6000-7999"} < set(downloads(server, "model.safetensors"))
+
+
+def test_a_mirror_that_sends_whole_files_alone_is_asked_for_them(
+    server: fake.Hub, cache: ArtifactCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parts, "PART_BYTES", 3000)
+    server.faults.ignore_ranges = True
+    artifact = fetch(server, cache)
+    original = server.root / "acme" / "legal" / "v1" / "model.safetensors"
+    assert (artifact / "model.safetensors").read_bytes() == original.read_bytes()
+    assert downloads(server, "model.safetensors")[-1] is None
 
 
 def test_a_connection_that_breaks_all_the_time_is_given_up_for_now(server: fake.Hub, cache: ArtifactCache) -> None:

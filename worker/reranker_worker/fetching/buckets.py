@@ -18,7 +18,8 @@ from obstore.store import GCSStore, S3Store
 
 from reranker_worker.errors import SourceError
 from reranker_worker.fetching.artifacts import is_served, require_weights
-from reranker_worker.fetching.drafts import RemoteFile, bring
+from reranker_worker.fetching.drafts import RemoteFile, Span
+from reranker_worker.fetching.parts import bring
 from reranker_worker.fetching.transfer import Transfer
 from reranker_worker.manifest import Source
 
@@ -54,8 +55,8 @@ def download_objects(source: Source, partial: Path, transfer: Transfer) -> None:
         ]
         tags = {name: each["e_tag"] for name, each in names.items()}
 
-        def read(file: RemoteFile, offset: int) -> Iterable[bytes]:
-            options: obstore.GetOptions = {"range": {"offset": offset}}
+        def read(file: RemoteFile, span: Span) -> Iterable[bytes]:
+            options: obstore.GetOptions = {"range": (span.start, span.end)}
             if tag := tags[file.name]:  # a store over a file system may have none
                 # An object that is overwritten meanwhile isn't what was listed: better none of it than half of each.
                 options["if_match"] = tag

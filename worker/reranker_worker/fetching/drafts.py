@@ -1,13 +1,13 @@
-"""Files on their way from a remote source: bytes that came stay, across breaks and restarts, and versions never mix."""
+"""Files on their way, as they lie on disk: bytes that came stay, across breaks and restarts, and versions never mix.
+
+The disk holds a file's beginning, and parts that are ahead of it; each is joined to it once all before it are there.
+"""
 
 import hashlib
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-
-from reranker_worker.errors import SourceError
-from reranker_worker.fetching.transfer import Transfer
 
 _NOTES = ".*.whole"
 
@@ -21,61 +21,91 @@ class RemoteFile:
     version: str
 
 
-#: Yields a file's bytes from an offset on.
-Read = Callable[[RemoteFile, int], Iterable[bytes]]
+@dataclass(frozen=True)
+class Span:
+    """The bytes from `start` up to `end` of a file that has `size`."""
 
+    start: int
+    end: int
+    size: int
 
-def bring(uri: str, files: Sequence[RemoteFile], partial: Path, transfer: Transfer, read: Read) -> None:
-    """Complete the files in the partial folder, each from where an earlier try left it; what came whole stays."""
-    drafts = [_Draft(file, partial) for file in files]
-    kept = {path for draft in drafts for path in draft.kept()}
-    for leftover in partial.iterdir():  # of another version, or made of the files since
-        if leftover not in kept:
-            _remove(leftover)
-    transfer.expect(sum(file.size for file in files))
-    for draft in drafts:
-        if not draft.is_settled():
-            _complete(uri, draft, transfer, read)
-            draft.settle()
-
-
-def _remove(leftover: Path) -> None:
-    if leftover.is_dir() and not leftover.is_symlink():  # an earlier build's fetchers left some, too
-        shutil.rmtree(leftover)
-    else:
-        leftover.unlink()
-
-
-def remove_notes(folder: Path) -> None:
-    """Forget which versions came whole: nothing goes on from here any more."""
-    for note in folder.glob(_NOTES):
-        note.unlink()
+    @property
+    def is_whole(self) -> bool:
+        """Tell whether these are all bytes of the file."""
+        return (self.start, self.end) == (0, self.size)
 
 
 @dataclass(frozen=True)
-class _Draft:
+class Part:
+    """Bytes of a file that are to come: to the end of what lies at `path`, whose first byte is the file's `start`th."""
+
+    path: Path
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Draft:
     """A file under way: it gets its name once it is whole, and an empty note beside it says of which version it is."""
 
     file: RemoteFile
     folder: Path
-
-    @property
-    def path(self) -> Path:
-        return self.folder / f".{self._version_hash()}.draft"
+    part_bytes: int
 
     def kept(self) -> tuple[Path, ...]:
         """Return what an earlier try may have left that is still of use."""
-        return (self.path, self._note, self._target) if self.is_settled() else (self.path,)
+        if self.is_settled():
+            return (self._note, self._target)
+        return (self._beginning, *(self._ahead(start) for start in self._starts()))
 
     def is_settled(self) -> bool:
+        """Tell whether the file is there, whole and under its name."""
         if not (self._note.exists() and self._target.is_file()):
             return False
         return self._target.stat().st_size == self.file.size  # a node that broke down may have lost its end
 
-    def settle(self) -> None:
-        """Give the whole file its name; the note comes first: without it nobody could tell the file's version."""
-        self._note.touch()
-        self.path.rename(self._target)
+    def missing(self) -> Iterator[Part]:
+        """Yield what is still to come, in order; to be asked after `join`."""
+        came = _size(self._beginning)
+        for start in self._starts(came):
+            ahead = self._ahead(start)
+            if start <= came and not ahead.exists():
+                yield Part(self._beginning, 0, self._end(start))
+            elif _size(ahead) < self._end(start) - start:
+                yield Part(ahead, start, self._end(start))
+
+    def join(self) -> None:
+        """Add the parts that are next to the file's beginning; give the file its name once it is whole."""
+        if self.is_settled():
+            return
+        with self._beginning.open("ab") as beginning:
+            for start in self._starts(beginning.tell()):
+                ahead, came = self._ahead(start), beginning.tell()
+                if came < start or _size(ahead) < self._end(start) - start:
+                    break
+                with ahead.open("rb") as part:
+                    part.seek(came - start)  # a fetcher may have been killed while it was adding it
+                    shutil.copyfileobj(part, beginning)
+                beginning.flush()
+                ahead.unlink()
+            whole = beginning.tell() == self.file.size
+        if whole:
+            self._note.touch()  # first: without it nobody could tell the file's version
+            self._beginning.rename(self._target)
+
+    def _starts(self, came: int = 0) -> range:
+        """Return where the parts begin that aren't whole among the first bytes."""
+        return range(came - came % self.part_bytes, self.file.size, self.part_bytes)
+
+    def _end(self, start: int) -> int:
+        return min(start + self.part_bytes, self.file.size)
+
+    def _ahead(self, start: int) -> Path:
+        return self.folder / f".{self._version_hash()}.{start}-{self._end(start)}.draft"
+
+    @property
+    def _beginning(self) -> Path:
+        return self.folder / f".{self._version_hash()}.draft"
 
     @property
     def _note(self) -> Path:
@@ -89,18 +119,14 @@ class _Draft:
         return hashlib.sha256(f"{self.file.name} {self.file.version}".encode()).hexdigest()[:16]
 
 
-def _complete(uri: str, draft: _Draft, transfer: Transfer, read: Read) -> None:
-    file = draft.file
-    with draft.path.open("ab") as writer:
-        transfer.check()
-        for chunk in read(file, writer.tell()) if writer.tell() < file.size else ():
-            transfer.check()
-            if writer.tell() + len(chunk) > file.size:
-                draft.path.unlink()  # nothing could be added to it
-                message = f"{uri}: {file.name} goes on beyond the {file.size} bytes that its source says"
-                raise SourceError("DigestMismatch", message)
-            writer.write(chunk)
-        came = writer.tell()
-    if came < file.size:
-        message = f"{uri}: {came} bytes of {file.name} came, and its source says {file.size}"
-        raise SourceError("SourceUnreachable", message)
+def remove_notes(folder: Path) -> None:
+    """Forget which versions came whole: nothing goes on from here any more."""
+    for note in folder.glob(_NOTES):
+        note.unlink()
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import httpx2
@@ -28,9 +29,10 @@ from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type:
 
 from reranker_worker.errors import SourceError
 from reranker_worker.fetching.artifacts import is_served, require_weights
-from reranker_worker.fetching.bodies import range_headers, rest
-from reranker_worker.fetching.drafts import RemoteFile, bring
+from reranker_worker.fetching.bodies import content, range_headers
+from reranker_worker.fetching.drafts import RemoteFile, Span
 from reranker_worker.fetching.origins import Hub
+from reranker_worker.fetching.parts import bring
 from reranker_worker.fetching.transfer import Transfer
 from reranker_worker.manifest import Source
 
@@ -52,8 +54,8 @@ def download_snapshot(
         urls = {name: hf_hub_url(repository, name, revision=commit, endpoint=hub.endpoint) for name in served}
         files = [_remote_file(source.uri, file, commit, urls[name], hub) for name, file in served.items()]
 
-        def read(file: RemoteFile, offset: int) -> Iterator[bytes]:
-            return _content(client, urls[file.name], offset, file.size)
+        def read(file: RemoteFile, span: Span) -> Iterator[bytes]:
+            return _content(client, urls[file.name], span)
 
         bring(source.uri, files, partial, transfer, read)
     for name, file in served.items():
@@ -93,19 +95,19 @@ def _remote_file(uri: str, file: RepoSibling, commit: str, url: str, hub: Hub) -
     return RemoteFile(file.rfilename, size, version)
 
 
-def _content(client: httpx2.Client, url: str, offset: int, size: int) -> Iterator[bytes]:
-    """Yield a file's bytes from an offset on; where a connection breaks that brought some, the next one goes on."""
+def _content(client: httpx2.Client, url: str, span: Span) -> Iterator[bytes]:
+    """Yield a span's bytes; where a connection breaks that brought some, the next one goes on."""
     for breaks_left in reversed(range(_BREAKS + 1)):
-        before = offset
+        before = span
         try:
-            with client.stream("GET", url, headers=range_headers(offset, size)) as answer:
+            with client.stream("GET", url, headers=range_headers(span)) as answer:
                 hf_raise_for_status(answer)
-                for chunk in rest(answer, offset):
-                    offset += len(chunk)
+                for chunk in content(answer, span):
+                    span = replace(span, start=span.start + len(chunk))
                     yield chunk
                 return
         except httpx2.TransportError:
-            if offset == before or not breaks_left:
+            if span == before or not breaks_left:
                 raise
 
 

@@ -18,10 +18,11 @@ import httpx2
 from reranker_worker.errors import SourceError
 from reranker_worker.fetching.archives import is_archive, is_closed_archive, unpack
 from reranker_worker.fetching.artifacts import is_served, require_weights
-from reranker_worker.fetching.bodies import range_headers, rest
+from reranker_worker.fetching.bodies import content, range_headers
 from reranker_worker.fetching.cache import file_record
-from reranker_worker.fetching.drafts import RemoteFile, bring
+from reranker_worker.fetching.drafts import RemoteFile, Span
 from reranker_worker.fetching.origins import Registries
+from reranker_worker.fetching.parts import bring
 from reranker_worker.fetching.registry_auth import RegistryAuth, login
 from reranker_worker.fetching.registry_reach import Reach
 from reranker_worker.fetching.transfer import Transfer
@@ -67,8 +68,8 @@ def download_artifact(
         layers = _wanted(at, found)
         blobs = {layer.name: layer.digest for layer in layers}
 
-        def read(file: RemoteFile, offset: int) -> Iterator[bytes]:
-            return _blob(at, client, blobs[file.name], offset, file.size)
+        def read(file: RemoteFile, span: Span) -> Iterator[bytes]:
+            return _blob(at, client, blobs[file.name], span)
 
         files = [RemoteFile(layer.name, layer.size, layer.digest) for layer in layers]
         bring(source.uri, files, partial, transfer, read)
@@ -148,10 +149,10 @@ def _require_weights(at: str, names: Iterable[str], layers: list[_Layer]) -> Non
         raise SourceError(error.reason, message) from error
 
 
-def _blob(at: str, client: httpx2.Client, digest: str, offset: int, size: int) -> Iterator[bytes]:
-    with closing(_answer(at, client, f"blobs/{digest}", range_headers(offset, size))) as answer:
+def _blob(at: str, client: httpx2.Client, digest: str, span: Span) -> Iterator[bytes]:
+    with closing(_answer(at, client, f"blobs/{digest}", range_headers(span))) as answer:
         answer.raise_for_status()
-        yield from rest(answer, offset)
+        yield from content(answer, span)
 
 
 def _answer(at: str, client: httpx2.Client, path: str, headers: Mapping[str, str]) -> httpx2.Response:
