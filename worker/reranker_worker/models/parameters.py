@@ -1,6 +1,6 @@
 """Finds a network's parameters among a checkpoint's tensors, and reads them; nothing that isn't there is made up."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
@@ -120,8 +120,11 @@ def _check_tensor(name: str, stored: Stored, shape: tuple[int, ...]) -> None:
         raise invalid(f"{name} has type {stored.info.dtype}; accepted: {', '.join(sorted(weights.FLOATS))}")
 
 
-def read(names: Mapping[str, Stored], dtype: torch.dtype, device: torch.device) -> dict[str, torch.Tensor]:
-    """Return a network's parameters, on the device."""
+def read(
+    names: Mapping[str, Stored], dtype: torch.dtype, device: torch.device, in_fp32: Iterable[str] = ()
+) -> dict[str, torch.Tensor]:
+    """Return a network's parameters, on the device; those of the modules at the paths `in_fp32` in that precision."""
+    exact = tuple(f"{path}." for path in in_fp32)
     loaded: dict[str, torch.Tensor] = {}
     try:
         for file in sorted({stored.info.file for stored in names.values()}):
@@ -130,10 +133,11 @@ def read(names: Mapping[str, Stored], dtype: torch.dtype, device: torch.device) 
                     if stored.info.file == file:
                         tensor = tensors.get_tensor(stored.name)[stored.rows]
                         # A copy, so that nothing served depends on a mapped file.
-                        loaded[name] = tensor.to(device=device, dtype=dtype, copy=True)
+                        wanted = torch.float32 if name.startswith(exact) else dtype
+                        loaded[name] = tensor.to(device=device, dtype=wanted, copy=True)
     except (SafetensorError, OSError) as error:
         raise invalid(f"the weights can't be read: {error}") from error
     for name, tensor in loaded.items():
         if not tensor.sum(dtype=torch.float32).isfinite():
-            raise CheckpointError("NonFiniteScores", f"{name} holds a value that isn't finite in {dtype}")
+            raise CheckpointError("NonFiniteScores", f"{name} holds a value that isn't finite in {tensor.dtype}")
     return loaded

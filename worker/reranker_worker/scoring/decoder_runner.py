@@ -71,7 +71,7 @@ class DecoderRunner(ModelRunner):
             cache.put(key, PrefixStates(layers))
         scored = states[0, copied(torch.tensor(prompts.last_rows), self.device)]
         answers = copied(torch.tensor(self.answers), self.device)
-        logits = answer_logits(module, self.family.head[0], scored, answers, prompts.adapted_pairs).float()
+        logits = answer_logits(module, self.family.head[0], scored, answers, prompts.adapted_pairs)
         return logits[:, 0] - logits[:, 1] if len(self.answers) > 1 else logits[:, 0]
 
 
@@ -124,15 +124,17 @@ def _lora(pair: ScoringPair) -> LoraWeights | None:
 def answer_logits(
     module: nn.Module, head: str, states: torch.Tensor, answers: torch.Tensor, adapted: AdaptedRows
 ) -> torch.Tensor:
-    """Return the answers' logits, [pairs, answers]: the only rows of the vocabulary's head that are computed.
+    """Return the answers' logits, float32 [pairs, answers]: the only rows of the vocabulary's head that are computed.
 
     states: [pairs, hidden]; answers: token ids, int64 [answers], on the states' device.
     """
     linear = module.get_submodule(head)
     if not isinstance(linear, nn.Linear):
         raise TypeError(f"{head} is no linear layer but {type(linear).__name__}")
-    bias = None if linear.bias is None else linear.bias[answers]
-    output = functional.linear(states, linear.weight[answers], bias)
+    # Rounded in half precision the answers of many documents are equal.
+    states = states.float()
+    bias = None if linear.bias is None else linear.bias[answers].float()
+    output = functional.linear(states, linear.weight[answers].float(), bias)
     for span, weights in adapted:
         change = weights.changes.get(head)
         if change is not None:

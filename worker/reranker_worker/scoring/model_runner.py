@@ -144,10 +144,10 @@ class ModelRunner:
             ).last_hidden_state
         with adapting(rows):
             # Heads read the first token of each row: a row for each pair holds exactly the state to be scored.
-            scored = self._scored_states(module, states, packed).unsqueeze(1)
+            scored = self._scored_states(module, states, packed).float().unsqueeze(1)
             for path in self.family.head:
                 scored = module.get_submodule(path)(scored)
-        return scored.float().flatten()
+        return scored.flatten()
 
     def _scored_states(self, module: nn.Module, states: torch.Tensor, packed: PackedBatch) -> torch.Tensor:
         """Return what the head reads of each pair; [1, tokens, hidden] → [pairs, hidden]."""
@@ -157,7 +157,7 @@ class ModelRunner:
             lengths = packed.cumulative.diff().to(torch.int64)
             own = states[0, : packed.bounds[-1]].float()
             # "Unsafe" is that lengths aren't checked, for which a GPU would have to be waited for.
-            return torch.segment_reduce(own, "mean", lengths=lengths, unsafe=True).to(states.dtype)
+            return torch.segment_reduce(own, "mean", lengths=lengths, unsafe=True)
         return states[0, packed.starts]
 
     def pack(self, pairs: Sequence[ScoringPair], on_layer: OnLayer = None) -> PackedBatch:

@@ -20,7 +20,7 @@ from reranker_worker.scoring.model_runner import ModelRunner
 from reranker_worker.serving import EncodedPair, EngineSettings, ScoreRequest, ScoringPair, Serving, Truncation
 from tests.fixtures.checkpoints import WORDS, edit_config
 from tests.fixtures.decoders import FAMILIES, decoder_checkpoint, reference_scores
-from tests.fixtures.scoring import apart
+from tests.fixtures.scoring import apart, are_rounded
 
 from .conftest import RAW, Decoder
 
@@ -190,6 +190,7 @@ async def test_half_precision_is_honoured_where_it_is_asked_for(
     result = await engine.score(ScoreRequest("web server", _documents(4)))
     expected = reference_scores(decoders("gemma").folder, "gemma", "web server", _documents(4))
     assert result.scores == pytest.approx(expected, abs=0.5)
+    assert not are_rounded(result.scores), "documents would share their scores"
 
 
 async def test_int8_is_near_fp32(engine: Engine, decoder: Decoder) -> None:

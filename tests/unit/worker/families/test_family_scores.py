@@ -25,6 +25,7 @@ from tests.fixtures.families import (
     roberta_checkpoint,
 )
 from tests.fixtures.reference import reference_logits
+from tests.fixtures.scoring import are_rounded
 
 from .conftest import RAW
 
@@ -123,6 +124,7 @@ def test_a_low_precision_model_scores_near_the_full_one(engine: Engine, model: L
         scores.append(asyncio.run(engine.score(ScoreRequest("fast web server", _documents(7)))).scores)
     assert scores[1] == pytest.approx(scores[0], abs=0.3)
     assert scores[1] != scores[0]
+    assert not are_rounded(scores[1]), "documents would share their scores"
 
 
 REFUSALS: dict[str, tuple[str, dict[str, object], str]] = {
