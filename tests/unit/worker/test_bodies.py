@@ -20,6 +20,7 @@ from reranker_worker.errors import InvalidRequest, Overloaded, TooLarge
 from reranker_worker.serving import ScoreRequest, ScoreResult
 from reranker_worker.settings import ServeSettings
 from reranker_worker.web.app import client_app
+from reranker_worker.web.asgi import Refuse
 from reranker_worker.web.bodies import BodyBounds
 from reranker_worker.web.dialects.calls import Bounds, Incoming
 from reranker_worker.web.schemas import RerankBody, ScoreBody, TeiBody, VllmScoreBody
@@ -82,7 +83,7 @@ async def test_a_body_is_not_kept_while_it_is_scored(
 
 
 def bounded(app: Any) -> BodyBounds:
-    return BodyBounds(app, max_bytes=10, timeout_s=5)
+    return BodyBounds(app, max_bytes=10, timeout_s=5, refuse=Refuse(lambda *_: None))
 
 
 async def sent(message: MutableMapping[str, Any]) -> None:

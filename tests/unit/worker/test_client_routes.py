@@ -494,6 +494,19 @@ async def test_with_keys_the_playgrounds_page_alone_is_open(worker: Worker, tmp_
             assert (await client.get(path)).status_code == 401, path
 
 
+async def test_requests_refused_before_they_are_read_are_counted(worker: Worker, tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text("first\n")
+    async with http(worker, api_keys_file=tmp_path / "keys", max_body_bytes=20) as client:
+        for key, status in (("rotated", 401), ("first", 413), ("first", 413)):
+            answer = await client.post("/rerank", json=BODY, headers={"authorization": f"Bearer {key}"})
+            assert answer.status_code == status
+    count = worker.metrics.registry.get_sample_value
+    for code, reason, expected in (("401", "Unauthorized", 1), ("413", "TooLarge", 2)):
+        assert count("reranker_refusals_total", {"reason": reason}) == expected
+        labels = {"model": MANIFEST.served_name, "api": "rerank", "code": code, "revision": ""}
+        assert count("reranker_requests_total", labels) == expected
+
+
 async def test_with_keys_every_route_wants_one_and_rotation_needs_no_restart(worker: Worker, tmp_path: Path) -> None:
     keys = tmp_path / "keys"
     keys.write_text("first\n\nsecond\n")

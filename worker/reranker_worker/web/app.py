@@ -10,10 +10,11 @@ from starlette.exceptions import HTTPException
 
 from reranker_worker.errors import MethodNotAllowed, NotFound, RequestError
 from reranker_worker.settings import HttpLimits, ServeSettings
-from reranker_worker.web.asgi import App, ClosingConnections, KeyFile, Keys, PlainPaths
+from reranker_worker.web.asgi import App, ClosingConnections, KeyFile, Keys, PlainPaths, Refuse
 from reranker_worker.web.bodies import BodyBounds, LeftOvers
 from reranker_worker.web.dialects import dialect_of
 from reranker_worker.web.dialects.calls import Reply
+from reranker_worker.web.exchange import response
 from reranker_worker.web.internal_routes import InternalRoutes
 from reranker_worker.web.playground import PATH as PLAYGROUND_PATH
 from reranker_worker.web.routes import PAGES, ClientRoutes
@@ -29,13 +30,15 @@ _UNTRACED: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False,
 def client_app(worker: Worker, settings: ServeSettings, traces: TracerProvider | None = None) -> App:
     """Return the application of the client port; where there are traces, each scoring request is a span."""
     api = _api("reranker-worker", _telemetry(traces))
-    api.include_router(ClientRoutes(worker, settings).router())
+    routes = ClientRoutes(worker, settings)
+    api.include_router(routes.router())
     api.add_exception_handler(404, _no_such_route)
     api.add_exception_handler(405, _no_such_method)
     api.add_exception_handler(Exception, _broken)
-    app: App = BodyBounds(PlainPaths(api, PAGES), settings.max_body_bytes, settings.body_timeout_s)
+    refuse = Refuse(routes.count_unread)
+    app: App = BodyBounds(PlainPaths(api, PAGES), settings.max_body_bytes, settings.body_timeout_s, refuse)
     if settings.api_keys_file is not None:
-        app = Keys(app, KeyFile(settings.api_keys_file), open_path=PLAYGROUND_PATH)
+        app = Keys(app, KeyFile(settings.api_keys_file), open_path=PLAYGROUND_PATH, refuse=refuse)
     app = LeftOvers(app, settings.max_body_bytes, settings.body_timeout_s)
     return ClosingConnections(app, lambda: worker.parting)
 
@@ -44,7 +47,8 @@ def internal_app(worker: Worker, limits: HttpLimits) -> App:
     """Return the application of the internal port."""
     api = _api("reranker-worker internal", _UNTRACED)
     api.include_router(InternalRoutes(worker, limits).router())
-    app = BodyBounds(api, limits.max_body_bytes, limits.body_timeout_s)
+    uncounted = Refuse(lambda *_: None)
+    app = BodyBounds(api, limits.max_body_bytes, limits.body_timeout_s, uncounted)
     return LeftOvers(app, limits.max_body_bytes, limits.body_timeout_s)
 
 
@@ -69,25 +73,21 @@ def _telemetry(traces: TracerProvider | None) -> TelemetryConfig:
 
 
 async def _no_such_route(request: Request, _: Exception) -> Response:
-    return _response(_error_reply(request, NotFound("there is no such path; POST /v1/rerank ranks documents")))
+    return response(_error_reply(request, NotFound("there is no such path; POST /v1/rerank ranks documents")))
 
 
 async def _no_such_method(request: Request, error: Exception) -> Response:
     allowed = (error.headers or {}).get("Allow", "") if isinstance(error, HTTPException) else ""
     refusal = MethodNotAllowed(f"this path knows {allowed} alone; POST /v1/rerank ranks documents")
     reply = _error_reply(request, refusal)
-    return _response(replace(reply, headers={**reply.headers, "allow": allowed}))
+    return response(replace(reply, headers={**reply.headers, "allow": allowed}))
 
 
 async def _broken(request: Request, error: Exception) -> Response:
     # The type alone: a message or a traceback's values could repeat what a client sent.
     log.error("request broke", path=request.scope["path"], error=type(error).__name__)
-    return _response(_error_reply(request, RequestError("the request failed in the server")))
+    return response(_error_reply(request, RequestError("the request failed in the server")))
 
 
 def _error_reply(request: Request, error: RequestError) -> Reply:
     return dialect_of(request.scope["path"]).render_error(error, error.message)
-
-
-def _response(reply: Reply) -> Response:
-    return Response(reply.body, reply.status, dict(reply.headers), reply.media_type)

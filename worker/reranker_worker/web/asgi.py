@@ -14,7 +14,7 @@ import structlog
 
 from reranker_worker.errors import FlagError, RequestError, Unauthorized
 from reranker_worker.web.dialects import dialect_of
-from reranker_worker.web.dialects.calls import Reply
+from reranker_worker.web.dialects.calls import Dialect, Reply
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -110,6 +110,7 @@ class Keys:
     app: App
     keys: KeyFile
     open_path: str
+    refuse: "Refuse"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on if its key is known."""
@@ -118,7 +119,7 @@ class Keys:
         scheme, _, rest = sent.partition(b" ")
         key = rest.strip() if scheme.lower() == b"bearer" else sent
         if scope["path"] != self.open_path and not (key and self.keys.accepts(key)):
-            await refuse(scope, send, Unauthorized("a valid key is needed: Authorization: Bearer <key>"))
+            await self.refuse(scope, send, Unauthorized("a valid key is needed: Authorization: Bearer <key>"))
             return
         await self.app(scope, receive, send)
 
@@ -128,12 +129,20 @@ def header(scope: Scope, name: bytes) -> bytes | None:
     return next((value for key, value in scope["headers"] if key == name), None)
 
 
-async def refuse(scope: Scope, send: Send, error: RequestError) -> None:
-    """Answer without reading the body; the connection isn't used after that."""
-    reply: Reply = dialect_of(scope["path"]).render_error(error, error.message)
-    headers = [(b"content-type", reply.media_type.encode()), (b"content-length", str(len(reply.body)).encode())]
-    headers += [(name.encode(), value.encode()) for name, value in reply.headers.items()]
-    await send(
-        {"type": "http.response.start", "status": reply.status, "headers": [*headers, (b"connection", b"close")]}
-    )
-    await send({"type": "http.response.body", "body": reply.body})
+@dataclass(frozen=True)
+class Refuse:
+    """Answers a request without reading its body; the connection isn't used after that."""
+
+    count: Callable[[Dialect, Reply, RequestError], None]
+
+    async def __call__(self, scope: Scope, send: Send, error: RequestError) -> None:
+        """Send what the path's clients take for that error."""
+        dialect = dialect_of(scope["path"])
+        reply = dialect.render_error(error, error.message)
+        self.count(dialect, reply, error)
+        headers = [(b"content-type", reply.media_type.encode()), (b"content-length", str(len(reply.body)).encode())]
+        headers += [(name.encode(), value.encode()) for name, value in reply.headers.items()]
+        await send(
+            {"type": "http.response.start", "status": reply.status, "headers": [*headers, (b"connection", b"close")]}
+        )
+        await send({"type": "http.response.body", "body": reply.body})

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from reranker_worker.errors import BodyTooSlow, Overloaded, TooLarge
-from reranker_worker.web.asgi import App, Message, Receive, Scope, Send, header, refuse
+from reranker_worker.web.asgi import App, Message, Receive, Refuse, Scope, Send, header
 
 # Bodies of the largest size that a port holds at once; a few hundred megabytes, whatever clients send.
 _LARGEST_AT_ONCE = 16
@@ -27,6 +27,7 @@ class BodyBounds:
     app: App
     max_bytes: int
     timeout_s: float
+    refuse: Refuse
     held_bytes: int = field(default=0, init=False)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -35,7 +36,7 @@ class BodyBounds:
             return
         declared = header(scope, b"content-length")
         if declared is not None and (not declared.isdigit() or int(declared) > self.max_bytes):
-            await refuse(scope, send, self._too_large())
+            await self.refuse(scope, send, self._too_large())
             return
         body = _Body(self, receive, asyncio.get_running_loop().time() + self.timeout_s)
         try:

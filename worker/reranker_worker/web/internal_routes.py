@@ -13,14 +13,14 @@ from reranker_worker.errors import RequestError
 from reranker_worker.reconciling.samples import samples_document
 from reranker_worker.serving import ScoreRequest, ScoreResult
 from reranker_worker.settings import HttpLimits
-from reranker_worker.web.dialects.calls import Bounds, Reply, json_object, json_reply
+from reranker_worker.web.dialects.calls import Bounds, json_object, json_reply
 from reranker_worker.web.dialects.rerank import RERANK
 from reranker_worker.web.disconnects import unless_client_gone
+from reranker_worker.web.exchange import CLIENT_GONE, response, whole_body
 from reranker_worker.web.schemas import TrialBody
 from reranker_worker.worker import Worker
 
 _JSON = "application/json"
-_CLIENT_GONE = Reply(499, b"")  # nobody reads it
 
 
 @dataclass(frozen=True)
@@ -63,14 +63,14 @@ class InternalRoutes:
     async def score(self, request: Request) -> Response:
         """Score documents with any revision in memory: the gate's look at a candidate that clients can't reach."""
         try:
-            trial = _trial(await _body(request), Bounds(self.limits.max_documents, self.limits.max_characters))
+            trial = _trial(await whole_body(request), Bounds(self.limits.max_documents, self.limits.max_characters))
             result = await unless_client_gone(request, self._tried(trial))
-            reply = _CLIENT_GONE if result is None else json_reply(200, _trial_document(result))
+            reply = CLIENT_GONE if result is None else json_reply(200, _trial_document(result))
         except ClientDisconnect:
-            reply = _CLIENT_GONE
+            reply = CLIENT_GONE
         except RequestError as error:
             reply = RERANK.render_error(error, error.message)
-        return Response(reply.body, reply.status, dict(reply.headers), reply.media_type)
+        return response(reply)
 
     async def samples(self, after: int = 0) -> Response:
         """Answer the requests that were kept for a candidate's comparison, beyond the number `after`."""
@@ -94,11 +94,6 @@ def _encoder(accept: str) -> tuple[Callable[[CollectorRegistry], bytes], str]:
         return choose_encoder(accept)
     except TypeError:  # the library compares whatever a client calls a version with numbers
         return choose_encoder("")
-
-
-async def _body(request: Request) -> bytes:
-    # request.body() would keep it for as long as the request is scored.
-    return b"".join([part async for part in request.stream()])
 
 
 def _trial(body: bytes, bounds: Bounds) -> TrialBody:

@@ -30,6 +30,7 @@ from reranker_worker.web.dialects.sie import SIE
 from reranker_worker.web.dialects.vllm_score import VLLM_SCORE
 from reranker_worker.web.dialects.voyage import VOYAGE
 from reranker_worker.web.disconnects import unless_client_gone
+from reranker_worker.web.exchange import CLIENT_GONE, response, whole_body
 from reranker_worker.web.openapi import openapi_document
 from reranker_worker.web.playground import PATH as PLAYGROUND_PATH
 from reranker_worker.web.playground import playground_page
@@ -40,7 +41,6 @@ _RETRY_HEALTH_S = 1.0
 _DOCS_PATH = "/docs"
 #: What people look at.
 PAGES = (_DOCS_PATH, PLAYGROUND_PATH)
-_CLIENT_GONE = Reply(499, b"")  # nobody reads it; nginx's code, for the metrics
 _BROKEN = Reply(500, b"")  # for the metrics: the application's own handler answers
 
 
@@ -93,12 +93,12 @@ class ClientRoutes:
     async def models(self) -> Response:
         """List the model and its adapters."""
         document = models_document(self.worker.observation.world, self.worker.started_s)
-        return _response(json_reply(200, document))
+        return response(json_reply(200, document))
 
     async def infinity_models(self) -> Response:
         """List them for Infinity's clients."""
         document = infinity_document(self.worker.observation.world, self.worker.started_s, self.worker.scorer.queue)
-        return _response(json_reply(200, document))
+        return response(json_reply(200, document))
 
     async def model(self, name: str) -> Response:
         """Describe one model or adapter."""
@@ -106,16 +106,16 @@ class ClientRoutes:
         entry = next((entry for entry in document["data"] if entry["id"] == name), None)
         if entry is None:
             error = NotFound("no model by that name is served here; see /v1/models")
-            return _response(RERANK.render_error(error, error.message))
-        return _response(json_reply(200, entry))
+            return response(RERANK.render_error(error, error.message))
+        return response(json_reply(200, entry))
 
     async def info(self) -> Response:
         """Say what is served and how long its pairs may be."""
         world = self.worker.observation.world
         if world.manifest is None:
-            return _response(_not_ready("no model is configured yet"))
+            return response(_not_ready("no model is configured yet"))
         described = sie_model(world.manifest, world)
-        return _response(
+        return response(
             json_reply(
                 200,
                 {
@@ -133,7 +133,7 @@ class ClientRoutes:
 
     async def openapi(self) -> Response:
         """Describe all this to machines."""
-        return _response(json_reply(200, openapi_document(_VERSION)))
+        return response(json_reply(200, openapi_document(_VERSION)))
 
     async def docs(self) -> Response:
         """Describe it to people; the page's scripts come from where FastAPI's do."""
@@ -143,20 +143,20 @@ class ClientRoutes:
         """Answer people with a page to try the model on, where the manifest says so."""
         manifest = self.worker.observation.world.manifest
         if manifest is not None and manifest.playground:
-            return _response(playground_page())
+            return response(playground_page())
         error = NotFound(
             f"{PLAYGROUND_PATH} is off here; the model's spec.playground or serve's --playground turns it on"
         )
-        return _response(RERANK.render_error(error, error.message))
+        return response(RERANK.render_error(error, error.message))
 
     async def alive(self) -> Response:
         """Answer as long as the process does."""
-        return _response(json_reply(200, {"status": "ok"}))
+        return response(json_reply(200, {"status": "ok"}))
 
     async def ready(self) -> Response:
         """Answer 200 only while requests can be scored here."""
         state = self.worker.state()
-        return _response(json_reply(200, {"status": "ok"}) if state.ready else _not_ready(state.message))
+        return response(json_reply(200, {"status": "ok"}) if state.ready else _not_ready(state.message))
 
     async def _answer(
         self, choose: Callable[[Incoming], Dialect], request: Request, path_model: str | None = None
@@ -170,18 +170,18 @@ class ClientRoutes:
             del incoming  # a body and what it was parsed to, several times as large, aren't needed to score it
             pin = request.headers.get(REVISION_HEADER)
             scored = await unless_client_gone(request, self._scored(call, pin, started_s))
-            reply = dialect.render(call, scored) if scored is not None else _CLIENT_GONE
+            reply = dialect.render(call, scored) if scored is not None else CLIENT_GONE
         except ClientDisconnect:
-            reply = _CLIENT_GONE
+            reply = CLIENT_GONE
         except RequestError as error:
             reply = dialect.render_error(error, error.message)
-            self.worker.metrics.refusals.labels(error.reason).inc()
+            self._count_refusal(error)
             tracing.annotate({"reranker.refusal": error.reason})
         except Exception:
             self._measure(dialect, _BROKEN, started_s)
             raise
         self._measure(dialect, reply, started_s)
-        return _response(reply)
+        return response(reply)
 
     async def _scored(self, call: ScoreCall, pin: str | None, started_s: float) -> Scored:
         resolved = resolve(self.worker.observation.world, call.model, call.adapter, pin)
@@ -212,18 +212,28 @@ class ClientRoutes:
     def _bounds(self) -> Bounds:
         return Bounds(self.limits.max_documents, self.limits.max_characters)
 
+    def count_unread(self, dialect: Dialect, reply: Reply, error: RequestError) -> None:
+        """Count a request that was refused before its body was read."""
+        self._count(dialect, reply)
+        self._count_refusal(error)
+
     def _measure(self, dialect: Dialect, reply: Reply, started_s: float) -> None:
+        self._count(dialect, reply)
+        self.worker.metrics.request_duration.observe(self.worker.clock() - started_s)
+
+    def _count(self, dialect: Dialect, reply: Reply) -> None:
         manifest = self.worker.observation.world.manifest
         model = manifest.served_name if manifest is not None else ""
         revision = reply.headers.get(REVISION_HEADER, "")
         self.worker.metrics.requests.labels(model, dialect.api, str(reply.status), revision).inc()
-        self.worker.metrics.request_duration.observe(self.worker.clock() - started_s)
+
+    def _count_refusal(self, error: RequestError) -> None:
+        self.worker.metrics.refusals.labels(error.reason).inc()
 
 
 async def _incoming(request: Request, path_model: str | None) -> Incoming:
     return Incoming(
-        # request.body() would keep it for as long as the request is scored.
-        body=b"".join([part async for part in request.stream()]),
+        body=await whole_body(request),
         path_model=path_model,
         content_type=request.headers.get("content-type", "application/json"),
         accept=request.headers.get("accept", "*/*"),
@@ -244,7 +254,3 @@ def _described(model: str, result: ScoreResult) -> dict[str, str | int]:
 def _not_ready(message: str) -> Reply:
     error = NotReady(message, retry_after_s=_RETRY_HEALTH_S)
     return RERANK.render_error(error, message)
-
-
-def _response(reply: Reply) -> Response:
-    return Response(reply.body, reply.status, dict(reply.headers), reply.media_type)
