@@ -17,7 +17,6 @@ def configure_logs(log_format: LogFormat, level: str) -> None:
     """Send structlog's and the libraries' records to stderr, one event a line."""
     json_lines = log_format == "json" or (log_format == "auto" and not sys.stderr.isatty())
     shared: list[structlog.typing.Processor] = [
-        structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),

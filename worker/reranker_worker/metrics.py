@@ -20,9 +20,9 @@ _TOKENS = (64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768)
 class Metrics:
     """One worker's metrics; no label ever holds a client's text."""
 
-    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+    def __init__(self) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each one, which nobody asks for
-        registry = registry or CollectorRegistry()
+        registry = CollectorRegistry()
         self.registry = registry
         # Revisions of models, each with those of adapters and "", the one that was served last at the end.
         self._served: dict[tuple[str, str], None] = {}

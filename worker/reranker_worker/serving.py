@@ -73,22 +73,14 @@ class Queue:
     max_tokens: int
 
 
-class AdapterWeights(Protocol):
-    """An adapter's immutable tensors; a runner reads them from the batch and never keeps them."""
-
-    @property
-    def rank(self) -> int:
-        """Return the highest LoRA rank in it."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class LoadedAdapter:
     """A LoRA adapter in memory, checked by a scoring probe on the model that it was loaded for."""
 
     name: str
     revision: str
-    weights: AdapterWeights
+    weights: object
+    """Its immutable tensors; a runner reads them from the batch and never keeps them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +178,6 @@ class Serving:
 
     model: LoadedModel | None = None
     adapters: Mapping[str, LoadedAdapter] = field(default_factory=lambda: MappingProxyType({}))
-    generation: int = 0
     others: Mapping[str, Held] = field(default_factory=lambda: MappingProxyType({}))
 
     @property

@@ -9,7 +9,7 @@ from reranker_worker.errors import InvalidRequest, NotFound, NotReady, RequestEr
 from reranker_worker.scoring.capture import captured
 from reranker_worker.serving import EngineSettings, Held, LoadedAdapter, LoadedModel, ScoreRequest, Serving
 
-PART: Any = SimpleNamespace(rank=8)
+PART: Any = SimpleNamespace()
 
 
 def loaded(revision: str) -> LoadedModel:

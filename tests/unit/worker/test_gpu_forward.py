@@ -139,4 +139,4 @@ def without_numbers(adapter: LoadedAdapter) -> LoadedAdapter:
                 return Replacement(weight.to(NOWHERE), None if bias is None else bias.to(NOWHERE))
 
     changes = {layer: moved(change) for layer, change in adapter.weights.changes.items()}
-    return replace(adapter, weights=LoraWeights(changes, adapter.weights.rank))
+    return replace(adapter, weights=LoraWeights(changes))

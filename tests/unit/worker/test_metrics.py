@@ -14,7 +14,7 @@ def series(counter: Counter) -> set[tuple[str, ...]]:
 
 
 def adapters(*revisions: str) -> MappingProxyType[str, LoadedAdapter]:
-    return MappingProxyType({each: LoadedAdapter(each, each, weights=None) for each in revisions})  # type: ignore[arg-type]
+    return MappingProxyType({each: LoadedAdapter(each, each, weights=None) for each in revisions})
 
 
 def model(revision: str) -> LoadedModel:

@@ -47,8 +47,7 @@ class HeldLoader:
         max_rank: int,  # noqa: ARG002
     ) -> LoadedAdapter:
         self._load(revision)
-        weights: Any = SimpleNamespace(rank=8)
-        return LoadedAdapter(name, revision, weights)
+        return LoadedAdapter(name, revision, weights=object())
 
     def serve(self, serving: Serving) -> None:
         self.serving = serving

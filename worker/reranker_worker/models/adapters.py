@@ -49,8 +49,7 @@ def load_lora(
         change = _change(path, loaded, config, dtype=dtype, device=device)
         own = (path,) if layout is None else layout.own(path)
         changes |= zip(own, lora.split(change, len(own)), strict=True)
-    ranks = [change.down.shape[0] for change in changes.values() if isinstance(change, LowRank)]
-    return LoraWeights(changes=MappingProxyType(changes), rank=max(ranks))
+    return LoraWeights(MappingProxyType(changes))
 
 
 def _header(folder: Path) -> dict[str, weights.TensorInfo]:

@@ -16,7 +16,7 @@ from reranker_worker.kernels.int8_rows import Int8Rows, Product, from_product, g
 from reranker_worker.models.lora import AdaptedLinear, adapted_rows
 from reranker_worker.models.prepacked import FULL_ROWS
 
-_log = structlog.get_logger("int8")
+_log = structlog.get_logger("engine")
 
 _LARGEST = 127
 """Of a weight's bytes, either side of 0."""

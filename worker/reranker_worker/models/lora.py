@@ -34,7 +34,6 @@ class LoraWeights:
     """An adapter's immutable tensors by the path of the module that they change."""
 
     changes: Mapping[str, LowRank | Replacement]
-    rank: int
 
 
 AdaptedRows = Sequence[tuple[slice, LoraWeights]]
@@ -100,7 +99,7 @@ def without_effect(weights: LoraWeights) -> LoraWeights:
     """
     low_rank = {path: change for path, change in weights.changes.items() if isinstance(change, LowRank)}
     nothing = {path: LowRank(each.down.new_zeros(()).expand_as(each.down), each.up) for path, each in low_rank.items()}
-    return LoraWeights(nothing, weights.rank)
+    return LoraWeights(nothing)
 
 
 def adapt_linears(model: nn.Module) -> None:

@@ -214,7 +214,7 @@ class Reconciler:
                 raise TypeError(f"{load} returned {type(loaded).__name__}")
 
     def _serve(self, served: Served) -> None:
-        serving = Serving(generation=served.generation, others=MappingProxyType(self._others(served)))
+        serving = Serving(others=MappingProxyType(self._others(served)))
         if served.model is not None:
             adapters = self._loaded_adapters(served.model, served.adapters)
             serving = replace(serving, model=self._models[served.model], adapters=adapters)

@@ -73,7 +73,7 @@ def test_gelu_stays_in_int8_until_the_next_product_unless_an_adapter_reads_it(*,
     between = inner.with_gelu(states, "none")
     assert isinstance(between, Int8Rows)
     assert torch.allclose(outer(between), expected, atol=0.02)
-    weights = LoraWeights({"dense": LowRank(torch.zeros(1, 48), torch.zeros(64, 1))}, rank=1)
+    weights = LoraWeights({"dense": LowRank(torch.zeros(1, 48), torch.zeros(64, 1))})
     with adapting([(slice(0, 2), weights)]):
         between = inner.with_gelu(states, "none")
     assert isinstance(between, torch.Tensor)
@@ -85,7 +85,7 @@ def test_layers_of_one_input_share_its_bytes_unless_an_adapter_reads_it(*, laid_
     shared = layer.prepared(states)
     assert isinstance(shared, Int8Rows)
     assert torch.equal(layer(shared), layer(states))
-    with adapting([(slice(0, 2), LoraWeights({}, rank=1))]):
+    with adapting([(slice(0, 2), LoraWeights({}))]):
         assert layer.prepared(states) is states
 
 
