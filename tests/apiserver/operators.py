@@ -5,7 +5,7 @@ import gc
 import time
 import uuid
 import warnings
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -62,12 +62,11 @@ async def rested(kube: Kube, running: Running) -> float:
 
 
 class DyingApi(Api):
-    """The way to the API server of a process that is killed at its n-th write, before or after that arrives."""
+    """The way to the API server of a process that is killed at its n-th write, which arrives."""
 
-    def __init__(self, config: Any, metrics: Metrics, *, dies_at: int, arrives: bool) -> None:
+    def __init__(self, config: Any, metrics: Metrics, *, dies_at: int) -> None:
         super().__init__(config, metrics)
         self._left = dies_at
-        self._arrives = arrives
         self.dead = asyncio.Event()
 
     async def _request(self, method: str, resource: str, path: str, **request: Any) -> Json:
@@ -75,13 +74,30 @@ class DyingApi(Api):
             self._left -= 1
         if self._left > 0:
             return await super()._request(method, resource, path, **request)
-        if self._arrives and not self.dead.is_set():
+        if not self.dead.is_set():
             await super()._request(method, resource, path, **request)
         self.dead.set()
         never: Json = (
             await asyncio.get_running_loop().create_future()
         )  # for ever, as nothing of a killed process goes on
         return never
+
+
+async def killed_at(kube: Kube, write: int, change: Awaitable[object]) -> None:
+    """Run an operator from before a change of the model `bge` until it is killed at its n-th write, which arrives.
+
+    Killed before that it would have left the cluster as after the write before.
+    """
+    dying: list[DyingApi] = []
+
+    def connect(config: Any, metrics: Metrics) -> Api:
+        dying.append(DyingApi(config, metrics, dies_at=write))
+        return dying[0]
+
+    async with operator(kube.namespace, connect):
+        await change
+        async with asyncio.timeout(60):
+            await dying[0].dead.wait()
 
 
 @asynccontextmanager

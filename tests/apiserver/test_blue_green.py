@@ -1,6 +1,5 @@
 """Two fleets on a real API server: the Service turns once, and turns back without a new pod while it can."""
 
-import asyncio
 from datetime import timedelta
 
 import pytest
@@ -9,7 +8,7 @@ from reranker_operator.status import progress
 from tests.apiserver.fleet import Fleet
 from tests.apiserver.kube import Json, Kube, eventually
 from tests.apiserver.models import condition, edit, events, manifest, model, until_ready
-from tests.apiserver.operators import MARKS, DyingApi, Running, operator, rested
+from tests.apiserver.operators import MARKS, Running, killed_at, operator, rested
 
 pytestmark = MARKS
 
@@ -204,18 +203,7 @@ async def test_two_fleets_survive_the_operators_death_at_any_write(
         await kube.create("rerankermodels", model(rollout=blue_green(keep_s=1), adapters=[LEGAL]))
         old = await served(kube)
     fleet.watch_readiness()
-    dying: list[DyingApi] = []
-
-    def connect(config: object, metrics: object) -> DyingApi:
-        dying.append(DyingApi(config, metrics, dies_at=write, arrives=True))  # type: ignore[arg-type]
-        return dying[0]
-
-    async with operator(kube.namespace, connect):
-        await edit(kube, source={"uri": "pvc://models/two"})
-        dead, over = asyncio.create_task(dying[0].dead.wait()), asyncio.create_task(until_ready(kube))
-        await asyncio.wait([dead, over], return_when=asyncio.FIRST_COMPLETED)
-        for task in (dead, over):
-            task.cancel()
+    await killed_at(kube, write, edit(kube, source={"uri": "pvc://models/two"}))
     async with operator(kube.namespace):
         new = await served(kube)
         await pods(kube, 2)

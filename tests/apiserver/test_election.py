@@ -94,7 +94,7 @@ async def test_a_holder_that_gets_no_answers_stops_before_another_begins(
 
     def hanging(config: Any, metrics: Metrics) -> Api:
         # Creating the Lease is its first write; its fourth is never answered, and none after it.
-        hung.append(DyingApi(config, metrics, dies_at=4, arrives=True))
+        hung.append(DyingApi(config, metrics, dies_at=4))
         return hung[0]
 
     async with candidate(kube, "first", SHORT_S, hanging) as first:

@@ -7,7 +7,7 @@ import pytest
 from tests.apiserver.fleet import Fleet
 from tests.apiserver.kube import Json, Kube, eventually
 from tests.apiserver.models import condition, edit, events, manifest, model, until_ready
-from tests.apiserver.operators import MARKS, DyingApi, Running, operator
+from tests.apiserver.operators import MARKS, Running, killed_at, operator
 
 pytestmark = MARKS
 
@@ -94,18 +94,7 @@ async def test_a_swap_in_place_survives_the_operators_death_at_any_write(
         old = await served(kube)
     before = set(fleet.workers)
     fleet.watch_readiness()
-    dying: list[DyingApi] = []
-
-    def connect(config: object, metrics: object) -> DyingApi:
-        dying.append(DyingApi(config, metrics, dies_at=write, arrives=True))  # type: ignore[arg-type]
-        return dying[0]
-
-    async with operator(kube.namespace, connect):
-        await edit(kube, source={"uri": "pvc://models/two"})
-        dead, over = asyncio.create_task(dying[0].dead.wait()), asyncio.create_task(until_ready(kube))
-        await asyncio.wait([dead, over], return_when=asyncio.FIRST_COMPLETED)
-        for task in (dead, over):
-            task.cancel()
+    await killed_at(kube, write, edit(kube, source={"uri": "pvc://models/two"}))
     async with operator(kube.namespace):
         new = await served(kube)
     assert fleet.answered == {old, new}

@@ -22,35 +22,22 @@ from reranker_operator.world.names import Key
 from tests.apiserver.fleet import Fleet
 from tests.apiserver.kube import Kube, eventually
 from tests.apiserver.models import edit, manifest, model, until_ready
-from tests.apiserver.operators import MARKS, DyingApi, operator
+from tests.apiserver.operators import MARKS, killed_at, operator
 
 pytestmark = MARKS
 
 LEGAL = {"name": "legal", "source": {"uri": "pvc://models/legal"}}
 
 
-@pytest.mark.parametrize("arrives", [True, False], ids=["after", "before"])
 @pytest.mark.parametrize("write", range(1, 13))
 async def test_a_roll_survives_the_operators_death_at_any_write(
-    kube: Kube, fleet: Fleet, in_cluster: None, write: int, arrives: bool
+    kube: Kube, fleet: Fleet, in_cluster: None, write: int
 ) -> None:
     async with operator(kube.namespace):
         await kube.create("rerankermodels", model(adapters=[LEGAL]))
         old = (await until_ready(kube))["status"]["revisions"]["serving"]["name"]
     fleet.watch_readiness()
-    dying: list[DyingApi] = []
-
-    def connect(config: object, metrics: Metrics) -> Api:
-        dying.append(DyingApi(config, metrics, dies_at=write, arrives=arrives))
-        return dying[0]
-
-    async with operator(kube.namespace, connect):
-        await edit(kube, source={"uri": "pvc://models/two"})
-        dead = asyncio.create_task(dying[0].dead.wait())
-        over = asyncio.create_task(until_ready(kube))
-        await asyncio.wait([dead, over], return_when=asyncio.FIRST_COMPLETED)
-        for task in (dead, over):
-            task.cancel()
+    await killed_at(kube, write, edit(kube, source={"uri": "pvc://models/two"}))
     async with operator(kube.namespace):
         live = await until_ready(kube)
     new = live["status"]["revisions"]["serving"]["name"]
@@ -141,18 +128,7 @@ async def test_an_adapters_edit_survives_the_operators_death_at_any_write(
         await until_ready(kube)
     pods = set(fleet.workers)
     fleet.watch_readiness()
-    dying: list[DyingApi] = []
-
-    def connect(config: object, metrics: Metrics) -> Api:
-        dying.append(DyingApi(config, metrics, dies_at=write, arrives=True))
-        return dying[0]
-
-    async with operator(kube.namespace, connect):
-        await edit(kube, adapters=[{"name": "legal", "source": {"uri": "pvc://models/legal-two"}}])
-        dead, over = asyncio.create_task(dying[0].dead.wait()), asyncio.create_task(until_ready(kube))
-        await asyncio.wait([dead, over], return_when=asyncio.FIRST_COMPLETED)
-        for task in (dead, over):
-            task.cancel()
+    await killed_at(kube, write, edit(kube, adapters=[{"name": "legal", "source": {"uri": "pvc://models/legal-two"}}]))
     async with operator(kube.namespace):
         await until_ready(kube)
     (adapter,) = (await manifest(kube))["adapters"]
