@@ -1,20 +1,12 @@
-"""What loading a decoder needs beside its weights: a configuration that packed attention covers, its head, its scale.
+"""What loading a decoder needs beside its weights: its head, its scale.
 
 No tensor that a file holds is read here.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import nn
-
-REQUIRED: Mapping[str, tuple[object, ...]] = {
-    "use_sliding_window": (None, False),
-    "use_bidirectional_attention": (None, False),
-    "quantization_config": (None,),
-}
-"""Members of config.json with the values that packed causal attention covers."""
 
 
 def share_head(module: Any) -> None:

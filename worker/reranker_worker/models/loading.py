@@ -22,8 +22,9 @@ from reranker_worker.models import (
     sequence_classifiers,
     weights,
 )
+from reranker_worker.models.architectures import family_of
 from reranker_worker.models.encoder import EncoderConfig
-from reranker_worker.models.families import FAMILIES, HEADLESS, Family
+from reranker_worker.models.families import Family
 from reranker_worker.models.parameters import invalid
 from reranker_worker.models.weights import Stored
 
@@ -31,13 +32,6 @@ _MOST_LAYERS = 1024
 _HEAD = "lm_head.weight"
 # Tables that the embeddings read only where no positions or types are given; every packed batch gives both.
 _UNREAD_BUFFERS = frozenset({"position_ids", "token_type_ids"})
-# Members of an encoder's config.json with the values that packed attention covers.
-_ENCODER_REQUIRED: Mapping[str, tuple[object, ...]] = {
-    "position_embedding_type": (None, "absolute"),
-    "is_decoder": (None, False),
-    "add_cross_attention": (None, False),
-    "quantization_config": (None,),
-}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,7 +60,7 @@ def load_network(
     in_int8: whether linear layers are computed in int8. Beside the weights, a batch of `spare_tokens` must find room.
     """
     config = weights.read_json(folder / "config.json", invalid)
-    family = _family(config)
+    family = family_of(config)
     tensors = parameters.read_headers(folder)
     _check_dimensions(config, family, tensors)
     module = _empty_module(config, family)
@@ -98,42 +92,6 @@ def load_network(
         token_types=_token_types(names) if family.token_types else None,
         laid_out=laid_out,
     )
-
-
-def _family(config: Mapping[str, object]) -> Family:
-    names = config.get("architectures")
-    name = names[0] if isinstance(names, list) and names and isinstance(names[0], str) else ""
-    if name in HEADLESS:
-        raise CheckpointError(
-            "MissingHead", f"{name} has no scoring head; a reranker of its kind is {HEADLESS[name].architecture}"
-        )
-    if name not in FAMILIES:
-        if "auto_map" in config:
-            raise CheckpointError(
-                "RemoteCode", f"architecture {name!r} needs code from the repository (auto_map), which is never run"
-            )
-        raise CheckpointError(
-            "UnsupportedArchitecture", f"architecture {name!r} isn't built in; known: {', '.join(sorted(FAMILIES))}"
-        )
-    _check_variant(config, FAMILIES[name])
-    return FAMILIES[name]
-
-
-def _check_variant(config: Mapping[str, object], family: Family) -> None:
-    required = _ENCODER_REQUIRED if family.prompt is None else decoder_network.REQUIRED
-    for key, accepted in {"model_type": (family.model_type,), **required, **dict(family.required)}.items():
-        if config.get(key) not in accepted:
-            raise CheckpointError(
-                "UnsupportedArchitecture",
-                f"{family.architecture} with {key} {str(config.get(key))[:100]!r} isn't built in; "
-                f"accepted: {', '.join(str(value) for value in accepted if value is not None) or 'none'}",
-            )
-    labels = config.get("id2label", config.get("num_labels", 2))
-    count = len(labels) if isinstance(labels, dict) else labels
-    if family.prompt is None and count != 1:
-        raise CheckpointError(
-            "UnsupportedArchitecture", f"the head has {count} labels; a reranker's has one (num_labels 1)"
-        )
 
 
 def _integer(config: Mapping[str, object], key: str, default: int | None = None, *, least: int = 1) -> int:

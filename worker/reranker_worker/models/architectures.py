@@ -1,0 +1,56 @@
+"""Finds the family that a checkpoint's config.json names, and refuses what of it isn't built in. No I/O, no torch."""
+
+from collections.abc import Mapping
+
+from reranker_worker.errors import CheckpointError
+from reranker_worker.models.families import FAMILIES, HEADLESS, Family
+
+# Members of config.json with the values that packed attention covers.
+_OF_ENCODERS: Mapping[str, tuple[object, ...]] = {
+    "position_embedding_type": (None, "absolute"),
+    "is_decoder": (None, False),
+    "add_cross_attention": (None, False),
+    "quantization_config": (None,),
+}
+_OF_DECODERS: Mapping[str, tuple[object, ...]] = {
+    "use_sliding_window": (None, False),
+    "use_bidirectional_attention": (None, False),
+    "quantization_config": (None,),
+}
+
+
+def family_of(config: Mapping[str, object]) -> Family:
+    """Return the family that a configuration belongs to; raises CheckpointError where none is built in."""
+    names = config.get("architectures")
+    name = names[0] if isinstance(names, list) and names and isinstance(names[0], str) else ""
+    if name in HEADLESS:
+        raise CheckpointError(
+            "MissingHead", f"{name} has no scoring head; a reranker of its kind is {HEADLESS[name].architecture}"
+        )
+    if name not in FAMILIES:
+        if "auto_map" in config:
+            raise CheckpointError(
+                "RemoteCode", f"architecture {name!r} needs code from the repository (auto_map), which is never run"
+            )
+        raise CheckpointError(
+            "UnsupportedArchitecture", f"architecture {name!r} isn't built in; known: {', '.join(sorted(FAMILIES))}"
+        )
+    _check_variant(config, FAMILIES[name])
+    return FAMILIES[name]
+
+
+def _check_variant(config: Mapping[str, object], family: Family) -> None:
+    required = _OF_ENCODERS if family.prompt is None else _OF_DECODERS
+    for key, accepted in {"model_type": (family.model_type,), **required, **dict(family.required)}.items():
+        if config.get(key) not in accepted:
+            raise CheckpointError(
+                "UnsupportedArchitecture",
+                f"{family.architecture} with {key} {str(config.get(key))[:100]!r} isn't built in; "
+                f"accepted: {', '.join(str(value) for value in accepted if value is not None) or 'none'}",
+            )
+    labels = config.get("id2label", config.get("num_labels", 2))
+    count = len(labels) if isinstance(labels, dict) else labels
+    if family.prompt is None and count != 1:
+        raise CheckpointError(
+            "UnsupportedArchitecture", f"the head has {count} labels; a reranker's has one (num_labels 1)"
+        )
