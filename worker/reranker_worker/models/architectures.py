@@ -1,6 +1,6 @@
 """Finds the family that a checkpoint's config.json names, and refuses what of it isn't built in. No I/O, no torch."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
 from reranker_worker.errors import CheckpointError
 from reranker_worker.models.families import FAMILIES, HEADLESS, Family
@@ -41,7 +41,7 @@ def family_of(config: Mapping[str, object]) -> Family:
 
 def _check_variant(config: Mapping[str, object], family: Family) -> None:
     required = _OF_ENCODERS if family.prompt is None else _OF_DECODERS
-    for key, accepted in {"model_type": (family.model_type,), **required, **dict(family.required)}.items():
+    for key, accepted in {**required, **dict(family.required)}.items():
         if config.get(key) not in accepted:
             raise CheckpointError(
                 "UnsupportedArchitecture",
@@ -54,3 +54,16 @@ def _check_variant(config: Mapping[str, object], family: Family) -> None:
         raise CheckpointError(
             "UnsupportedArchitecture", f"the head has {count} labels; a reranker's has one (num_labels 1)"
         )
+
+
+def check_model_type(config: Mapping[str, object], family: Family, tensors: Container[str]) -> None:
+    """Refuse another author's network of the same name, unless the names of its tensors tell that it is built in."""
+    found, layout = config.get("model_type"), family.layout(tensors)
+    if found == family.model_type or (found is None and layout is not None and layout.untyped):
+        return
+    said = "no model_type" if found is None else f"model_type {str(found)[:100]!r}"
+    raise CheckpointError(
+        "UnsupportedArchitecture",
+        f"config.json of {family.architecture} has {said}, and the weights don't tell whose network it is; accepted: "
+        f"model_type {family.model_type!r}, as save_pretrained of transformers writes it",
+    )

@@ -1,5 +1,6 @@
 """The model families that are built in, one table row each. No torch: classes are named, not imported."""
 
+from collections.abc import Container
 from dataclasses import dataclass
 
 from reranker_worker.models.layouts import JINA_XLM_ROBERTA, Layout
@@ -51,6 +52,10 @@ class Family:
     def is_own(self) -> bool:
         """Tell whether its network is written out here, and computes in its last layer the scored tokens alone."""
         return self.module == OWN
+
+    def layout(self, tensors: Container[str]) -> Layout | None:
+        """Return the layout of files that hold tensors of these names; None for the network's own."""
+        return next((layout for layout in self.layouts if layout.sign in tensors), None)
 
 
 FAMILIES = {

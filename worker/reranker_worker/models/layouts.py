@@ -14,6 +14,8 @@ class Layout:
     sign: str
     """A tensor that tells this layout from the network's own."""
     modules: tuple[tuple[str, tuple[str, ...]], ...]
+    untyped: bool = False
+    """Whether config.json may have no model_type: the authors' own code doesn't need one."""
 
     def own(self, path: str) -> tuple[str, ...]:
         """Return the network's modules that a published one holds, in order; a name that isn't the layout's stays."""
@@ -56,5 +58,6 @@ JINA_XLM_ROBERTA = Layout(
         ("roberta.encoder.layers.*.mlp.fc2", ("roberta.encoder.layer.*.output.dense",)),
         ("roberta.encoder.layers.*.norm2", ("roberta.encoder.layer.*.output.LayerNorm",)),
     ),
+    untyped=True,
 )
 """jina-reranker-v2's, made for flash attention: XLM-RoBERTa's weights, query, key and value of a layer in one."""

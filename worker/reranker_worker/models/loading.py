@@ -22,7 +22,7 @@ from reranker_worker.models import (
     sequence_classifiers,
     weights,
 )
-from reranker_worker.models.architectures import family_of
+from reranker_worker.models.architectures import check_model_type, family_of
 from reranker_worker.models.encoder import EncoderConfig
 from reranker_worker.models.families import Family
 from reranker_worker.models.parameters import invalid
@@ -62,6 +62,7 @@ def load_network(
     config = weights.read_json(folder / "config.json", invalid)
     family = family_of(config)
     tensors = parameters.read_headers(folder)
+    check_model_type(config, family, tensors)
     _check_dimensions(config, family, tensors)
     module = _empty_module(config, family)
     shared = frozenset[str]() if family.prompt is None else _shared_tensors(module, tensors)

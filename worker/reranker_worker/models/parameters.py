@@ -92,7 +92,7 @@ def match(
 
 def _found(family: Family, tensors: Mapping[str, weights.TensorInfo]) -> dict[str, Stored]:
     """Return the files' tensors by the names that the network has for them."""
-    layout = next((layout for layout in family.layouts if layout.sign in tensors), None)
+    layout = family.layout(tensors)
     if layout is None:
         return {_modern_name(name): Stored(name, info) for name, info in tensors.items()}
     found: dict[str, Stored] = {}

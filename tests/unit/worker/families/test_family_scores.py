@@ -179,6 +179,14 @@ def _with_queries_apart(tensors: dict[str, torch.Tensor]) -> None:
     tensors["roberta.encoder.layers.1.mixer.Wkv.weight"] = fused[third:].clone()
 
 
+def test_only_jinas_layout_needs_no_type_of_model(engine: Engine, tmp_path: Path) -> None:
+    folder = jina_checkpoint(tmp_path)
+    engine.load_model(edit_config(folder, model_type="xlm-roberta"), "x", RAW)  # as later code of its authors writes
+    with pytest.raises(CheckpointError, match="no model_type") as refusal:
+        engine.load_model(edit_config(folder / "plain", model_type=None), "x", RAW)
+    assert refusal.value.reason == "UnsupportedArchitecture"
+
+
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [

@@ -104,6 +104,12 @@ REFUSALS: dict[str, tuple[Spoil, str, str]] = {
         "known: BertForSequenceClassification, .*XLMRoberta",
     ),
     "no architecture": (_config(architectures=None), "UnsupportedArchitecture", "known"),
+    "no type of model": (
+        _config(model_type=None),
+        "UnsupportedArchitecture",
+        "has no model_type, .* accepted: model_type 'bert'",
+    ),
+    "another type of model": (_config(model_type="nomic_bert"), "UnsupportedArchitecture", "has model_type 'nomic_b"),
     "remote code": (_config(architectures=["NewModel"], auto_map={"AutoModel": "x.Y"}), "RemoteCode", "auto_map"),
     "remote code under a known name": (
         lambda f: (
