@@ -7,11 +7,12 @@ from reranker_worker.models.families import FAMILIES, HEADLESS, Family
 
 # Members of config.json with the values that packed attention covers.
 _OF_ENCODERS: Mapping[str, tuple[object, ...]] = {
-    "position_embedding_type": (None, "absolute"),
     "is_decoder": (None, False),
     "add_cross_attention": (None, False),
     "quantization_config": (None,),
 }
+# Networks without such a table carry the member along and never read it; mmBERT's and Ettin's say "sans_pos".
+_OF_POSITION_TABLES: Mapping[str, tuple[object, ...]] = {"position_embedding_type": (None, "absolute")}
 _OF_DECODERS: Mapping[str, tuple[object, ...]] = {
     "use_sliding_window": (None, False),
     "use_bidirectional_attention": (None, False),
@@ -40,8 +41,10 @@ def family_of(config: Mapping[str, object]) -> Family:
 
 
 def _check_variant(config: Mapping[str, object], family: Family) -> None:
-    required = _OF_ENCODERS if family.prompt is None else _OF_DECODERS
-    for key, accepted in {**required, **dict(family.required)}.items():
+    required = dict(_OF_ENCODERS if family.prompt is None else _OF_DECODERS) | dict(family.required)
+    if family.position_table:
+        required |= _OF_POSITION_TABLES
+    for key, accepted in required.items():
         if config.get(key) not in accepted:
             raise CheckpointError(
                 "UnsupportedArchitecture",

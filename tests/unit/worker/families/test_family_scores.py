@@ -98,6 +98,11 @@ async def test_jinas_layout_scores_as_transformers_own(engine: Engine, tmp_path:
     await _agrees(engine, engine.load_model(folder, "jina-3", RAW), folder / "plain")
 
 
+async def test_a_modernbert_of_mmberts_kind_scores_as_its_reference(engine: Engine, tmp_path: Path) -> None:
+    folder = edit_config(modernbert_checkpoint(tmp_path, seed=5), position_embedding_type="sans_pos")
+    await _agrees(engine, engine.load_model(folder, "sans-pos-1", RAW), folder)
+
+
 @pytest.mark.parametrize(("write", "config"), VARIANTS.values(), ids=VARIANTS)
 async def test_a_variants_scores_are_its_references_scores(
     engine: Engine, write: Callable[..., Path], config: dict[str, Any], tmp_path: Path
