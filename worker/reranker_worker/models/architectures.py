@@ -36,8 +36,15 @@ def family_of(config: Mapping[str, object]) -> Family:
         raise CheckpointError(
             "UnsupportedArchitecture", f"architecture {name!r} isn't built in; known: {', '.join(sorted(FAMILIES))}"
         )
-    _check_variant(config, FAMILIES[name])
-    return FAMILIES[name]
+    family = FAMILIES[name]
+    if family.prompt is not None and "auto_map" in config:
+        raise CheckpointError(
+            "RemoteCode",
+            f"{name} with code of the repository (auto_map), which is never run, may ask otherwise than the built-in "
+            "prompt does, and its scores would be wrong without a sign",
+        )
+    _check_variant(config, family)
+    return family
 
 
 def _check_variant(config: Mapping[str, object], family: Family) -> None:

@@ -232,6 +232,13 @@ def test_a_score_that_overflows_in_half_precision_is_computed_again(engine: Engi
         ),
         pytest.param({"tie_word_embeddings": False}, "MissingHead", "no lm_head.weight", id="a head that isn't stored"),
         pytest.param({"num_hidden_layers": 900}, "InvalidCheckpoint", "describes at least", id="more than is stored"),
+        pytest.param(
+            # As zerank-1's, which asks in another way and reads another answer.
+            {"auto_map": {"AutoConfig": "modeling_zeranker.ZEConfig"}},
+            "RemoteCode",
+            "code of the repository .*auto_map.* may ask otherwise",
+            id="code of its own",
+        ),
         pytest.param({"quantization_config": {"bits": 4}}, "UnsupportedArchitecture", "quantization", id="quantised"),
     ],
 )
