@@ -26,7 +26,9 @@ def family_of(config: Mapping[str, object]) -> Family:
     name = names[0] if isinstance(names, list) and names and isinstance(names[0], str) else ""
     if name in HEADLESS:
         raise CheckpointError(
-            "MissingHead", f"{name} has no scoring head; a reranker of its kind is {HEADLESS[name].architecture}"
+            "MissingHead",
+            f"{name} has no scoring head; a reranker of its kind is {HEADLESS[name].architecture}. A head in folders of "
+            "its own, as Sentence Transformers' modules have it (2_Dense), isn't read",
         )
     if name not in FAMILIES:
         if "auto_map" in config:

@@ -132,6 +132,14 @@ def test_a_low_precision_model_scores_near_the_full_one(engine: Engine, model: L
     assert not are_rounded(scores[1]), "documents would share their scores"
 
 
+def test_a_head_in_folders_of_its_own_is_said_not_to_be_read(engine: Engine, tmp_path: Path) -> None:
+    # Ettin's rerankers: the head lies in 2_Dense, 3_LayerNorm and 4_Dense.
+    folder = edit_config(modernbert_checkpoint(tmp_path), architectures=["ModernBertModel"])
+    with pytest.raises(CheckpointError, match=r"Sentence Transformers.*2_Dense.*isn't read") as refusal:
+        engine.load_model(folder, "x", RAW)
+    assert refusal.value.reason == "MissingHead"
+
+
 REFUSALS: dict[str, tuple[str, dict[str, object], str]] = {
     "an unknown pooling": ("modernbert", {"classifier_pooling": "max"}, "InvalidCheckpoint"),
     "rotary tables that change with the text": (
