@@ -27,8 +27,8 @@ def family_of(config: Mapping[str, object]) -> Family:
     if name in HEADLESS:
         raise CheckpointError(
             "MissingHead",
-            f"{name} has no scoring head; a reranker of its kind is {HEADLESS[name].architecture}. A head in folders of "
-            "its own, as Sentence Transformers' modules have it (2_Dense), isn't read",
+            f"{name} has no scoring head; a reranker of its kind is {HEADLESS[name].architecture}. A head in folders "
+            "of its own, as Sentence Transformers' modules have it (2_Dense), isn't read",
         )
     if name not in FAMILIES:
         if "auto_map" in config:
@@ -62,7 +62,7 @@ def _check_variant(config: Mapping[str, object], family: Family) -> None:
             )
     labels = config.get("id2label", config.get("num_labels", 2))
     count = len(labels) if isinstance(labels, dict) else labels
-    if family.prompt is None and count != 1:
+    if not family.reads_answers and count != 1:
         raise CheckpointError(
             "UnsupportedArchitecture", f"the head has {count} labels; a reranker's has one (num_labels 1)"
         )

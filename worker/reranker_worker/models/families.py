@@ -1,12 +1,13 @@
 """The model families that are built in, one table row each. No torch: classes are named, not imported."""
 
 from collections.abc import Container
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from reranker_worker.models.layouts import JINA_XLM_ROBERTA, Layout
 from reranker_worker.models.prompts import BGE_RERANKER_V2_GEMMA, MXBAI_RERANK_V2, QWEN3_RERANKER, Prompt
 
 OWN = "reranker_worker.models.sequence_classifiers"
+_LANGUAGE_MODEL_HEAD = ("lm_head",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,11 @@ class Family:
     def is_own(self) -> bool:
         """Tell whether its network is written out here, and computes in its last layer the scored tokens alone."""
         return self.module == OWN
+
+    @property
+    def reads_answers(self) -> bool:
+        """Tell whether its head is a language model's, with a row for each token, the answers' among them."""
+        return self.head == _LANGUAGE_MODEL_HEAD
 
     def layout(self, tensors: Container[str]) -> Layout | None:
         """Return the layout of files that hold tensors of these names; None for the network's own."""
@@ -153,7 +159,7 @@ FAMILIES = {
             module="transformers.models.qwen3",
             config_class="Qwen3Config",
             backbone="model",
-            head=("lm_head",),
+            head=_LANGUAGE_MODEL_HEAD,
             token_types=False,
             positions_follow_padding=False,
             sentencepiece=False,
@@ -167,7 +173,7 @@ FAMILIES = {
             module="transformers.models.qwen2",
             config_class="Qwen2Config",
             backbone="model",
-            head=("lm_head",),
+            head=_LANGUAGE_MODEL_HEAD,
             token_types=False,
             positions_follow_padding=False,
             sentencepiece=False,
@@ -181,7 +187,7 @@ FAMILIES = {
             module="transformers.models.gemma",
             config_class="GemmaConfig",
             backbone="model",
-            head=("lm_head",),
+            head=_LANGUAGE_MODEL_HEAD,
             token_types=False,
             positions_follow_padding=False,
             sentencepiece=False,
@@ -190,5 +196,20 @@ FAMILIES = {
             prompt=BGE_RERANKER_V2_GEMMA,
         ),
     )
+}
+# Decoders as vLLM and Sentence Transformers convert them: asked the same, and of a head for scoring the one row is the
+# positive answer's less the negative one's.
+FAMILIES |= {
+    family.architecture: family
+    for family in [
+        replace(
+            decoder,
+            architecture=decoder.architecture.replace("ForCausalLM", "ForSequenceClassification"),
+            head=("score",),
+            headless=(),
+        )
+        for decoder in FAMILIES.values()
+        if decoder.prompt is not None
+    ]
 }
 HEADLESS = {name: family for family in FAMILIES.values() for name in family.headless}

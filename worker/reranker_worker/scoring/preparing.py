@@ -122,7 +122,7 @@ def _parts(path: Path, network: Network, max_length: int) -> tuple[PairTokenizer
         dtype=network.dtype,
         vocab_size=network.vocab_size,
         pad_token_id=network.pad_token_id,
-        answers=prompts.answers,
+        answers=prompts.answers if family.reads_answers else (0,),
     )
 
 
