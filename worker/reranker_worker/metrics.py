@@ -41,6 +41,13 @@ class Metrics:
             ["revision", "adapter"],
             registry=registry,
         )
+        self.truncated_documents = Counter(
+            "reranker_truncated_documents_total",
+            "Documents of answered pairs that were cut, by the model's length or as the client asked; "
+            "adapter: its revision, empty for the base model.",
+            ["revision", "adapter"],
+            registry=registry,
+        )
         self.refusals = Counter("reranker_refusals_total", "Refused requests by reason.", ["reason"], registry=registry)
         self.queue_pairs = Gauge("reranker_queue_pairs", "Pairs admitted and not yet scored.", registry=registry)
         self.load = LoadMeter()
@@ -97,7 +104,8 @@ class Metrics:
         self._served = {key: None for key in self._served if key not in held} | held
         for revision, adapter in list(self._served)[: -len(held) - _MOST_REMEMBERED]:
             del self._served[revision, adapter]
-            self.answered_pairs.remove_by_labels({"revision": revision, "adapter": adapter})
+            for counter in (self.answered_pairs, self.truncated_documents):
+                counter.remove_by_labels({"revision": revision, "adapter": adapter})
             if not adapter:
                 self.requests.remove_by_labels({"revision": revision})
 

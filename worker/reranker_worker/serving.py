@@ -31,11 +31,13 @@ class EncodedPair:
     """One query and document as the model reads them, special tokens included.
 
     `prefix` is what a decoder reads before these tokens; the pairs of one query share one list of it.
+    `truncated` tells whether a part of the document is missing.
     """
 
     token_ids: list[int]
     type_ids: list[int]
     prefix: Sequence[int] = ()
+    truncated: bool = False
 
     def __len__(self) -> int:
         return len(self.token_ids)
@@ -216,7 +218,7 @@ class ScoreRequest:
 
 @dataclass(frozen=True, slots=True)
 class ScoreResult:
-    """Scores in document order, and which revisions made them."""
+    """Scores in document order, and which revisions made them; `truncated` counts documents that were cut."""
 
     scores: list[float]
     revision: str
@@ -225,3 +227,4 @@ class ScoreResult:
     queue_ms: float
     tokenization_ms: float
     inference_ms: float
+    truncated: int = 0

@@ -610,3 +610,15 @@ async def test_requests_are_counted_by_model_api_and_code(
     metrics = (await internal.get("/metrics")).text
     assert 'reranker_requests_total{api="rerank",code="200",model="acme/ranker",revision="m-1"} 1.0' in metrics
     assert 'reranker_requests_total{api="sie",code="400",model="acme/ranker",revision=""} 1.0' in metrics
+
+
+async def test_documents_that_were_cut_are_counted_by_what_scored_them(
+    client: httpx.AsyncClient, internal: httpx.AsyncClient
+) -> None:
+    for documents in (["short", "long " * 9, "long " * 8], ["short"]):
+        await client.post("/rerank", json={"query": "q", "documents": documents})
+    await client.post("/rerank", json={"query": "q", "documents": ["short"], "model": "acme/ranker:legal"})
+    metrics = (await internal.get("/metrics")).text
+    assert 'reranker_answered_pairs_total{adapter="",revision="m-1"} 4.0' in metrics
+    assert 'reranker_truncated_documents_total{adapter="",revision="m-1"} 2.0' in metrics
+    assert 'reranker_truncated_documents_total{adapter="legal-1",revision="m-1"} 0.0' in metrics

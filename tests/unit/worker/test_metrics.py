@@ -23,6 +23,7 @@ def model(revision: str) -> LoadedModel:
 
 def answer(metrics: Metrics, revision: str, adapter: str = "") -> None:
     metrics.answered_pairs.labels(revision, adapter).inc()
+    metrics.truncated_documents.labels(revision, adapter).inc()
     metrics.requests.labels("served", "rerank", "200", revision).inc()
 
 
@@ -33,6 +34,7 @@ def test_series_of_the_last_two_hundred_that_were_served_are_kept() -> None:
         answer(metrics, "m-1", f"a-{number}")
     kept = series(metrics.answered_pairs)
     assert kept == {("m-1", f"a-{number}") for number in range(799, 1000)}
+    assert series(metrics.truncated_documents) == kept
     assert series(metrics.requests) == {("served", "rerank", "200", "m-1")}
 
 

@@ -14,6 +14,7 @@ class Progress:
 
     logits: list[float] = field(default_factory=list)
     tokens: int = 0
+    truncated: int = 0
     queue_s: float = 0.0
     tokenization_s: float = 0.0
     inference_s: float = 0.0
@@ -23,6 +24,7 @@ class Progress:
         """Count a part that is scored."""
         self.logits += part.logits
         self.tokens += part.tokens
+        self.truncated += sum(pair.truncated for pair in part.pairs)
         self.queue_s += part.queue_s
         self.inference_s += part.inference_s
 
@@ -37,6 +39,7 @@ class Progress:
             queue_ms=1000 * self.queue_s,
             tokenization_ms=1000 * self.tokenization_s,
             inference_ms=1000 * self.inference_s,
+            truncated=self.truncated,
         )
 
 

@@ -70,10 +70,11 @@ class PromptEncoder:
         require_room(room - self._lead_tokens, truncation)
         if truncation.max_tokens is not None:
             truncation = replace(truncation, max_tokens=truncation.max_tokens + self._lead_tokens)
-        return [
-            EncodedPair(token_ids=cut(ids, room, truncation) + self._closing, type_ids=[], prefix=query_ids)
-            for ids in plain_ids(self._tokenizer, [self._lead + text for text in documents])
-        ]
+        pairs = []
+        for ids in plain_ids(self._tokenizer, [self._lead + text for text in documents]):
+            kept = cut(ids, room, truncation)
+            pairs.append(EncodedPair(kept + self._closing, [], prefix=query_ids, truncated=len(kept) < len(ids)))
+        return pairs
 
     def _prefix(self, query: str, instruction: str | None) -> list[int]:
         wording = self._instructed if instruction and self._instructed else self._question

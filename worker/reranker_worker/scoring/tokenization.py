@@ -37,7 +37,7 @@ class PairTemplate:
         """Return the highest type among all five parts."""
         return max(self.query_type, self.document_type, *self.before_types, *self.between_types, *self.after_types)
 
-    def pair(self, query: list[int], document: list[int]) -> EncodedPair:
+    def pair(self, query: list[int], document: list[int], *, truncated: bool) -> EncodedPair:
         """Return the pair as the tokenizer itself would put it together."""
         return EncodedPair(
             token_ids=[*self.before, *query, *self.between, *document, *self.after],
@@ -48,6 +48,7 @@ class PairTemplate:
                 *[self.document_type] * len(document),
                 *self.after_types,
             ],
+            truncated=truncated,
         )
 
 
@@ -96,8 +97,11 @@ class PairEncoder:
             require_unicode(document, "documents")
         room = self._room(query_ids, truncation)
         require_room(room, truncation)
-        encoded = plain_ids(self._tokenizer, documents)
-        return [self._template.pair(query_ids, cut(ids, room, truncation)) for ids in encoded]
+        pairs = []
+        for ids in plain_ids(self._tokenizer, documents):
+            kept = cut(ids, room, truncation)
+            pairs.append(self._template.pair(query_ids, kept, truncated=len(kept) < len(ids)))
+        return pairs
 
     def _room(self, query_ids: list[int], truncation: Truncation = CUT_AT_THE_END) -> int:
         return truncation.pair_length(self._max_length) - self._template.special_tokens - len(query_ids)

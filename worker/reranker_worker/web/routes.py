@@ -198,8 +198,9 @@ class ClientRoutes:
         )
         result = await self.worker.scorer.score(request)
         self._sample(call, resolved.adapter, result)
-        pairs = self.worker.metrics.answered_pairs.labels(result.revision, result.adapter_revision or "")
-        pairs.inc(len(result.scores))
+        scored_by = (result.revision, result.adapter_revision or "")
+        self.worker.metrics.answered_pairs.labels(*scored_by).inc(len(result.scores))
+        self.worker.metrics.truncated_documents.labels(*scored_by).inc(result.truncated)
         tracing.annotate(_described(resolved.model, result))
         total_ms = (self.worker.clock() - started_s) * 1000
         return Scored(resolved.model, ranked(result.scores, call.top_n), result, total_ms)

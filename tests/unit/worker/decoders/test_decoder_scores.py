@@ -152,6 +152,7 @@ async def test_only_the_document_is_truncated(engine: Engine, decoder: Decoder) 
     result = await engine.score(ScoreRequest("web server", documents))
     expected = reference_scores(decoder.folder, decoder.family, "web server", documents, max_length=length)
     assert result.scores == pytest.approx(expected, abs=1e-4)
+    assert result.truncated == 1
     with pytest.raises(InvalidRequest, match="this model takes at most") as refusal:
         await engine.score(ScoreRequest("web server " * 20, documents))
     assert refusal.value.param == "query"

@@ -74,6 +74,15 @@ def test_a_document_is_cut_to_the_tokens_that_a_request_allows(bert: Path) -> No
     assert len(encoder.encode_pairs(query, ["web " * 50], Truncation(max_tokens=1000))[0]) == 32
 
 
+@pytest.mark.parametrize("truncation", [Truncation(), Truncation(side="left")], ids=["right", "left"])
+def test_a_pair_tells_whether_its_document_was_cut(bert: Path, truncation: Truncation) -> None:
+    encoder = _encoder(bert, max_length=10, token_types=True)
+    pairs = encoder.encode_pairs(encoder.encode_query("fast"), ["web " * 7, "web " * 6, "", "web " * 6], truncation)
+    assert [(len(pair), pair.truncated) for pair in pairs] == [(10, True), (10, False), (4, False), (10, False)]
+    (asked,) = encoder.encode_pairs(encoder.encode_query("fast"), ["web " * 6], Truncation(max_tokens=5))
+    assert asked.truncated
+
+
 def test_a_request_may_bound_the_pair_as_a_whole(bert: Path) -> None:
     encoder = _encoder(bert, max_length=32, token_types=True)
     query = encoder.encode_query("fast")
