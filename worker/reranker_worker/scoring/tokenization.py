@@ -8,6 +8,7 @@ from tokenizers import Encoding, Tokenizer, pre_tokenizers
 from tokenizers.pre_tokenizers import Metaspace, WhitespaceSplit
 
 from reranker_worker.errors import CheckpointError, InvalidRequest
+from reranker_worker.models import weights
 from reranker_worker.serving import CUT_AT_THE_END, EncodedPair, Truncation
 
 # Vocabularies are padded to round sizes for the GPU, the widest known (Qwen) by 267 rows.
@@ -116,7 +117,7 @@ def load_pair_encoder(
     sentencepiece: bool,
     most_types: int | None = None,
 ) -> PairEncoder:
-    """Read tokenizer.json; raises CheckpointError with reason InvalidTokenizer.
+    """Read tokenizer.json and whether tokens get types; raises CheckpointError with reason InvalidTokenizer.
 
     most_types: how many types the model knows, where it has a table of them.
     """
@@ -124,7 +125,7 @@ def load_pair_encoder(
     if sentencepiece and isinstance(tokenizer.pre_tokenizer, Metaspace):
         # As transformers does: alone it makes a token of a text's last space, which the model never saw in training.
         tokenizer.pre_tokenizer = pre_tokenizers.Sequence([WhitespaceSplit(), tokenizer.pre_tokenizer])
-    encoder = PairEncoder(tokenizer, max_length=max_length, token_types=token_types)
+    encoder = PairEncoder(tokenizer, max_length=max_length, token_types=token_types and _gives_types(folder))
     if most_types is not None and encoder.most_type >= most_types:
         # On CUDA an index beyond the table would poison the process.
         raise CheckpointError(
@@ -133,6 +134,17 @@ def load_pair_encoder(
             f"accepted are types up to {most_types - 1}",
         )
     return encoder
+
+
+def _gives_types(folder: Path) -> bool:
+    """Tell whether the model was trained with the tokenizer's types; where it is never given them, all are zero."""
+    path = folder / "tokenizer_config.json"
+    if not path.is_file():
+        return True
+    names = weights.read_json(path, lambda message: CheckpointError("InvalidTokenizer", message)).get(
+        "model_input_names"
+    )
+    return not isinstance(names, list) or "token_type_ids" in names
 
 
 def read_tokenizer(folder: Path, *, vocab_size: int) -> Tokenizer:

@@ -170,6 +170,11 @@ REFUSALS: dict[str, tuple[Spoil, str, str]] = {
     "scores that aren't finite": (_tensors(_explode), "NonFiniteScores", "finite"),
     "no tokenizer": (lambda f: (f / "tokenizer.json").unlink(), "InvalidTokenizer", "missing"),
     "a tokenizer that isn't one": (lambda f: (f / "tokenizer.json").write_text("{}"), "InvalidTokenizer", "read"),
+    "a tokenizer's configuration that isn't JSON": (
+        lambda f: (f / "tokenizer_config.json").write_text("{"),
+        "InvalidTokenizer",
+        "tokenizer_config.json isn't JSON",
+    ),
     "another model's tokenizer": (_wrong_tokenizer, "InvalidTokenizer", "two models"),
     "a tokenizer with more types": (_one_type, "InvalidTokenizer", "type 1, .* type_vocab_size 1: .* up to 0"),
 }

@@ -4,13 +4,14 @@ import asyncio
 import gzip
 import json
 import random
+import shutil
 from pathlib import Path
 
 import pytest
 
 from reranker_worker.scoring.engine import Engine
 from reranker_worker.serving import EngineSettings, LoadedModel, ScoreRequest, Serving
-from tests.fixtures.checkpoints import WORDS
+from tests.fixtures.checkpoints import WORDS, edit_config
 from tests.fixtures.reference import reference_logits
 
 from .conftest import RAW
@@ -43,6 +44,19 @@ async def test_xlm_roberta_scores_are_transformers_scores(
     engine: Engine, xlm_roberta_model: LoadedModel, xlm_roberta: Path
 ) -> None:
     await _agrees(engine, xlm_roberta_model, xlm_roberta)
+
+
+@pytest.mark.parametrize("kind", ["BertTokenizer", "PreTrainedTokenizerFast"])
+async def test_where_the_tokenizer_gives_no_types_all_tokens_have_type_zero(
+    engine: Engine, bert: Path, kind: str, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(bert, tmp_path / "untyped")
+    names = ["input_ids", "attention_mask"]
+    edit_config(folder, "tokenizer_config.json", tokenizer_class=kind, model_input_names=names)
+    model = engine.load_model(folder, "untyped-1", RAW)
+    await _agrees(engine, model, folder)
+    result = await engine.score(ScoreRequest("fast web server", ["a small editor"]))
+    assert result.scores != pytest.approx(reference_logits(bert, "fast web server", ["a small editor"]), abs=1e-2)
 
 
 async def test_a_text_that_spells_the_padding_token_is_scored_like_transformers(
