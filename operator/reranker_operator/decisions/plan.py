@@ -12,7 +12,8 @@ def plan(world: World, target: Target) -> tuple[Action, ...]:
     if ownership.obstacle(world) is not None:
         return ()
     children = (_child(world, target, kind) for kind in Kind)
-    announcements = (_announce(world, target, pod) for pod in world.pods)
+    manifest = serving.text(target.manifest)
+    announcements = (_announce(world, target, pod, manifest) for pod in world.pods)
     return (
         *(a for a in children if a is not None),
         *(a for a in announcements if a is not None),
@@ -70,8 +71,11 @@ def _unsigned(desired: Document) -> Document:
     return {**desired, "metadata": {**desired["metadata"], "annotations": annotations}}
 
 
-def _announce(world: World, target: Target, pod: Pod) -> Announce | None:
-    """Tell a pod what it hasn't read. A pod that is only starting reads the ConfigMap, unless that changes now."""
+def _announce(world: World, target: Target, pod: Pod, manifest: str) -> Announce | None:
+    """Tell a pod what it hasn't read. A pod that is only starting reads the ConfigMap, unless that changes now.
+
+    manifest: the target's as text, which is long and the same for all pods.
+    """
     if pod.terminating or pod.manifest == target.manifest:
         return None
     generation = target.manifest.generation
@@ -80,4 +84,4 @@ def _announce(world: World, target: Target, pod: Pod) -> Announce | None:
     changes = world.manifest is None or world.manifest.generation != generation
     if not (behind or changes or pod.manifest is not None):
         return None
-    return Announce(pod.name, serving.text(target.manifest), f"tell pod {pod.name} generation {generation}")
+    return Announce(pod.name, manifest, f"tell pod {pod.name} generation {generation}")

@@ -22,7 +22,7 @@ from reranker_operator.status.progress import FAILED, LOADED
 from reranker_operator.world import facts, names
 from reranker_operator.world.colours import Flip
 from reranker_operator.world.facts import Fact, Problem, timestamp
-from reranker_operator.world.fleet import deployed_revision, deployment, failed_adapter, ready_pods
+from reranker_operator.world.fleet import deployed_revision, deployment, failed_adapter, last_manifest, ready_pods
 from reranker_operator.world.names import Document
 from reranker_operator.world.state import ManifestAdapter, Target, World
 from reranker_operator.world.trials import Passed, Refused, Undecided
@@ -123,8 +123,9 @@ def adapter_status(world: World, adapter: ManifestAdapter) -> AdapterStatus:
     """How far the fleet is with the wanted revision of one adapter."""
     revision = adapter.revision
     ready = ready_pods(world)
-    pods = (pod for pod in world.pods if not pod.terminating and pod not in blue_green.parked_pods(world))
-    failed = next((entry for pod in pods if (entry := failed_adapter(world, pod, adapter)) is not None), None)
+    told, parked = last_manifest(world), {pod.name for pod in blue_green.parked_pods(world)}
+    pods = (pod for pod in world.pods if not pod.terminating and pod.name not in parked)
+    failed = next((entry for pod in pods if (entry := failed_adapter(world, told, pod, adapter)) is not None), None)
     loaded = [
         r for r in map(world.report, ready) if r and (a := r.adapter(adapter.name, revision)) and a.phase == LOADED
     ]

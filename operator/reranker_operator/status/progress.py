@@ -10,7 +10,13 @@ from reranker_operator.decisions import blue_green
 from reranker_operator.decisions.objections import with_cause
 from reranker_operator.objects import ownership
 from reranker_operator.world.facts import Problem
-from reranker_operator.world.fleet import deployed_template, deployment, failed_adapter, observed_conditions
+from reranker_operator.world.fleet import (
+    deployed_template,
+    deployment,
+    failed_adapter,
+    last_manifest,
+    observed_conditions,
+)
 from reranker_operator.world.names import INTERNAL_PORT, Document
 from reranker_operator.world.reports import WorkerReport
 from reranker_operator.world.state import ManifestAdapter, Pod, Target, World
@@ -82,9 +88,10 @@ def _failures(world: World, target: Target) -> Iterator[Problem]:
             yield Problem(model.reason or FAILED, f"{target.revision} on pod {pod.name}: {model.message}")
         if report.reason == "InvalidManifest":
             yield Problem(report.reason, f"pod {pod.name}: {report.message}")
+    told = last_manifest(world)
     for wanted in _own_adapters(target):
         for pod, _ in reports:
-            adapter = failed_adapter(world, pod, wanted)
+            adapter = failed_adapter(world, told, pod, wanted)
             if adapter is not None:
                 message = f"adapter {wanted.name} ({wanted.revision}) on pod {pod.name}: {adapter.message}"
                 yield Problem(adapter.reason or FAILED, message)

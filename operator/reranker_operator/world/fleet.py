@@ -60,6 +60,16 @@ def known_manifests(world: World) -> Iterator[Manifest]:
     yield from sorted(told, key=lambda told_manifest: told_manifest.generation, reverse=True)
 
 
+def last_manifest(world: World) -> Manifest | None:
+    """What the fleet was told last; None where nothing was, or nothing of it is left."""
+    return next(known_manifests(world), None)
+
+
+def told_serve(world: World, template: str) -> str | None:
+    """The revision that pods of a template were told last to serve; None where nobody was told of the template."""
+    return next((told.serve[template] for told in known_manifests(world) if template in told.serve), None)
+
+
 def known_models(world: World) -> dict[str, ManifestModel]:
     """Revisions with the source they were made with, in the order in which they came."""
     sources: dict[str, ManifestModel] = {}
@@ -73,7 +83,7 @@ def known_models(world: World) -> dict[str, ManifestModel]:
 
 def admitted_before(world: World) -> frozenset[str]:
     """Revisions that clients may be answered by already."""
-    previous = next(known_manifests(world), None)
+    previous = last_manifest(world)
     told = previous.admitted if previous is not None else ()
     answering = (m.revision for report in world.reports.values() for m in report.models if m.admitted and m.serving)
     return frozenset((*told, *answering, *filter(None, [answered_last(world)])))
@@ -133,7 +143,7 @@ def ready_pods(world: World) -> tuple[Pod, ...]:
 
 def loaded_pods(world: World, revision: str) -> tuple[Pod, ...]:
     """Pods that stay and have the revision in memory; none while it is a candidate that one of its pods lacks."""
-    previous = next(known_manifests(world), None)
+    previous = last_manifest(world)
     swapped = {key for key, each in (previous.candidates if previous else {}).items() if each == revision}
     staying = [pod for pod in world.pods if not pod.terminating]
     if any(pod.template in swapped and missing(world, previous, pod, revision) for pod in staying):
@@ -164,12 +174,12 @@ def good_enough(adapters: tuple[ManifestAdapter, ...], name: str) -> set[tuple[s
     return {(name, adapter.revision) for adapter in entries[: last + 1]}
 
 
-def failed_adapter(world: World, pod: Pod, adapter: ManifestAdapter) -> AdapterReport | None:
+def failed_adapter(world: World, told: Manifest | None, pod: Pod, adapter: ManifestAdapter) -> AdapterReport | None:
     """What a pod says of an adapter that it can't load, neither on what answers nor on what is to follow that.
 
     One that was asked for together with a model may fit no other: until the pod answers with that, nothing is amiss.
     """
-    report, told = world.report(pod), next(known_manifests(world), None)
+    report = world.report(pod)
     said = report.adapter(adapter.name, adapter.revision) if report is not None else None
     if report is None or said is None or said.phase != "Failed":
         return None

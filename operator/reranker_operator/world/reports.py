@@ -1,6 +1,8 @@
 """What a worker says of itself on /state, as plain frozen data. No I/O."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 
 @dataclass(frozen=True)
@@ -69,4 +71,9 @@ class WorkerReport:
         return next((model for model in self.models if model.revision == revision), None)
 
     def adapter(self, name: str, revision: str) -> AdapterReport | None:
-        return next((a for a in self.adapters if (a.name, a.revision) == (name, revision)), None)
+        return self._adapters.get((name, revision))
+
+    @cached_property
+    def _adapters(self) -> Mapping[tuple[str, str], AdapterReport]:
+        # Each adapter is looked for in each report: of 64 adapters on 300 pods, several times in a reconcile.
+        return {(each.name, each.revision): each for each in reversed(self.adapters)}
