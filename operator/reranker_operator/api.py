@@ -9,7 +9,7 @@ import aiohttp
 from kubernetes.aio.client import ApiClient, Configuration
 from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
 
-from reranker_operator.errors import Conflict, Invalid, NoCluster, NotFound, Refused, Unreachable
+from reranker_operator.errors import Conflict, Invalid, NoCluster, NotFound, Refused, Unreachable, cause
 from reranker_operator.metrics import Metrics
 from reranker_operator.world.names import MANAGER, Document
 
@@ -85,13 +85,12 @@ class Api:
             status, content = await self._exchange(method, path, query, body, content_type)
             code = str(status)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise Unreachable(f"{what}: {error or type(error).__name__}") from error
+            raise Unreachable(f"{what}: {cause(error)}") from error
         finally:
             self._metrics.api_requests.labels(method, resource, code).inc()
         if status >= 400:
             raise ERRORS.get(status, Refused)(what, status, _message(content))
-        document: Document = json.loads(content)
-        return document
+        return _document(what, status, content)
 
     async def _exchange(
         self, method: str, path: str, query: Mapping[str, str] | None, body: Document | None, content_type: str
@@ -108,6 +107,17 @@ class Api:
         return response.status, await response.read()
 
 
+def _document(what: str, status: int, content: bytes) -> Document:
+    """The object that the API server sends; a load balancer before it may have a page of its own to show."""
+    try:
+        document: Any = json.loads(content)
+    except ValueError:
+        document = None
+    if not isinstance(document, dict):
+        raise Unreachable(f"{what}: {status}, but no JSON object: {_start(content)}")
+    return document
+
+
 def _message(content: bytes) -> str:
     """The message of a Status object, or the start of whatever a proxy in between said."""
     try:
@@ -116,4 +126,8 @@ def _message(content: bytes) -> str:
         status = None
     if isinstance(status, dict) and "message" in status:
         return str(status["message"])
+    return _start(content)
+
+
+def _start(content: bytes) -> str:
     return content[:200].decode(errors="replace")

@@ -2,7 +2,7 @@
 
     OperatorError
     ├── NoCluster         neither a service account nor a kubeconfig; ends the process at its start
-    ├── Unreachable       no answer: the API server is away, hangs, or the network is cut
+    ├── Unreachable       no answer of the API server: it is away, hangs, is cut off, or something else answers for it
     ├── Refused           an answer that says no; status and message of the API server
     │   ├── NotFound      404
     │   ├── Conflict      409: somebody wrote in between
@@ -18,6 +18,11 @@ retries.
 from typing import Any
 
 
+def cause(error: Exception) -> str:
+    """What an exception says; its type where it says nothing, as a timeout does."""
+    return str(error) or type(error).__name__
+
+
 class OperatorError(Exception):
     """Anything that a later attempt may overcome."""
 
@@ -30,7 +35,7 @@ class NoCluster(OperatorError):
 
 
 class Unreachable(OperatorError):
-    """No answer came."""
+    """No answer of the API server came."""
 
     outage = True
 

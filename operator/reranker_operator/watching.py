@@ -13,6 +13,7 @@ import kopf
 import structlog
 
 from reranker_operator import handlers
+from reranker_operator.errors import cause
 from reranker_operator.handlers import Notify
 from reranker_operator.metrics import Metrics
 from reranker_operator.world import names
@@ -67,7 +68,7 @@ class Watching:
             except asyncio.CancelledError:
                 log.debug("the watches didn't end by themselves")
             except Exception as error:  # noqa: BLE001  (whatever ended the run, the watches must go on)
-                log.warning("the watches ended and begin anew", error=str(error) or type(error).__name__)
+                log.warning("the watches ended and begin anew", error=cause(error))
             if self._stopping.is_set():
                 return
             self._metrics.watch_restarts.inc()

@@ -8,7 +8,7 @@ from typing import Any
 import aiohttp
 import structlog
 
-from reranker_operator.errors import NoScores
+from reranker_operator.errors import NoScores, cause
 from reranker_operator.world.names import INTERNAL_PORT, Document
 from reranker_operator.world.reports import AdapterReport, Download, ModelReport, PrefetchReport, WorkerReport
 from reranker_operator.world.state import Pod
@@ -67,7 +67,7 @@ class WorkerClient:
                     return None
             return worker_report(json.loads(content))
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
-            log.debug("no state from a worker", url=url, error=str(error) or type(error).__name__)
+            log.debug("no state from a worker", url=url, error=cause(error))
             return None
 
     async def samples(self, seat: Seat, after: int) -> list[LiveSample]:
@@ -80,7 +80,7 @@ class WorkerClient:
                 raise _refusal(seat, status, content)
             return [live_sample(entry) for entry in json.loads(content)["samples"]]
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError, KeyError, TypeError) as error:
-            raise NoScores(f"pod {seat.pod}: {url}: {type(error).__name__}") from error
+            raise NoScores(f"pod {seat.pod}: {url}: {cause(error)}") from error
 
     async def score(self, seat: Seat, query: str, documents: Sequence[str], adapter: str | None = None) -> Answer:
         """Score with a revision that a pod has in memory, admitted or not; raises NoScores."""
@@ -92,7 +92,7 @@ class WorkerClient:
             async with self._session.post(url, json=body, timeout=timeout, allow_redirects=False) as response:
                 status, content = response.status, await _content(response, MAX_BYTES)
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
-            raise NoScores(f"pod {seat.pod}: {url}: {error or type(error).__name__}") from error
+            raise NoScores(f"pod {seat.pod}: {url}: {cause(error)}") from error
         if status != 200:
             raise _refusal(seat, status, content)
         return _answer(seat, content, len(documents))

@@ -70,8 +70,16 @@ async def test_an_answer_that_is_too_long_is_none(client: WorkerClient, monkeypa
     monkeypatch.setattr(worker_client, "MAX_SAMPLES_BYTES", 20)
     with pytest.raises(NoScores, match="more than 20 bytes"):
         await client.score(SEAT, "q", ["x", "y"])
-    with pytest.raises(NoScores, match="/samples"):
+    with pytest.raises(NoScores, match=r"/samples.*more than 20 bytes"):
         await client.samples(SEAT, 2)
+
+
+async def test_a_worker_that_hangs_is_told_by_the_kind_of_the_error(
+    client: WorkerClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_client, "SCORE_TIMEOUT_S", 0.01)
+    with pytest.raises(NoScores, match=r"/score: TimeoutError$"):
+        await client.score(SEAT, "q", ["x", "y"])
 
 
 async def test_workers_of_one_model_that_hang_leave_those_of_another_their_time(

@@ -1,0 +1,59 @@
+"""What the operator makes of the API server's answers, and of what answers in its place."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from kubernetes.aio.client import Configuration
+
+from reranker_operator import api
+from reranker_operator.api import Api
+from reranker_operator.errors import Unreachable
+from reranker_operator.metrics import Metrics
+
+Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@asynccontextmanager
+async def answered_by(answer: Answer) -> AsyncIterator[Api]:
+    """The way to an API server that answers every request so."""
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    async with TestServer(app) as server:
+        config = Configuration()
+        config.host, config.retries = str(server.make_url("")).rstrip("/"), None
+        found = Api(config, Metrics())
+        try:
+            yield found
+        finally:
+            await found.close()
+
+
+async def hangs(_: web.Request) -> web.StreamResponse:
+    await asyncio.sleep(60)
+    raise AssertionError
+
+
+def says(text: str) -> Answer:
+    async def answer(_: web.Request) -> web.StreamResponse:
+        return web.Response(text=text)
+
+    return answer
+
+
+async def test_an_api_server_that_hangs_is_told_by_the_kind_of_the_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api, "REQUEST_TIMEOUT_S", 0.05)
+    async with answered_by(hangs) as server:
+        with pytest.raises(Unreachable, match=r"^GET /api/v1/pods: TimeoutError$"):
+            await server.get("pods", "/api/v1/pods")
+
+
+@pytest.mark.parametrize("text", ["<html>down for maintenance", "", "[]", '"down"'])
+async def test_an_answer_that_is_no_object_is_not_the_api_servers(text: str) -> None:
+    async with answered_by(says(text)) as server:
+        with pytest.raises(Unreachable, match=r"^GET /api/v1/pods: 200, but no JSON object: ") as caught:
+            await server.get("pods", "/api/v1/pods")
+    assert text in str(caught.value)
