@@ -26,7 +26,8 @@ from reranker_operator.world.state import ACCESSORIES, Kind, Model, Past, Pod, W
 log = structlog.get_logger(__name__)
 
 CORE = "/api/v1"
-MAX_NOTE = 1024  # of an Event, by the API server
+#: Bytes of an Event's note that the API server takes.
+MAX_NOTE = 1024
 
 
 class Cluster:
@@ -210,11 +211,16 @@ class Cluster:
             "reportingInstance": self._identity,
             "action": "Reconcile",
             "reason": event.reason,
-            "note": event.message[:MAX_NOTE],
+            "note": _cut(event.message, MAX_NOTE),
             "type": event.type,
             "regarding": regarding,
         }
         await self._api.create("events", f"/apis/events.k8s.io/v1/namespaces/{namespace}/events", body)
+
+
+def _cut(text: str, most: int) -> str:
+    """As many whole characters as fit into so many bytes."""
+    return text.encode(errors="replace")[:most].decode(errors="ignore")
 
 
 def _at_version(body: Document, resource_version: str) -> Document:
