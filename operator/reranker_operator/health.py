@@ -16,11 +16,11 @@ CLIENT_TIMEOUT_S = 10.0
 
 
 class Health:
-    """Signs of life. Written by the loops, read by the health thread."""
+    """Signs of life. Written by the loops, read by the health thread. silence_s: without news, while all is well."""
 
-    def __init__(self, clock: Callable[[], float], resync_s: float) -> None:
+    def __init__(self, clock: Callable[[], float], silence_s: float) -> None:
         self._clock = clock
-        self._silence_s = 2 * resync_s
+        self._silence_s = silence_s
         self._beat_at = self._heard_at = clock()
         self._listed = False
 
@@ -29,9 +29,9 @@ class Health:
         self._beat_at = self._clock()
 
     def heard(self) -> None:
-        """Something came in: a watch event, or the end of a resync.
+        """Something came in: a watch event, or the end of a resync or of a look at the Lease.
 
-        A resync that the API server didn't answer counts: a restart of this process wouldn't bring it back.
+        One that the API server didn't answer counts: a restart of this process wouldn't bring it back.
         """
         self._heard_at = self._clock()
 
@@ -45,7 +45,7 @@ class Health:
         if lag > MAX_LAG_S:
             return False, f"the event loop hasn't turned for {lag:.0f} s\n"
         if silence > self._silence_s:
-            return False, f"no watch event and no resync for {silence:.0f} s\n"
+            return False, f"no watch event, no resync and no look at the Lease for {silence:.0f} s\n"
         return True, "ok\n"
 
     def readyz(self) -> tuple[bool, str]:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import structlog
 
 from reranker_operator import api
-from reranker_operator.api import Api
+from reranker_operator.api import REQUEST_TIMEOUT_S, Api
 from reranker_operator.cluster import Cluster
 from reranker_operator.election import Candidacy, Election
 from reranker_operator.errors import Conflict, NotFound, OperatorError, Stale
@@ -49,7 +49,7 @@ class Operator:
         self._reconciler = Reconciler(
             self._cluster, self._workers, self._judge, settings, clock=time.monotonic, told=self._told
         )
-        self._health = Health(time.monotonic, settings.resync_seconds)
+        self._health = Health(time.monotonic, longest_silence_s(settings))
         self._server = HealthServer((settings.health_address, settings.health_port), self._health, metrics.registry)
         self._outage = asyncio.Event()
         self._loop = asyncio.get_running_loop()
@@ -200,6 +200,15 @@ async def _cancelled(tasks: Sequence[asyncio.Task[None]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def longest_silence_s(settings: Settings) -> float:
+    """For how long nothing may be heard of the API server though every loop goes on: two rounds, the last one hanging.
+
+    A round is a resync of who acts, or a look at the Lease of who waits; each is two requests, one after the other.
+    """
+    look_s = Pace(settings.lease_seconds).retry_s if settings.lease else 0.0
+    return 2 * (max(settings.resync_seconds, look_s, LISTING_PAUSE_S) + REQUEST_TIMEOUT_S)
 
 
 async def operate(settings: Settings) -> None:

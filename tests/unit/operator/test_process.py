@@ -19,6 +19,7 @@ from aiohttp.test_utils import TestServer
 from reranker_operator import handlers, watching
 from reranker_operator.health import Health, HealthServer
 from reranker_operator.metrics import Metrics
+from reranker_operator.operate import longest_silence_s
 from reranker_operator.settings import Settings
 from reranker_operator.watching import Watching
 from reranker_operator.worker_client import WorkerClient, state_url
@@ -39,7 +40,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def health(clock: Clock) -> Health:
-    return Health(clock, resync_s=60)
+    return Health(clock, silence_s=120)
 
 
 @pytest.fixture
@@ -61,7 +62,7 @@ def test_a_loop_that_lags_more_than_ten_seconds_is_not_alive(health: Health, clo
     assert "event loop" in why
 
 
-def test_two_resync_periods_without_any_news_are_no_life(health: Health, clock: Clock) -> None:
+def test_no_news_for_longer_than_is_normal_is_no_life(health: Health, clock: Clock) -> None:
     clock.now = 120
     health.beat()
     assert health.livez()[0]
@@ -70,6 +71,29 @@ def test_two_resync_periods_without_any_news_are_no_life(health: Health, clock: 
     assert not health.livez()[0]
     health.heard()
     assert health.livez()[0]
+
+
+@pytest.mark.parametrize(
+    ("flags", "rounds_s"),
+    [
+        pytest.param({}, 66 + 60, id="a resync, late by a tenth, whose two requests hang"),
+        pytest.param({"resync_seconds": 1}, 2 + 60, id="resyncs that follow one another"),
+        pytest.param({"resync_seconds": 300}, 330 + 60, id="seldom resyncs"),
+        pytest.param({"lease": "a/b", "lease_seconds": 15}, 66 + 60, id="resyncs of who holds the Lease"),
+        pytest.param({"lease": "a/b", "lease_seconds": 3600}, 480 + 60, id="seldom looks at the Lease"),
+        pytest.param({"lease_seconds": 3600}, 66 + 60, id="no Lease"),
+    ],
+)
+def test_news_may_be_as_late_as_the_settings_and_an_api_server_that_hangs_make_it(
+    clock: Clock, flags: dict[str, Any], rounds_s: int
+) -> None:
+    health = Health(clock, longest_silence_s(Settings(**flags)))
+    clock.now = rounds_s + 0.5
+    health.beat()
+    assert health.livez()[0]
+    clock.now = 3 * rounds_s
+    health.beat()
+    assert not health.livez()[0]
 
 
 def test_health_is_told_over_http(server: httpx.Client, health: Health, clock: Clock) -> None:
