@@ -21,7 +21,7 @@ from reranker_operator.resources.v1alpha1 import GROUP, PLURAL, RerankerModelSpe
 from reranker_operator.world import names
 from reranker_operator.world.actions import Action, Announce, Apply, Event, Forget, Record, Remove, Resize
 from reranker_operator.world.names import Document, Key
-from reranker_operator.world.state import ACCESSORIES, Kind, Model, Past, Pod, World
+from reranker_operator.world.state import ACCESSORIES, Kind, Model, Past, Pod, World, stored_model
 
 log = structlog.get_logger(__name__)
 
@@ -58,7 +58,7 @@ class Cluster:
         live = await self._get(PLURAL, model_path(key))
         if live is None or "deletionTimestamp" in live["metadata"]:
             return None
-        model = _model(key, live)
+        model = _model(live)
         apis = await self._discovery.apis()
         listed, found, history, adapters = await asyncio.gather(
             self._pods(key, live["metadata"]["creationTimestamp"]),
@@ -232,10 +232,10 @@ def _selector(key: Key) -> dict[str, str]:
     return {"labelSelector": names.selector(key.name)}
 
 
-def _model(key: Key, live: Document) -> Model:
-    metadata, status = live["metadata"], live.get("status") or {}
+def _model(live: Document) -> Model:
+    stored = stored_model(live)
     try:
         spec = RerankerModelSpec.model_validate(live["spec"])
     except ValidationError as error:
         raise UnreadableSpec(live, first_error(error)) from error
-    return Model(key, metadata["uid"], metadata["generation"], metadata["resourceVersion"], spec, status)
+    return Model(**vars(stored), spec=spec)

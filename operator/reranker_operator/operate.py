@@ -47,7 +47,7 @@ class Operator:
         self._queue: WorkQueue[Key] = WorkQueue(time.monotonic)
         self._judge = Judge(self._cluster, self._workers, time.monotonic, self._queue.add)
         self._reconciler = Reconciler(
-            self._cluster, self._workers, self._judge, settings, clock=time.monotonic, told=self._told
+            self._cluster, self._workers, self._judge, settings, clock=time.monotonic, on_status=self._on_status
         )
         self._health = Health(time.monotonic, longest_silence_s(settings))
         self._server = HealthServer((settings.health_address, settings.health_port), self._health, metrics.registry)
@@ -111,7 +111,7 @@ class Operator:
         self._health.heard()
         self._queue.add(key)
 
-    def _told(self, key: Key, status: Document | None) -> None:
+    def _on_status(self, key: Key, status: Document | None) -> None:
         self._metrics.statuses.tell(key.namespace, key.name, status)
 
     async def _beat(self) -> None:

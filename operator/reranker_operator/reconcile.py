@@ -20,10 +20,10 @@ from reranker_operator.settings import Settings
 from reranker_operator.status import conditions
 from reranker_operator.status.transitions import events
 from reranker_operator.worker_client import WorkerClient
-from reranker_operator.world.facts import Problem, condition
+from reranker_operator.world.facts import INVALID_SPEC, Problem, condition
 from reranker_operator.world.fleet import last_flip
 from reranker_operator.world.names import Document, Key
-from reranker_operator.world.state import Model, Target, World
+from reranker_operator.world.state import StoredModel, Target, World, stored_model
 
 log = structlog.get_logger(__name__)
 
@@ -71,7 +71,7 @@ class Reconciler:
         settings: Settings,
         *,
         clock: Callable[[], float],
-        told: Callable[[Key, Document | None], None],
+        on_status: Callable[[Key, Document | None], None],
     ) -> None:
         self._cluster = cluster
         self._workers = workers
@@ -79,7 +79,7 @@ class Reconciler:
         self._settings = settings
         self._adapter_reports = AdapterReports(cluster, settings.watched_namespaces)
         self._clock = clock
-        self._told = told
+        self._on_status = on_status
         self._memory: dict[Key, Memory] = {}
 
     async def reconcile(self, key: Key) -> Outcome:
@@ -87,11 +87,11 @@ class Reconciler:
         try:
             world = await self._observe(key)
         except UnreadableSpec as error:
-            return await self._report_unreadable(key, error)
+            return await self._explain(error)
         if world is None:
             self._memory.pop(key, None)
             self._judge.forget(key)
-            self._told(key, None)
+            self._on_status(key, None)
             return Outcome(await self._adapter_reports.report_missing(key))
         newer = ownership.stale(world)
         if newer is not None:
@@ -127,23 +127,22 @@ class Reconciler:
             refused = await self._cluster.execute(world.model.key, actions)
         except Refused as error:
             if not isinstance(error, Conflict | NotFound) and not error.outage:
-                await self._tell(replace(world, refusal=str(error)), _undone(world, goal))
+                await self._write_statuses(replace(world, refusal=str(error)), _undone(world, goal))
             raise
-        reported, rest = await self._tell(replace(world, refused=refused), goal)
-        changed = len(actions) > len(refused) or reported
+        written, rest = await self._write_statuses(replace(world, refused=refused), goal)
+        changed = len(actions) > len(refused) or written
         again_s = _kept_s(world, goal) if rest is Rest.SETTLED else self._poll_s(world.model.key, rest, changed=changed)
         return Outcome(changed, again_s)
 
-    async def _tell(self, world: World, goal: Target) -> tuple[bool, Rest]:
-        """Write what is true into the statuses; whether anything was written, and what is left to wait for."""
+    async def _write_statuses(self, world: World, goal: Target) -> tuple[bool, Rest]:
+        """Write what is true of the model and of its adapters; whether any differed, and what is left to wait for."""
         status = conditions.status(world, goal, datetime.now(UTC))
-        reported = await self._report(world.model, status)
-        self._told(world.model.key, status)
-        told, settled = await self._adapter_reports.report(world, goal.manifest)
+        written = await self._write_status(world.model, status)
+        adapters_written, settled = await self._adapter_reports.report(world, goal.manifest)
         ready = settled and condition(status, "Ready").get("status") == "True"
         if condition(status, "Stalled").get("status") == "True" or (ready and world.refused):
-            return reported or told, Rest.STALLED
-        return reported or told, Rest.SETTLED if ready else Rest.CONVERGING
+            return written or adapters_written, Rest.STALLED
+        return written or adapters_written, Rest.SETTLED if ready else Rest.CONVERGING
 
     def _judged(self, world: World) -> World:
         """The world with the gate's judgement of the wanted revision, if there is one to judge."""
@@ -163,29 +162,31 @@ class Reconciler:
         most = POLL_STALLED_MAX_S if rest is Rest.STALLED else POLL_MAX_S
         return min(POLL_FIRST_S * POLL_GROWTH ** min(polls, 20), most)
 
-    async def _report(self, model: Model, status: Document) -> bool:
-        """Write what differs in the status, then tell of the change; nothing when nothing differs."""
+    async def _explain(self, error: UnreadableSpec) -> Outcome:
+        """Say in the status why a spec can't be read; what serves goes on as it is."""
+        model, problem = stored_model(error.live), Problem(INVALID_SPEC, error.message)
+        return Outcome(await self._write_status(model, conditions.invalid(model, problem, datetime.now(UTC))))
+
+    async def _write_status(self, model: StoredModel, status: Document) -> bool:
+        """Write what differs in the status, then tell of the change; whether anything differed."""
         patch = merge_patch(model.status, status)
-        if not patch:
-            return False
-        await self._cluster.write_status(model.key, model.resource_version, patch)
+        if patch:
+            try:
+                await self._cluster.write_status(model.key, model.resource_version, patch)
+            except NotFound:
+                return False  # deleted since; its own event brings it up again
+            await self._emit(model, status)
+        self._on_status(model.key, status)
+        return bool(patch)
+
+    async def _emit(self, model: StoredModel, status: Document) -> None:
+        """Post the Events of a status that was written."""
         for event in events(model.status, status):
             log.info(event.message, model=str(model.key), reason=event.reason)
             try:
                 await self._cluster.emit(model.reference, event)
             except OperatorError as error:  # an Event is news, not state: the status has it already
                 log.warning("an Event couldn't be posted", model=str(model.key), error=str(error))
-        return True
-
-    async def _report_unreadable(self, key: Key, error: UnreadableSpec) -> Outcome:
-        metadata, before = error.live["metadata"], error.live.get("status") or {}
-        problem = Problem("InvalidSpec", error.message)
-        status = conditions.invalid(before, metadata["generation"], problem, datetime.now(UTC))
-        patch = merge_patch(before, status)
-        if patch:
-            await self._cluster.write_status(key, metadata["resourceVersion"], patch)
-        self._told(key, status)
-        return Outcome(changed=bool(patch))
 
 
 def _undone(world: World, goal: Target) -> Target:

@@ -66,7 +66,7 @@ def test_a_resource_that_does_not_conform_is_found(bad: Json, named: str) -> Non
 
 
 def test_the_operator_s_objects_conform() -> None:
-    model = Model(Key("default", "bge"), "uid", 1, "1", RerankerModelSpec.model_validate(SPEC), {})
+    model = Model(Key("default", "bge"), "uid", 1, "1", RerankerModelSpec.model_validate(SPEC))
     settings = Settings(
         worker_image_pull_secrets="registry", hf_endpoint="https://hub.example.com", worker_service_account="w"
     )

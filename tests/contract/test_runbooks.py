@@ -11,6 +11,7 @@ from hack.repository import ROOT
 from reranker_operator.decisions.objections import DEADLINE, MAY_PASS
 from reranker_operator.objects.ownership import REFUSED
 from reranker_operator.objects.pods import STUCK
+from reranker_operator.world.facts import INVALID_SPEC
 
 RULES = yaml.safe_load((ROOT / "charts/reranker-operator/files/rules.yaml").read_text())
 ALERTS = {rule["alert"]: rule for group in RULES["groups"] for rule in group["rules"]}
@@ -38,7 +39,7 @@ def test_an_alert_points_at_its_own_section(alert: str) -> None:
 def reasons_in_the_code() -> set[str]:
     sources = [*(ROOT / "operator/reranker_operator").rglob("*.py"), *(ROOT / "worker/reranker_worker").rglob("*.py")]
     found = {reason for path in sources for reason in _reasons(ast.parse(path.read_text()))}
-    return found | STUCK | MAY_PASS | OF_KUBERNETES | {DEADLINE, REFUSED}
+    return found | STUCK | MAY_PASS | OF_KUBERNETES | {DEADLINE, INVALID_SPEC, REFUSED}
 
 
 def _reasons(tree: ast.AST) -> Iterator[str]:

@@ -12,7 +12,7 @@ from reranker_operator.resources.adapter_types import EVERY_NAMESPACE, Adapter, 
 from reranker_operator.resources.sources import ArtifactSource, claim_of
 from reranker_operator.world import names
 from reranker_operator.world.adapter_resource import AdapterResource
-from reranker_operator.world.facts import Problem
+from reranker_operator.world.facts import INVALID_SPEC, Problem
 from reranker_operator.world.names import Document
 from reranker_operator.world.state import ManifestAdapter, Model, World
 
@@ -58,7 +58,7 @@ def verdicts(world: World) -> tuple[Verdict, ...]:
 
 def _outcome(model: Model, resource: AdapterResource, taken: Mapping[str, str]) -> ManifestAdapter | Problem:
     if resource.spec is None:
-        return Problem("InvalidSpec", resource.problem)
+        return Problem(INVALID_SPEC, resource.problem)
     refusal = _refusal(model, resource, resource.spec, taken)
     return refusal or _manifest_adapter(resource.name, resource.spec.source, owner=str(resource))
 

@@ -24,7 +24,7 @@ from reranker_operator.world.colours import Flip
 from reranker_operator.world.facts import Fact, Problem, timestamp
 from reranker_operator.world.fleet import deployed_revision, deployment, failed_adapter, last_manifest, ready_pods
 from reranker_operator.world.names import Document
-from reranker_operator.world.state import ManifestAdapter, Target, World
+from reranker_operator.world.state import ManifestAdapter, StoredModel, Target, World
 from reranker_operator.world.trials import Passed, Refused, Undecided
 
 #: Of what a model serves without.
@@ -56,9 +56,9 @@ def status(world: World, target: Target, now: datetime) -> Document:
     return whole.model_dump(by_alias=True, exclude_none=True)
 
 
-def invalid(model_status: Document, generation: int, problem: Problem, now: datetime) -> Document:
+def invalid(model: StoredModel, problem: Problem, now: datetime) -> Document:
     """The status of a model whose spec can't be read; what serves is left alone and stays in it."""
-    before = RerankerModelStatus.model_validate(model_status)
+    before, generation = RerankerModelStatus.model_validate(model.status), model.generation
     stated = [Fact("Ready", False, problem.reason, problem.message), *_pace(problem)]
     kept = [c for c in before.conditions if c.type in ("Available", "AdaptersReady", *ACCESSORY_CONDITIONS)]
     conditions = [*facts.conditions(stated, generation, before.conditions, timestamp(now)), *kept]

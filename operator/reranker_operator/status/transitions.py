@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from reranker_operator.status.downloads import size
 from reranker_operator.world.actions import Event
-from reranker_operator.world.facts import condition
+from reranker_operator.world.facts import INVALID_SPEC, condition
 from reranker_operator.world.names import Document
 
 NORMAL, WARNING = "Normal", "Warning"
@@ -128,7 +128,8 @@ def _condition_events(before: Document, after: Document) -> Iterator[Event]:
     failed = _revision(after, "candidate").get("phase") == "Failed"
     bad_adapter = any(adapter.get("reason") and not adapter.get("owner") for adapter in after["adapters"])
     own = failed or _new_rejections(before, after) or bad_adapter
-    if stalled and stalled["reason"] != old.get("reason") and not own:
+    # Of a model whose spec can't be read the status keeps what was told of revisions: that isn't why it stalls.
+    if stalled and stalled["reason"] != old.get("reason") and (not own or stalled["reason"] == INVALID_SPEC):
         yield Event(WARNING, stalled["reason"], stalled["message"])
     available = condition(after, "Available").get("status")
     if available == "False" and condition(before, "Available").get("status") == "True":

@@ -8,6 +8,9 @@ from typing import Literal
 from reranker_operator.resources.schema import Condition
 from reranker_operator.world.names import Document
 
+#: The reason where this version can't parse a spec.
+INVALID_SPEC = "InvalidSpec"
+
 
 @dataclass(frozen=True)
 class Fact:

@@ -59,15 +59,14 @@ def child_name(kind: Kind, model: str) -> str:
 
 
 @dataclass(frozen=True)
-class Model:
-    """A RerankerModel as the API server has it."""
+class StoredModel:
+    """A RerankerModel as the API server has it, whether this version can parse its spec or not."""
 
     key: Key
     uid: str
     generation: int
     resource_version: str
-    spec: RerankerModelSpec
-    status: Document = field(default_factory=dict)
+    status: Document = field(default_factory=dict, kw_only=True)
 
     @property
     def reference(self) -> Document:
@@ -80,6 +79,24 @@ class Model:
             "name": key.name,
             "uid": self.uid,
         }
+
+
+@dataclass(frozen=True)
+class Model(StoredModel):
+    """A RerankerModel with the spec that it asks for."""
+
+    spec: RerankerModelSpec
+
+
+def stored_model(live: Document) -> StoredModel:
+    metadata = live["metadata"]
+    return StoredModel(
+        Key(metadata["namespace"], metadata["name"]),
+        metadata["uid"],
+        metadata["generation"],
+        metadata["resourceVersion"],
+        status=live.get("status") or {},
+    )
 
 
 @dataclass(frozen=True)

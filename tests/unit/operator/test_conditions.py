@@ -243,8 +243,8 @@ def test_adapters_are_counted_on_ready_pods() -> None:
 
 def test_a_spec_that_cannot_be_read_is_told_and_what_serves_stays_in_the_status() -> None:
     before = status(serving_world())
-    problem = Problem("InvalidSpec", "spec.source: Field required")
-    after = conditions.invalid(before, 2, problem, NOW)
+    stored = replace(model(generation=2), status=before)
+    after = conditions.invalid(stored, Problem("InvalidSpec", "spec.source: Field required"), NOW)
     assert found(after, "Stalled")["reason"] == "InvalidSpec"
     assert found(after, "Ready")["status"] == "False"
     assert found(after, "Available") == found(before, "Available")

@@ -9,10 +9,19 @@ import pytest
 
 from reranker_operator import shadow
 from reranker_operator.cluster import Cluster
-from reranker_operator.errors import Conflict, Invalid, NotFound, OperatorError, Refused, Unreachable
+from reranker_operator.errors import (
+    Conflict,
+    Invalid,
+    NotFound,
+    OperatorError,
+    Refused,
+    Unreachable,
+    UnreadableSpec,
+)
 from reranker_operator.judge import Judge
 from reranker_operator.reconcile import POLL_MAX_S, POLL_STALLED_MAX_S, Outcome, Reconciler
 from reranker_operator.worker_client import WorkerClient
+from reranker_operator.world.actions import Event
 from reranker_operator.world.colours import Colour
 from reranker_operator.world.facts import condition
 from reranker_operator.world.names import Document, Key
@@ -57,8 +66,13 @@ class Fleet:
     sampled: int = 0
     first_sample: asyncio.Event = field(default_factory=asyncio.Event)
     status: Document = field(default_factory=dict)
+    unreadable: UnreadableSpec | None = None
+    deleted: bool = False
+    events: list[Event] = field(default_factory=list)
 
     async def observe(self, *_: Any) -> World:
+        if self.unreadable is not None:
+            raise self.unreadable
         return self.world
 
     async def config_text(self, *_: Any) -> str | None:
@@ -71,10 +85,13 @@ class Fleet:
 
     async def write_status(self, key: Key, resource_version: str, patch: Document) -> None:
         assert (key, resource_version) == (KEY, self.world.model.resource_version)
+        if self.deleted:
+            raise NotFound(f"PATCH {key}", 404, "not found")
         self.status = patch  # the worlds here have no status before, so it is the whole
 
-    async def emit(self, *_: Any) -> None:
-        pass
+    async def emit(self, regarding: Document, event: Event) -> None:
+        assert regarding == self.world.model.reference
+        self.events.append(event)
 
     async def reports(self, *_: Any) -> dict[str, WorkerReport]:
         return dict(self.world.reports)
@@ -98,7 +115,9 @@ class Days:
         self._ended = asyncio.Event()
         cluster, workers = cast("Cluster", fleet), cast("WorkerClient", fleet)
         judge = Judge(cluster, workers, lambda: self.now, lambda _: self._ended.set())
-        self._reconciler = Reconciler(cluster, workers, judge, SETTINGS, clock=lambda: self.now, told=lambda *_: None)
+        self._reconciler = Reconciler(
+            cluster, workers, judge, SETTINGS, clock=lambda: self.now, on_status=lambda *_: None
+        )
 
     async def reconcile(self, world: World, *, after_s: float = 10.0) -> Outcome:
         self.now += after_s
@@ -267,3 +286,32 @@ async def test_where_nothing_could_be_written_no_revision_is_admitted_and_no_ser
         await days.reconcile(turning)
     assert "fleet" not in days.fleet.status
     assert days.fleet.status["selector"].endswith("blue")
+
+
+def unreadable(**status: Any) -> UnreadableSpec:
+    """The stored model has a spec of another version."""
+    stored = model()
+    identity = {"namespace": KEY.namespace, "name": KEY.name, "uid": stored.uid}
+    metadata = {**identity, "generation": 2, "resourceVersion": stored.resource_version}
+    return UnreadableSpec({"metadata": metadata, "status": status}, "spec.source: Field required")
+
+
+FAILED = {"revisions": {"candidate": {"name": R2, "phase": "Failed", "message": "no head"}}}
+
+
+@pytest.mark.parametrize("status", [{}, FAILED], ids=["a new model's", "one whose revision failed"])
+async def test_a_spec_that_cannot_be_read_is_told_in_the_status_and_in_an_event(status: Document) -> None:
+    days = Days(Fleet(serving_world(), unreadable=unreadable(**status)))
+    assert (await days.reconcile(serving_world())).changed
+    assert condition(days.fleet.status, "Stalled")["reason"] == "InvalidSpec"
+    assert days.fleet.events == [Event("Warning", "InvalidSpec", "spec.source: Field required")]
+    days.fleet.unreadable = unreadable(**{**status, **days.fleet.status})
+    assert not (await days.reconcile(serving_world())).changed
+    assert len(days.fleet.events) == 1
+
+
+@pytest.mark.parametrize("error", [None, unreadable()], ids=["", "its spec can't be read"])
+async def test_a_model_that_is_deleted_before_its_status_is_written_is_no_failure(error: UnreadableSpec | None) -> None:
+    days = Days(Fleet(serving_world(), unreadable=error, deleted=True))
+    assert not (await days.reconcile(serving_world())).changed
+    assert days.fleet.events == []

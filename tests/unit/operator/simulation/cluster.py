@@ -42,7 +42,7 @@ class Cluster:
 
     @property
     def model(self) -> Model:
-        return Model(KEY, UID, self.generation, self._model_version, self.spec, self.status)
+        return Model(KEY, UID, self.generation, self._model_version, self.spec, status=self.status)
 
     @property
     def manifest(self) -> str | None:
