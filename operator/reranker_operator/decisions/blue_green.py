@@ -12,9 +12,9 @@ from reranker_operator.world.fleet import (
     admitted_before,
     deployed_template,
     deployment,
-    known_manifests,
     last_flip,
     observed,
+    told_serve,
 )
 from reranker_operator.world.state import DEPLOYMENTS, Kind, ManifestModel, Pod, PodTemplate, World
 
@@ -29,7 +29,7 @@ def home(world: World, wanted: ManifestModel, template: PodTemplate) -> Colour:
     if live is None or not _two_fleets(world) or not world.model.spec.pods:
         return here
     deployed = deployed_template(live)
-    serves = next((told.serve[deployed] for told in known_manifests(world) if deployed in told.serve), None)
+    serves = told_serve(world).get(deployed)
     replaced = serves in admitted_before(world) and serves != wanted.revision and deployed != template.key
     return here.other if replaced else here
 

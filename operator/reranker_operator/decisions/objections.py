@@ -11,7 +11,7 @@ from reranker_operator.world.fleet import (
     deployed_template,
     deployment,
     good_enough,
-    known_manifests,
+    last_manifest,
     making,
     missing,
     observed_conditions,
@@ -80,7 +80,7 @@ def _failed_adapters(world: World, pod: Pod, entry: ModelReport) -> Iterator[tup
 
 
 def _in_place(world: World, wanted: str) -> bool:
-    previous = next(known_manifests(world), None)
+    previous = last_manifest(world)
     return previous is not None and wanted in previous.candidates.values()
 
 

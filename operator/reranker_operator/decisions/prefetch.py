@@ -14,8 +14,8 @@ from reranker_operator.world.fleet import (
     deployed_revision,
     deployed_template,
     deployment,
-    known_manifests,
     known_models,
+    last_manifest,
     ready_pods,
 )
 from reranker_operator.world.state import ManifestModel, World
@@ -42,7 +42,7 @@ def meanwhile(world: World, asked: ManifestModel, settings: Settings) -> Manifes
 
 def _begun(world: World, revision: str) -> bool:
     """Whether pods serve the revision, are made for it, or load it beside what they serve."""
-    told = next(known_manifests(world), None)
+    told = last_manifest(world)
     return told is not None and revision in {*told.serve.values(), *told.candidates.values()}
 
 

@@ -15,10 +15,11 @@ from reranker_operator.world.fleet import (
     answers,
     deployed_template,
     deployments,
-    known_manifests,
     known_models,
+    last_manifest,
     loaded_pods,
     ready_pods,
+    told_serve,
 )
 from reranker_operator.world.reports import WorkerReport
 from reranker_operator.world.state import Manifest, ManifestAdapter, ManifestModel, Model, World
@@ -59,9 +60,8 @@ def manifest(
     parked: templates whose pods the Service doesn't reach any more. shadow_percent: of requests to be copied.
     ahead: what is fetched for pods that aren't made yet.
     """
-    known = tuple(known_manifests(world))
-    previous = known[0] if known else None
-    living = _serve(world, known, template, wanted.revision)
+    previous = last_manifest(world)
+    living = _serve(world, previous, template, wanted.revision)
     candidates = _candidates(world, living, wanted.revision, template)
     serve = living if candidates else {**living, template: wanted.revision}
     models = _models({*serve.values(), *answering(world)}, known_models(world), wanted)
@@ -92,25 +92,25 @@ def _candidates(world: World, living: dict[str, str], wanted: str, template: str
     """
     if living.get(template, wanted) == wanted:
         return {}
-    previous = next(known_manifests(world), None)
+    previous = last_manifest(world)
     asked = previous is not None and previous.candidates.get(template) == wanted
     if asked and loaded_pods(world, wanted) and (wanted in admitted_before(world) or admission(world, wanted)):
         return {}
     return {template: wanted}
 
 
-def _serve(world: World, known: tuple[Manifest, ...], template: str, wanted: str) -> dict[str, str]:
+def _serve(world: World, previous: Manifest | None, template: str, wanted: str) -> dict[str, str]:
     """What each living template serves; a pod that ends counts until it is gone, since it may still answer."""
     serve: dict[str, str] = {}
     # A Deployment may be making a pod of its template right now that no listing shows yet.
     deployed = [deployed_template(live) for live in deployments(world).values()]
     # So may the ReplicaSet of the template before it, whose pods were lost, until the wanted revision answers.
     last = answered_last(world)
-    told_last = known[0].serve if known and world.model.spec.pods else {}
+    told = told_serve(world)
+    told_last = previous.serve if previous is not None and world.model.spec.pods else {}
     lost = sorted(key for key, each in told_last.items() if each == last != wanted)
     for key in dict.fromkeys([*deployed, *sorted(pod.template for pod in world.pods), *lost, template]):
-        told = (m.serve[key] for m in known if key in m.serve)
-        revision = next(told, None) or answers(world, key)
+        revision = told.get(key) or answers(world, key)
         if revision is not None:
             serve[key] = revision
     return serve

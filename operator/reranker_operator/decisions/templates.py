@@ -16,9 +16,10 @@ from reranker_operator.world.fleet import (
     admitted_before,
     deployed_template,
     deployment,
-    known_manifests,
+    last_manifest,
     making,
     ready_pods,
+    told_serve,
 )
 from reranker_operator.world.mounts import Mounts, image_of, mounts_of
 from reranker_operator.world.room import no_room
@@ -37,7 +38,7 @@ def template(world: World, wanted: ManifestModel, settings: Settings) -> PodTemp
     if live is not None:
         needed = needed.with_claims(mounts_of(live["spec"]["template"]["spec"]))
     inputs = _inputs(world, needed, settings)
-    return PodTemplate(_new_key(_serve(world), inputs, wanted.revision), needed, inputs)
+    return PodTemplate(_new_key(told_serve(world), inputs, wanted.revision), needed, inputs)
 
 
 def inputs_by_template(world: World) -> Mapping[str, str]:
@@ -64,12 +65,12 @@ def inputs_in_use(world: World, chosen: PodTemplate) -> dict[str, str]:
 def _candidates(world: World, wanted: ManifestModel) -> Iterator[tuple[str, Mounts]]:
     """Templates that could serve the revision without a new pod, each with what its pods mount."""
     mounted = {pod.template: pod.mounts for pod in world.pods if not pod.terminating}
-    previous = next(known_manifests(world), None)
+    previous = last_manifest(world)
     begun = [key for key, revision in (previous.candidates if previous else {}).items() if revision == wanted.revision]
     yield from ((key, mounted[key]) for key in begun if key in mounted)
     if world.model.spec.rollout.on_unschedulable.action == "InPlace" and no_room(world, wanted.revision):
         yield from ((key, mounted[key]) for key in dict.fromkeys(pod.template for pod in ready_pods(world)))
-    live, serve = deployment(world, active(world)), _serve(world)
+    live, serve = deployment(world, active(world)), told_serve(world)
     if live is None:
         return
     deployed = deployed_template(live), mounts_of(live["spec"]["template"]["spec"])
@@ -93,13 +94,6 @@ def _needed(world: World, wanted: ManifestModel) -> Mounts:
 
 def _inputs(world: World, mounts: Mounts, settings: Settings) -> str:
     return names.hash8(pod_template(world.model, "", mounts, settings))
-
-
-def _serve(world: World) -> dict[str, str]:
-    serve: dict[str, str] = {}
-    for manifest in known_manifests(world):
-        serve = {**manifest.serve, **serve}
-    return serve
 
 
 def _new_key(serve: Mapping[str, str], inputs: str, revision: str) -> str:

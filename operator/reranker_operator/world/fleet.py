@@ -65,9 +65,12 @@ def last_manifest(world: World) -> Manifest | None:
     return next(known_manifests(world), None)
 
 
-def told_serve(world: World, template: str) -> str | None:
-    """The revision that pods of a template were told last to serve; None where nobody was told of the template."""
-    return next((told.serve[template] for told in known_manifests(world) if template in told.serve), None)
+def told_serve(world: World) -> dict[str, str]:
+    """The revision that each template's pods were told last to serve."""
+    serve: dict[str, str] = {}
+    for told in known_manifests(world):
+        serve = {**told.serve, **serve}
+    return serve
 
 
 def known_models(world: World) -> dict[str, ManifestModel]:
