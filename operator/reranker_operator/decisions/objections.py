@@ -1,16 +1,18 @@
 """What speaks against a candidate: that it can't be loaded, ranks badly, comes too late, or finds no room. No I/O."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from reranker_operator.decisions.gate import shown_figures
-from reranker_operator.resources.v1alpha1 import RejectedRevision, RerankerModelStatus, RevisionStatus
+from reranker_operator.resources.v1alpha1 import RejectedRevision
 from reranker_operator.world.fleet import (
     admitted_before,
     answering_clients,
+    candidate_status,
     deployed_template,
     deployment,
     good_enough,
+    is_young,
     last_manifest,
     making,
     missing,
@@ -120,42 +122,30 @@ def _held_by_gate(world: World) -> bool:
 
 def _lately_held(world: World, wanted: str) -> bool:
     """Whether the gate held pods until less than the deadline ago: none with the candidate answers just now."""
-    candidate = _candidate(world, wanted)
+    candidate = candidate_status(world, wanted)
     if world.judgement is not None or candidate is None:
         return False
-    return candidate.phase == GATING or (candidate.phase == SILENT and _is_young(world, candidate))
+    return candidate.phase == GATING or (candidate.phase == SILENT and is_young(world, candidate))
 
 
 def _just_admitted(world: World, wanted: str) -> bool:
     """Whether pods may answer for less than the deadline: the Deployment's condition may be of the time before."""
     if wanted not in admitted_before(world):
         return isinstance(world.judgement, Passed)
-    candidate = _candidate(world, wanted)
+    candidate = candidate_status(world, wanted)
     if candidate is None or candidate.phase == "Failed":
         return False
     # A status that couldn't be written after the admission tells of what was before.
-    return _is_young(world, candidate) or candidate.phase != "Admitted"
+    return is_young(world, candidate) or candidate.phase != "Admitted"
 
 
 def _no_progress(world: World, wanted: str) -> Iterator[tuple[str, str]]:
     """A candidate that stays at one phase for too long; no Deployment watches over a swap in place."""
-    candidate = _candidate(world, wanted)
-    if candidate is None or wanted in admitted_before(world) or _is_young(world, candidate):
+    candidate = candidate_status(world, wanted)
+    if candidate is None or wanted in admitted_before(world) or is_young(world, candidate):
         return
     words = f": {candidate.message}" if candidate.message else ""
     yield DEADLINE, f"{candidate.phase} for {world.model.spec.rollout.progress_deadline_seconds} s{words}"
-
-
-def _candidate(world: World, wanted: str) -> RevisionStatus | None:
-    """What the status says of the wanted revision on its way, where it says since when."""
-    candidate = RerankerModelStatus.model_validate(world.model.status).revisions.candidate
-    return candidate if candidate is not None and candidate.name == wanted and candidate.since else None
-
-
-def _is_young(world: World, candidate: RevisionStatus) -> bool:
-    """Whether a candidate has been at its phase for less than the deadline."""
-    deadline = timedelta(seconds=world.model.spec.rollout.progress_deadline_seconds)
-    return candidate.since is not None and world.now - datetime.fromisoformat(candidate.since) < deadline
 
 
 def _no_room(world: World, wanted: str) -> Iterator[tuple[str, str]]:

@@ -3,17 +3,16 @@
 Running pods do it, so a roll holds no download: a pod of the new revision finds its files when it starts.
 """
 
-from datetime import datetime, timedelta
-
 from reranker_operator.decisions import templates
-from reranker_operator.resources.v1alpha1 import RerankerModelStatus
 from reranker_operator.settings import Settings
 from reranker_operator.world.fleet import (
     active,
     admitted_before,
+    candidate_status,
     deployed_revision,
     deployed_template,
     deployment,
+    is_young,
     known_models,
     last_manifest,
     ready_pods,
@@ -53,8 +52,5 @@ def _fetched(world: World, revision: str) -> bool:
 
 def _overdue(world: World, revision: str) -> bool:
     """Whether it takes longer than any progress may: pods of an older image don't know how to fetch ahead."""
-    candidate = RerankerModelStatus.model_validate(world.model.status).revisions.candidate
-    if candidate is None or candidate.name != revision or candidate.since is None:
-        return False
-    deadline = timedelta(seconds=world.model.spec.rollout.progress_deadline_seconds)
-    return world.now - datetime.fromisoformat(candidate.since) > deadline
+    candidate = candidate_status(world, revision)
+    return candidate is not None and not is_young(world, candidate)

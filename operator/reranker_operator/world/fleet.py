@@ -2,8 +2,9 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from reranker_operator.resources.v1alpha1 import RerankerModelStatus, RevisionStatus
 from reranker_operator.world import colours, names
 from reranker_operator.world.colours import Colour, Flip
 from reranker_operator.world.names import Document
@@ -96,6 +97,18 @@ def answered_last(world: World) -> str:
     """The revision that the status says answers, or did last; "" where none ever did."""
     serving = (world.model.status.get("revisions") or {}).get("serving") or {}
     return str(serving.get("name", ""))
+
+
+def candidate_status(world: World, revision: str) -> RevisionStatus | None:
+    """What the status says of a revision on its way, where it says since when."""
+    found = RerankerModelStatus.model_validate(world.model.status).revisions.candidate
+    return found if found is not None and found.name == revision and found.since else None
+
+
+def is_young(world: World, candidate: RevisionStatus) -> bool:
+    """Whether a candidate has been at its phase for less than the deadline."""
+    deadline = timedelta(seconds=world.model.spec.rollout.progress_deadline_seconds)
+    return candidate.since is not None and world.now - datetime.fromisoformat(candidate.since) < deadline
 
 
 def answering(world: World) -> set[str]:

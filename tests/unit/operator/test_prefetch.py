@@ -97,8 +97,8 @@ def test_pods_that_do_not_know_how_hold_the_roll_up_for_its_deadline_at_most() -
     world = applied(asked_for(shared(TWO)))
     world = replace(world, model=replace(world.model, status=status(world)))
     deadline = timedelta(seconds=world.model.spec.rollout.progress_deadline_seconds)
-    assert deployed(replace(world, now=NOW + deadline))[0] == R1
-    assert deployed(replace(world, now=NOW + deadline + timedelta(seconds=1)))[0] == R2
+    assert deployed(replace(world, now=NOW + deadline - timedelta(seconds=1)))[0] == R1
+    assert deployed(replace(world, now=NOW + deadline))[0] == R2
 
 
 def test_an_edit_that_is_taken_back_meanwhile_fetches_nothing_more() -> None:
