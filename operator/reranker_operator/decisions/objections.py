@@ -18,7 +18,7 @@ from reranker_operator.world.fleet import (
     missing,
     observed_conditions,
 )
-from reranker_operator.world.reports import ModelReport
+from reranker_operator.world.reports import FAILED, ModelReport
 from reranker_operator.world.room import no_room
 from reranker_operator.world.state import Pod, World
 from reranker_operator.world.trials import Passed, Refused, Undecided
@@ -64,7 +64,7 @@ def _failed_loads(world: World, wanted: str) -> Iterator[tuple[str, str]]:
     for pod in world.pods:
         report = world.report(pod)
         entry = report.model(wanted) if report is not None and not pod.terminating else None
-        if entry is not None and entry.phase == "Failed" and entry.reason not in MAY_PASS:
+        if entry is not None and entry.phase == FAILED and entry.reason not in MAY_PASS:
             yield entry.reason, f"on pod {pod.name}: {entry.message}"
         elif entry is not None and _in_place(world, wanted):
             yield from _failed_adapters(world, pod, entry)
@@ -75,7 +75,7 @@ def _failed_adapters(world: World, pod: Pod, entry: ModelReport) -> Iterator[tup
     name = missing(world, world.manifest, pod, entry.revision)
     enough = good_enough(world.manifest.adapters if world.manifest is not None else (), name)
     found = (adapter for adapter in entry.adapters if (adapter.name, adapter.revision) in enough)
-    failed = [adapter for adapter in found if adapter.phase == "Failed" and adapter.reason not in MAY_PASS]
+    failed = [adapter for adapter in found if adapter.phase == FAILED and adapter.reason not in MAY_PASS]
     if len(failed) == len(enough):
         for adapter in failed[:1]:
             yield adapter.reason, f"adapter {adapter.name} on pod {pod.name}: {adapter.message}"
@@ -133,7 +133,7 @@ def _just_admitted(world: World, wanted: str) -> bool:
     if wanted not in admitted_before(world):
         return isinstance(world.judgement, Passed)
     candidate = candidate_status(world, wanted)
-    if candidate is None or candidate.phase == "Failed":
+    if candidate is None or candidate.phase == FAILED:
         return False
     # A status that couldn't be written after the admission tells of what was before.
     return is_young(world, candidate) or candidate.phase != "Admitted"

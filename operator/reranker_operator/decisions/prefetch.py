@@ -17,11 +17,12 @@ from reranker_operator.world.fleet import (
     last_manifest,
     ready_pods,
 )
+from reranker_operator.world.reports import FAILED
 from reranker_operator.world.state import ManifestModel, World
 
 #: How a worker ends with what it fetches ahead. What it couldn't fetch is rolled out all the same, and fails where
 #: everyone sees it.
-ENDS = frozenset({"Complete", "Failed"})
+ENDS = frozenset({"Complete", FAILED})
 
 
 def meanwhile(world: World, asked: ManifestModel, settings: Settings) -> ManifestModel | None:
@@ -46,8 +47,8 @@ def _begun(world: World, revision: str) -> bool:
 
 
 def _fetched(world: World, revision: str) -> bool:
-    reports = (report for pod in ready_pods(world) if (report := world.report(pod)) is not None)
-    return any(each.revision == revision and each.phase in ENDS for report in reports for each in report.prefetch)
+    fetched = (each for report in world.reports_of(ready_pods(world)) for each in report.prefetch)
+    return any(each.revision == revision and each.phase in ENDS for each in fetched)
 
 
 def _overdue(world: World, revision: str) -> bool:

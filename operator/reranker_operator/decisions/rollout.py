@@ -166,8 +166,7 @@ def _loaded_everywhere(reports: tuple[WorkerReport | None, ...], adapter: Manife
 
 
 def _loaded(report: WorkerReport | None, adapter: ManifestAdapter) -> bool:
-    entry = report.adapter(adapter.name, adapter.revision) if report is not None else None
-    return entry is not None and entry.phase == "Loaded"
+    return report is not None and report.has_loaded(adapter.name, adapter.revision)
 
 
 def _generation(world: World, previous: Manifest | None, content: Manifest) -> int:

@@ -1,6 +1,5 @@
 """A RerankerModel's status: what is true of the fleet, and in words what isn't yet. No I/O."""
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
@@ -18,12 +17,19 @@ from reranker_operator.resources.v1alpha1 import (
 )
 from reranker_operator.status import progress
 from reranker_operator.status.downloads import downloads
-from reranker_operator.status.progress import FAILED, LOADED
 from reranker_operator.world import facts, names
 from reranker_operator.world.colours import Flip
 from reranker_operator.world.facts import Fact, Problem, timestamp
-from reranker_operator.world.fleet import deployed_revision, deployment, failed_adapter, last_manifest, ready_pods
+from reranker_operator.world.fleet import (
+    answering_clients,
+    deployed_revision,
+    deployment,
+    failed_adapter,
+    last_manifest,
+    ready_pods,
+)
 from reranker_operator.world.names import Document
+from reranker_operator.world.reports import FAILED, LOADED
 from reranker_operator.world.state import ManifestAdapter, StoredModel, Target, World
 from reranker_operator.world.trials import Passed, Refused, Undecided
 
@@ -121,19 +127,15 @@ def _complete(adapter: AdapterStatus) -> bool:
 
 def adapter_status(world: World, adapter: ManifestAdapter) -> AdapterStatus:
     """How far the fleet is with the wanted revision of one adapter."""
-    revision = adapter.revision
     ready = ready_pods(world)
     told, parked = last_manifest(world), {pod.name for pod in blue_green.parked_pods(world)}
     pods = (pod for pod in world.pods if not pod.terminating and pod.name not in parked)
     failed = next((entry for pod in pods if (entry := failed_adapter(world, told, pod, adapter)) is not None), None)
-    loaded = [
-        r for r in map(world.report, ready) if r and (a := r.adapter(adapter.name, revision)) and a.phase == LOADED
-    ]
     return AdapterStatus(
         name=adapter.name,
         owner=adapter.owner or None,
-        revision=revision,
-        ready=len(loaded),
+        revision=adapter.revision,
+        ready=sum(report.has_loaded(adapter.name, adapter.revision) for report in world.reports_of(ready)),
         desired=max(world.model.spec.pods, len(ready)),
         reason=(failed.reason or FAILED) if failed else None,
         message=failed.message if failed else None,
@@ -153,13 +155,11 @@ def _revisions(world: World, target: Target, before: Revisions, now: str) -> Rev
 
 def _serving(world: World, target: Target, before: Revisions) -> str:
     """The revision that answers, or did last: the wanted one once every ready pod has it, else the commonest other."""
-    reports = [report for report in map(world.report, ready_pods(world)) if report is not None]
-    serving = Counter(m.revision for report in reports for m in report.models if m.serving and m.admitted)
+    serving = answering_clients(world)
     if not serving:
         return before.serving.name if before.serving is not None else ""
     barred = {target.revision, target.rejected.name if target.rejected is not None else ""}
-    others = Counter({revision: count for revision, count in serving.items() if revision not in barred})
-    return (others or serving).most_common(1)[0][0]
+    return next((revision for revision in serving if revision not in barred), serving[0])
 
 
 def _candidate(world: World, target: Target, before: RevisionStatus | None, now: str) -> RevisionStatus:
@@ -185,7 +185,7 @@ def _prefetching(revision: str, before: RevisionStatus | None, now: str) -> Revi
 
 
 def _strategy(world: World, target: Target, before: RevisionStatus | None) -> str:
-    reports = [report for report in map(world.report, progress.new_pods(world, target)) if report is not None]
+    reports = world.reports_of(progress.new_pods(world, target))
     swapping = any(model.serving and model.revision != target.revision for r in reports for model in r.models)
     if swapping or target.revision in target.manifest.candidates.values():
         return "InPlace"
@@ -196,7 +196,7 @@ def _strategy(world: World, target: Target, before: RevisionStatus | None) -> st
 
 def _stage(world: World, target: Target) -> tuple[str, str | None]:
     """How far the candidate has come, and in words why no farther."""
-    reports = [r for pod in progress.new_pods(world, target) if (r := world.report(pod)) is not None]
+    reports = world.reports_of(progress.new_pods(world, target))
     entries = [entry for report in reports if (entry := report.model(target.revision))]
     failed = next((entry for entry in entries if entry.phase == FAILED), None)
     if failed is not None:

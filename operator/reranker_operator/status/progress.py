@@ -18,11 +18,9 @@ from reranker_operator.world.fleet import (
     observed_conditions,
 )
 from reranker_operator.world.names import INTERNAL_PORT, Document
-from reranker_operator.world.reports import WorkerReport
+from reranker_operator.world.reports import FAILED, LOADED, WorkerReport
 from reranker_operator.world.state import ManifestAdapter, Pod, Target, World
 from reranker_operator.world.trials import Refused, Undecided
-
-LOADED, FAILED = "Loaded", "Failed"
 
 #: Within this time every node's proxy has heard that a Service points elsewhere.
 PROPAGATION = timedelta(seconds=5)
@@ -181,11 +179,12 @@ def _flip_waits(world: World, target: Target) -> Iterator[Problem]:
 
 
 def _adapter_waits(world: World, target: Target) -> Iterator[Problem]:
-    reports = [world.report(pod) for pod in new_pods(world, target)]
+    pods = new_pods(world, target)
+    reports = world.reports_of(pods)
     waiting = [
         adapter.name
         for adapter in _own_adapters(target)
-        if not adapter.required or any(not _has(report, adapter) for report in reports)
+        if not adapter.required or sum(each.has_loaded(adapter.name, adapter.revision) for each in reports) < len(pods)
     ]
     if waiting and world.model.spec.pods:
         yield _waiting("LoadingAdapters", f"not loaded on every pod yet: {', '.join(sorted(waiting))}")
@@ -195,8 +194,3 @@ def _own_adapters(target: Target) -> list[ManifestAdapter]:
     """The wanted ones of the model's spec: a RerankerAdapter has a Ready of its own, and can't spoil the model's."""
     wanted = {adapter.name: adapter for adapter in reversed(target.manifest.adapters)}
     return [adapter for adapter in target.manifest.adapters if adapter is wanted[adapter.name] and not adapter.owner]
-
-
-def _has(report: WorkerReport | None, adapter: ManifestAdapter) -> bool:
-    entry = report.adapter(adapter.name, adapter.revision) if report is not None else None
-    return entry is not None and entry.phase == LOADED

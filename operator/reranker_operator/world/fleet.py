@@ -8,7 +8,7 @@ from reranker_operator.resources.v1alpha1 import RerankerModelStatus, RevisionSt
 from reranker_operator.world import colours, names
 from reranker_operator.world.colours import Colour, Flip
 from reranker_operator.world.names import Document
-from reranker_operator.world.reports import AdapterReport, ModelReport
+from reranker_operator.world.reports import FAILED, LOADED, AdapterReport, ModelReport
 from reranker_operator.world.state import DEPLOYMENTS, Kind, Manifest, ManifestAdapter, ManifestModel, Pod, World
 
 
@@ -118,14 +118,14 @@ def answering(world: World) -> set[str]:
 
 def answering_clients(world: World) -> list[str]:
     """Revisions that answer clients on a ready pod, the commonest first."""
-    reports = [report for pod in ready_pods(world) if (report := world.report(pod)) is not None]
+    reports = world.reports_of(ready_pods(world))
     serving = Counter(m.revision for report in reports for m in report.models if m.serving and m.admitted)
     return [revision for revision, _ in serving.most_common()]
 
 
 def answers(world: World, template: str) -> str | None:
     """What a pod of the template says that it answers with: known even where every manifest is lost."""
-    reports = [report for pod in world.pods if pod.template == template and (report := world.report(pod)) is not None]
+    reports = world.reports_of(pod for pod in world.pods if pod.template == template)
     return next((model.revision for report in reports for model in report.models if model.serving), None)
 
 
@@ -164,7 +164,7 @@ def loaded_pods(world: World, revision: str) -> tuple[Pod, ...]:
     staying = [pod for pod in world.pods if not pod.terminating]
     if any(pod.template in swapped and missing(world, previous, pod, revision) for pod in staying):
         return ()
-    return tuple(pod for pod in staying if (entry := _entry(world, pod, revision)) and entry.phase == "Loaded")
+    return tuple(pod for pod in staying if (entry := _entry(world, pod, revision)) and entry.phase == LOADED)
 
 
 def _entry(world: World, pod: Pod, revision: str) -> ModelReport | None:
@@ -175,9 +175,9 @@ def _entry(world: World, pod: Pod, revision: str) -> ModelReport | None:
 def missing(world: World, told: Manifest | None, pod: Pod, revision: str) -> str:
     """What a pod lacks to swap to a revision in place: the revision, or an adapter that the fleet relies on."""
     entry = _entry(world, pod, revision)
-    if entry is None or entry.phase != "Loaded":
+    if entry is None or entry.phase != LOADED:
         return revision
-    loaded = {(adapter.name, adapter.revision) for adapter in entry.adapters if adapter.phase == "Loaded"}
+    loaded = {(adapter.name, adapter.revision) for adapter in entry.adapters if adapter.phase == LOADED}
     adapters = told.adapters if told is not None else ()
     required = dict.fromkeys(adapter.name for adapter in adapters if adapter.required)
     return next((name for name in required if not good_enough(adapters, name) & loaded), "")
@@ -197,9 +197,9 @@ def failed_adapter(world: World, told: Manifest | None, pod: Pod, adapter: Manif
     """
     report = world.report(pod)
     said = report.adapter(adapter.name, adapter.revision) if report is not None else None
-    if report is None or said is None or said.phase != "Failed":
+    if report is None or said is None or said.phase != FAILED:
         return None
     coming = (told.candidates.get(pod.template) or told.serve.get(pod.template)) if told is not None else None
     models = (model for model in report.models if model.revision == coming and not model.serving)
     there = next((model.adapter(adapter.name, adapter.revision) for model in models), None) or said
-    return there if there.phase == "Failed" else None
+    return there if there.phase == FAILED else None

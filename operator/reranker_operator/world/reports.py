@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+#: Phases of a model or an adapter that is in memory, and of one that can't be had.
+LOADED, FAILED = "Loaded", "Failed"
+
 
 @dataclass(frozen=True)
 class Download:
@@ -72,6 +75,11 @@ class WorkerReport:
 
     def adapter(self, name: str, revision: str) -> AdapterReport | None:
         return self._adapters.get((name, revision))
+
+    def has_loaded(self, name: str, revision: str) -> bool:
+        """Whether it has an adapter in memory."""
+        entry = self.adapter(name, revision)
+        return entry is not None and entry.phase == LOADED
 
     @cached_property
     def _adapters(self) -> Mapping[tuple[str, str], AdapterReport]:

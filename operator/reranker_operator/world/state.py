@@ -3,7 +3,7 @@
 `World` is everything that one reconcile saw; `Target` is what the fleet should be; actions lead from one to the other.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -202,6 +202,10 @@ class World:
 
     def report(self, pod: Pod) -> WorkerReport | None:
         return self.reports.get(pod.name)
+
+    def reports_of(self, pods: Iterable[Pod]) -> list[WorkerReport]:
+        """What those of the pods say that answer."""
+        return [report for pod in pods if (report := self.report(pod)) is not None]
 
 
 @dataclass(frozen=True)
