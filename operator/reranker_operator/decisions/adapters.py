@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from reranker_operator.resources.adapter_kind import RerankerAdapterSpec
-from reranker_operator.resources.adapter_types import EVERY_NAMESPACE, Adapter, byte_count
+from reranker_operator.resources.adapter_types import EVERY_NAMESPACE, Adapter
+from reranker_operator.resources.schema import byte_count
 from reranker_operator.resources.sources import ArtifactSource, claim_of
 from reranker_operator.world import names
 from reranker_operator.world.adapter_resource import AdapterResource

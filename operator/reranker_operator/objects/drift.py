@@ -80,9 +80,9 @@ def _amount(value: Any) -> Decimal | None:
             return Decimal(digits) * Decimal(2) ** BINARY[suffix]
         if suffix in SUFFIXES:
             return Decimal(digits).scaleb(SUFFIXES[suffix])
-        return Decimal(text)
     except InvalidOperation:
         return None
+    return None
 
 
 def _shown(value: Any) -> str:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from reranker_operator.resources.schema import Condition, Schema, list_map, rule, rules, text
+from reranker_operator.resources.schema import LABEL, Condition, Schema, list_map, rule, rules, text
 from reranker_operator.resources.sources import ArtifactSource
 from reranker_operator.resources.v1alpha1 import MAX_NAME, MODEL_NAME
 
@@ -27,7 +27,7 @@ class ModelRef(Schema):
     namespace: Annotated[
         str | None,
         text(
-            "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
+            f"^{LABEL}$",
             "the name of a namespace: lower-case letters, digits and '-'",
             max_length=63,
             description="Its namespace; default: the adapter's own. Another one takes the adapter only where the "

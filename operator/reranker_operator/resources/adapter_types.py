@@ -4,22 +4,13 @@ from typing import Annotated
 
 from pydantic import Field
 
-from reranker_operator.resources.schema import Message, Reason, Schema, rule, rules, text
+from reranker_operator.resources.schema import LABEL, Message, Reason, Schema, rule, rules, text
 from reranker_operator.resources.sources import ArtifactSource
 
-ADAPTER_NAME = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+ADAPTER_NAME = f"^{LABEL}$"
 MAX_ADAPTER_NAME = 40
 EVERY_NAMESPACE = "*"
-NAMESPACE = "^([*]|[a-z0-9]([-a-z0-9]*[a-z0-9])?)$"
-
-
-UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
-
-
-def byte_count(amount: str) -> int:
-    """The bytes of an amount such as 512Mi."""
-    digits = amount.rstrip("kMGTi")
-    return int(digits) * UNITS[amount[len(digits) :]]
+NAMESPACE = f"^([*]|{LABEL})$"
 
 
 class Adapter(Schema):

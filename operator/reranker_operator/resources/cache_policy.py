@@ -4,9 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from reranker_operator.resources.schema import Schema, rule, rules, text
-
-_UNITS = {"Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "M": 10**6, "G": 10**9, "T": 10**12}
+from reranker_operator.resources.schema import SUBDOMAIN, Schema, byte_count, rule, rules, text
 
 
 class Cache(Schema):
@@ -41,7 +39,7 @@ class Cache(Schema):
     claim_name: Annotated[
         str | None,
         text(
-            "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
+            f"^{SUBDOMAIN}$",
             "the name of a PersistentVolumeClaim: lower-case letters, digits, '-' and '.'",
             max_length=253,
             description="Name of the claim; several models may share one.",
@@ -77,5 +75,4 @@ class Cache(Schema):
     @property
     def bytes(self) -> int:
         """What artifacts may take of the size: a kubelet counts whole blocks, and evicts a pod that is beyond it."""
-        number = self.size.rstrip("MGTi")
-        return int(number) * _UNITS[self.size.removeprefix(number)] * 99 // 100
+        return byte_count(self.size) * 99 // 100

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from reranker_operator.resources.schema import Schema, rule, rules, text
+from reranker_operator.resources.schema import SUBDOMAIN, Schema, rule, rules, text
 
 #: The largest `rollout.drainSeconds`; pods get this and a margin as their termination grace period, so that the value
 #: can change without a new pod template.
@@ -24,7 +24,7 @@ class ConfigMapKey(Schema):
     name: Annotated[
         str,
         text(
-            "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
+            f"^{SUBDOMAIN}$",
             "the name of a ConfigMap: lower-case letters, digits, '-' and '.'",
             max_length=253,
             description="Name of the ConfigMap.",

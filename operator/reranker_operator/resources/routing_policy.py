@@ -4,11 +4,10 @@ from typing import Annotated
 
 from pydantic import Field
 
-from reranker_operator.resources.schema import Schema, text
+from reranker_operator.resources.schema import LABEL, Schema, text
 
-_LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
-NAME = f"^{_LABEL}([.]{_LABEL})*$"
-HOSTNAME = f"^([*][.])?{_LABEL}([.]{_LABEL})*$"
+NAME = f"^{LABEL}([.]{LABEL})*$"
+HOSTNAME = f"^([*][.])?{LABEL}([.]{LABEL})*$"
 
 
 class ParentRef(Schema):
@@ -23,7 +22,7 @@ class ParentRef(Schema):
     namespace: Annotated[
         str | None,
         text(
-            f"^{_LABEL}$",
+            f"^{LABEL}$",
             "a namespace: lower-case letters, digits and '-'",
             max_length=63,
             description="Its namespace; default: the model's.",

@@ -10,6 +10,13 @@ VALIDATIONS = "x-kubernetes-validations"
 #: The longest message in a status; the API server would refuse the whole status because of a longer one.
 MAX_MESSAGE = 4096
 
+#: Names as the API server has them: of namespaces, and of most other objects.
+LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+SUBDOMAIN = "[a-z0-9]([-a-z0-9.]*[a-z0-9])?"
+SHA256 = "sha256:[0-9a-f]{64}"
+
+UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
+
 
 class Schema(BaseModel):
     """Camel case in the API, snake case here; unknown fields are the API server's business (it prunes them)."""
@@ -40,6 +47,12 @@ def text(pattern: str, expects: str, *, max_length: int, description: str | None
         description=description,
         json_schema_extra=rules(rule(f"self.matches('{pattern}')", f"must be {expects}")),
     )
+
+
+def byte_count(amount: str) -> int:
+    """The bytes of a whole amount such as 512Mi."""
+    digits = amount.rstrip("kMGTi")
+    return int(digits) * UNITS[amount[len(digits) :]]
 
 
 def first_error(error: ValidationError) -> str:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
-from reranker_operator.resources.schema import Schema, rule, rules, text
+from reranker_operator.resources.schema import SHA256, SUBDOMAIN, Schema, rule, rules, text
 
 PVC, OCI = "pvc://", "oci://"
 _FOLDERS = "(/[A-Za-z0-9_][A-Za-z0-9._-]*)*"
@@ -37,7 +37,6 @@ FORMS = {
     ),
 }
 SCHEMES = ", ".join(FORMS)
-MANIFEST_DIGEST = "^sha256:[0-9a-f]{64}$"
 
 
 class SecretRef(Schema):
@@ -46,7 +45,7 @@ class SecretRef(Schema):
     name: Annotated[
         str,
         text(
-            "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
+            f"^{SUBDOMAIN}$",
             "the name of a Secret: lower-case letters, digits, '-' and '.'",
             max_length=253,
             description="Name of the Secret.",
@@ -61,7 +60,7 @@ PINNED = (
         "an hf:// source needs a revision: a commit hash, tag or branch of the repository",
     ),
     rule(
-        f"!self.uri.startsWith('oci://') || (has(self.revision) && self.revision.matches('{MANIFEST_DIGEST}'))",
+        f"!self.uri.startsWith('oci://') || (has(self.revision) && self.revision.matches('^{SHA256}$'))",
         "an oci:// source needs the digest of its manifest as revision: sha256: and 64 hexadecimal digits",
     ),
     rule(
@@ -103,7 +102,7 @@ class ArtifactSource(Schema):
     revision: Annotated[
         str | None,
         text(
-            "^(sha256:[0-9a-f]{64}|[A-Za-z0-9][A-Za-z0-9._/-]*)$",
+            f"^({SHA256}|[A-Za-z0-9][A-Za-z0-9._/-]*)$",
             "a commit hash, tag or branch: letters, digits, '.', '_', '/' and '-', first a letter or digit; of an "
             "oci:// source sha256: and 64 hexadecimal digits",
             max_length=128,
@@ -113,7 +112,7 @@ class ArtifactSource(Schema):
     digest: Annotated[
         str | None,
         text(
-            "^sha256:[0-9a-f]{64}$",
+            f"^{SHA256}$",
             "sha256: and 64 hexadecimal digits, as `reranker-worker digest` prints it",
             max_length=71,
             description="Digest of the served files as `reranker-worker digest` prints it; checked after the download.",
