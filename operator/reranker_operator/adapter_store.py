@@ -4,12 +4,10 @@ from collections.abc import Sequence
 
 from reranker_operator.api import Api
 from reranker_operator.listing import Listing
+from reranker_operator.paths import OURS, objects_path
 from reranker_operator.resources.adapter_kind import ADAPTER_PLURAL
-from reranker_operator.resources.v1alpha1 import GROUP, VERSION
 from reranker_operator.world.adapter_resource import AdapterResource, adapter_resource, model_of
 from reranker_operator.world.names import Document, Key
-
-API = f"/apis/{GROUP}/{VERSION}"
 
 
 class AdapterStore:
@@ -17,7 +15,7 @@ class AdapterStore:
 
     def __init__(self, api: Api, namespaces: Sequence[str]) -> None:
         self._api = api
-        self._listing = Listing(api, API, ADAPTER_PLURAL, namespaces)
+        self._listing = Listing(api, OURS, ADAPTER_PLURAL, namespaces)
 
     @property
     def unreadable(self) -> frozenset[str]:
@@ -36,6 +34,6 @@ class AdapterStore:
 
     async def write_status(self, resource: AdapterResource, patch: Document) -> None:
         """Merge into the status of the very object that was seen; Conflict if it was written since."""
-        path = f"{API}/namespaces/{resource.namespace}/{ADAPTER_PLURAL}/{resource.name}/status"
+        path = objects_path(OURS, resource.namespace, ADAPTER_PLURAL, resource.name)
         body = {"metadata": {"resourceVersion": resource.resource_version}, "status": patch}
-        await self._api.merge(f"{ADAPTER_PLURAL}/status", path, body)
+        await self._api.merge(f"{ADAPTER_PLURAL}/status", f"{path}/status", body)

@@ -15,7 +15,17 @@ from reranker_operator.errors import Conflict, Invalid, NotFound, Refused, Unrea
 from reranker_operator.listing import FORBIDDEN, Listing
 from reranker_operator.objects import ownership, pods, serving
 from reranker_operator.objects.history import past
-from reranker_operator.paths import MODELS, RESOURCES, REVISIONS, child_path, model_path, revision_path
+from reranker_operator.paths import (
+    CORE,
+    EVENTS,
+    OURS,
+    RESOURCES,
+    REVISIONS,
+    child_path,
+    model_path,
+    objects_path,
+    revision_path,
+)
 from reranker_operator.resources.schema import first_error
 from reranker_operator.resources.v1alpha1 import GROUP, PLURAL, RerankerModelSpec
 from reranker_operator.world import names
@@ -25,7 +35,6 @@ from reranker_operator.world.state import ACCESSORIES, Kind, Model, Past, Pod, W
 
 log = structlog.get_logger(__name__)
 
-CORE = "/api/v1"
 #: Bytes of an Event's note that the API server takes.
 MAX_NOTE = 1024
 
@@ -37,7 +46,7 @@ class Cluster:
         self._api = api
         self._identity = identity
         self._namespaces = namespaces
-        self._listing = Listing(api, MODELS, PLURAL, namespaces)
+        self._listing = Listing(api, OURS, PLURAL, namespaces)
         self._discovery = Discovery(api, time.monotonic)
         self.adapters = AdapterStore(api, namespaces)
 
@@ -94,8 +103,7 @@ class Cluster:
             raise
 
     async def _pods(self, key: Key, since: str) -> tuple[Pod, ...]:
-        path = f"/api/v1/namespaces/{key.namespace}/pods"
-        listed = await self._api.get("pods", path, _selector(key))
+        listed = await self._api.get("pods", objects_path(CORE, key.namespace, "pods"), _selector(key))
         found = (pods.worker_pod(live, key.name, since) for live in listed["items"])
         return tuple(pod for pod in found if pod is not None)
 
@@ -106,7 +114,7 @@ class Cluster:
 
     async def config_text(self, namespace: str, name: str, key: str) -> str | None:
         """The value of a ConfigMap's key; None where either is missing."""
-        live = await self._get("configmaps", f"/api/v1/namespaces/{namespace}/configmaps/{name}")
+        live = await self._get("configmaps", objects_path(CORE, namespace, "configmaps", name))
         text = ((live or {}).get("data") or {}).get(key)
         return None if text is None else str(text)
 
@@ -190,7 +198,7 @@ class Cluster:
     async def _announce(self, key: Key, action: Announce) -> None:
         patch = {"metadata": {"annotations": {names.MANIFEST_ANNOTATION: action.manifest}}}
         try:
-            await self._api.merge("pods", f"/api/v1/namespaces/{key.namespace}/pods/{action.pod}", patch)
+            await self._api.merge("pods", objects_path(CORE, key.namespace, "pods", action.pod), patch)
         except NotFound:
             log.debug("the pod ended meanwhile", model=str(key), pod=action.pod)
 
@@ -215,7 +223,7 @@ class Cluster:
             "type": event.type,
             "regarding": regarding,
         }
-        await self._api.create("events", f"/apis/events.k8s.io/v1/namespaces/{namespace}/events", body)
+        await self._api.create("events", objects_path(EVENTS, namespace, "events"), body)
 
 
 def _cut(text: str, most: int) -> str:

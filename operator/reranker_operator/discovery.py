@@ -6,6 +6,7 @@ import structlog
 
 from reranker_operator.api import Api
 from reranker_operator.errors import Refused
+from reranker_operator.paths import APPS, objects_path
 from reranker_operator.world.names import MANAGER, Document
 
 #: Within this time after an API was installed it is used.
@@ -49,7 +50,7 @@ class Discovery:
         return self._image_volumes
 
     async def _probe(self, namespace: str) -> bool:
-        path = f"/apis/apps/v1/namespaces/{namespace}/deployments"
+        path = objects_path(APPS, namespace, "deployments")
         try:
             kept = await self._api.create("deployments", path, _PROBE, dry_run=True)
         except Refused as error:

@@ -17,6 +17,7 @@ from reranker_operator import lease
 from reranker_operator.api import Api
 from reranker_operator.errors import Conflict, NotFound, OperatorError
 from reranker_operator.lease import Pace, Sight
+from reranker_operator.paths import LEASES, objects_path
 from reranker_operator.world.names import Document
 
 log = structlog.get_logger(__name__)
@@ -44,7 +45,7 @@ class Election:
         self, api: Api, candidacy: Candidacy, clock: Callable[[], float], asked: Callable[[bool], None]
     ) -> None:
         namespace, _, self._name = candidacy.lease.partition("/")
-        self._leases = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/{RESOURCE}"
+        self._leases = objects_path(LEASES, namespace, RESOURCE)
         self._api = api
         self._identity = candidacy.identity
         self._pace = candidacy.pace

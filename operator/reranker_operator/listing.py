@@ -7,6 +7,7 @@ import structlog
 
 from reranker_operator.api import Api
 from reranker_operator.errors import Refused
+from reranker_operator.paths import objects_path
 from reranker_operator.world.names import Document
 
 FORBIDDEN = 403
@@ -23,7 +24,7 @@ class Listing:
     def __init__(self, api: Api, prefix: str, plural: str, namespaces: Sequence[str]) -> None:
         self._api = api
         self._plural = plural
-        self._scopes = {each: f"{prefix}/namespaces/{each}/{plural}" for each in namespaces}
+        self._scopes = {each: objects_path(prefix, each, plural) for each in namespaces}
         self._everywhere = f"{prefix}/{plural}"
         self.unreadable: frozenset[str] = frozenset()
 
