@@ -8,6 +8,7 @@ from reranker_operator.cluster import Cluster
 from reranker_operator.decisions import adapters
 from reranker_operator.errors import NotFound, OperatorError
 from reranker_operator.objects.merge_patch import merge_patch
+from reranker_operator.settings import Settings
 from reranker_operator.status import adapter_conditions
 from reranker_operator.world.adapter_resource import AdapterResource
 from reranker_operator.world.names import Document, Key
@@ -19,9 +20,9 @@ log = structlog.get_logger(__name__)
 class AdapterReports:
     """Writes the status of RerankerAdapters; the model that they name is reconciled by one task at a time."""
 
-    def __init__(self, cluster: Cluster, watched: tuple[str, ...]) -> None:
+    def __init__(self, cluster: Cluster, settings: Settings) -> None:
         self._cluster = cluster
-        self._watched = watched
+        self._settings = settings
 
     async def report(self, world: World, manifest: Manifest) -> tuple[bool, bool]:
         """Whether anything was written, and whether nothing is left to wait for."""
@@ -34,7 +35,7 @@ class AdapterReports:
 
     async def report_missing(self, key: Key) -> bool:
         """Tell those that name a model that isn't there; whether anything was written."""
-        problem, changed = adapter_conditions.model_not_found(key, self._watched), False
+        problem, changed = adapter_conditions.model_not_found(key, self._settings), False
         for resource in await self._cluster.adapters.naming(key):
             status = adapter_conditions.refused(resource, problem, datetime.now(UTC))
             changed |= await self._write(resource, status)

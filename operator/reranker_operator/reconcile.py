@@ -77,7 +77,7 @@ class Reconciler:
         self._workers = workers
         self._judge = judge
         self._settings = settings
-        self._adapter_reports = AdapterReports(cluster, settings.watched_namespaces)
+        self._adapter_reports = AdapterReports(cluster, settings)
         self._clock = clock
         self._on_status = on_status
         self._memory: dict[Key, Memory] = {}
@@ -102,9 +102,8 @@ class Reconciler:
         return await self._converge(world)
 
     async def _observe(self, key: Key) -> World | None:
-        watched = self._settings.watched_namespaces
         # An adapter may name a model that the operator has no right to look for.
-        return None if watched and key.namespace not in watched else await self._cluster.observe(key)
+        return await self._cluster.observe(key) if self._settings.watches(key.namespace) else None
 
     def _coalesce(self, world: World) -> float:
         """Seconds to wait for edits that may follow; 0 for the first edit of a series."""

@@ -91,6 +91,10 @@ class Settings(BaseSettings):
     def watched_namespaces(self) -> tuple[str, ...]:
         return _names(self.namespaces)
 
+    def watches(self, namespace: str) -> bool:
+        """Whether objects of a namespace are the operator's to read."""
+        return not self.watched_namespaces or namespace in self.watched_namespaces
+
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())

@@ -10,11 +10,10 @@ from reranker_operator.resources.autoscaling_policy import Autoscaling, Trigger
 from reranker_operator.resources.v1alpha1 import API_VERSION, KIND
 from reranker_operator.world import names
 from reranker_operator.world.colours import Flip
-from reranker_operator.world.facts import Fact
+from reranker_operator.world.facts import AUTOSCALING, Fact
 from reranker_operator.world.names import Document
 from reranker_operator.world.state import Kind, Model, World
 
-CONDITION = "Autoscaling"
 KEDA = "keda.sh/v1alpha1"
 CUSTOM_METRICS = "custom.metrics.k8s.io"
 #: What workers say of their load: pairs asked of one in a second, by those that it can score in a second.
@@ -45,27 +44,27 @@ def fact(world: World) -> Fact | None:
     kinds = (Kind.INTERNAL_SERVICE, Kind.SCALED_OBJECT) if keda else (Kind.AUTOSCALER,)
     problem = ownership.accessory_problem(world, *kinds)
     if problem is not None:
-        return Fact(CONDITION, False, problem.reason, problem.message)
+        return Fact(AUTOSCALING, False, problem.reason, problem.message)
     bounds = f"{wanted.min_replicas} to {wanted.max_replicas} pods"
     if keda:
         others = ", ".join([LOAD, *(trigger.type for trigger in wanted.triggers)])
-        return Fact(CONDITION, True, Kind.SCALED_OBJECT, f"{bounds}, by {others}")
+        return Fact(AUTOSCALING, True, Kind.SCALED_OBJECT, f"{bounds}, by {others}")
     if wanted.min_replicas == 0 or wanted.triggers:
         sleeps = "nothing wakes the model, which has no pod: set spec.replicas, or"
         limits = f"a {kinds[0]} keeps 1 pod at least and knows no triggers;"
         message = f"{KEDA} isn't served: {limits if world.model.spec.pods else sleeps} install KEDA"
-        return Fact(CONDITION, False, "KedaMissing", message)
+        return Fact(AUTOSCALING, False, "KedaMissing", message)
     return _by_what(world, bounds)
 
 
 def _by_what(world: World, bounds: str) -> Fact:
     """What Kubernetes' own autoscaler goes by."""
     if CUSTOM_METRICS in world.apis:
-        return Fact(CONDITION, True, Kind.AUTOSCALER, f"{bounds}, by {LOAD}")
+        return Fact(AUTOSCALING, True, Kind.AUTOSCALER, f"{bounds}, by {LOAD}")
     if _by_cpu(world):
-        return Fact(CONDITION, True, Kind.AUTOSCALER, f"{bounds}, by CPU: {CUSTOM_METRICS} isn't served")
+        return Fact(AUTOSCALING, True, Kind.AUTOSCALER, f"{bounds}, by CPU: {CUSTOM_METRICS} isn't served")
     message = f"{CUSTOM_METRICS} isn't served, so nothing tells of {LOAD}: install KEDA or an adapter for Prometheus"
-    return Fact(CONDITION, False, "MetricsMissing", message)
+    return Fact(AUTOSCALING, False, "MetricsMissing", message)
 
 
 def _target(model: Model) -> Document:

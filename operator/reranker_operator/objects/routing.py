@@ -4,11 +4,10 @@ from reranker_operator.objects import ownership
 from reranker_operator.resources.routing_policy import Route
 from reranker_operator.world import names
 from reranker_operator.world.colours import Flip
-from reranker_operator.world.facts import Fact
+from reranker_operator.world.facts import ROUTED, Fact
 from reranker_operator.world.names import Document
 from reranker_operator.world.state import Kind, Model, World
 
-CONDITION = "Routed"
 GATEWAY = "gateway.networking.k8s.io/v1"
 #: What a Gateway says of a route that it has seen.
 ACCEPTED, RESOLVED = "Accepted", "ResolvedRefs"
@@ -32,10 +31,10 @@ def fact(world: World) -> Fact | None:
     if route is None:
         return None
     if GATEWAY not in world.apis:
-        return Fact(CONDITION, False, "GatewayApiMissing", f"{GATEWAY} isn't served: install the Gateway API's CRDs")
+        return Fact(ROUTED, False, "GatewayApiMissing", f"{GATEWAY} isn't served: install the Gateway API's CRDs")
     problem = ownership.accessory_problem(world, Kind.HTTP_ROUTE)
     if problem is not None:
-        return Fact(CONDITION, False, problem.reason, problem.message)
+        return Fact(ROUTED, False, problem.reason, problem.message)
     return _what_gateways_say(world, route)
 
 
@@ -45,13 +44,13 @@ def _what_gateways_say(world: World, route: Route) -> Fact:
     said = [c for parent in parents for c in parent.get("conditions", ()) if c["type"] in (ACCEPTED, RESOLVED)]
     refused = next((c for c in said if c["status"] == "False"), None)
     if refused is not None:
-        return Fact(CONDITION, False, str(refused["reason"]), str(refused["message"]))
+        return Fact(ROUTED, False, str(refused["reason"]), str(refused["message"]))
     taken = sum(c["type"] == ACCEPTED for c in said)
     if taken < len(route.parent_refs):
         message = f"{taken} of {len(route.parent_refs)} Gateways have taken the HTTPRoute"
-        return Fact(CONDITION, False, "WaitingForGateway", message)
+        return Fact(ROUTED, False, "WaitingForGateway", message)
     where = ", ".join(route.hostnames or _prefixes_of(live))
-    return Fact(CONDITION, True, Kind.HTTP_ROUTE, f"Gateways lead to the model: {where}")
+    return Fact(ROUTED, True, Kind.HTTP_ROUTE, f"Gateways lead to the model: {where}")
 
 
 def _http_route(model: Model, route: Route, served_name: str) -> Document:

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from reranker_operator.decisions.adapters import Verdict
 from reranker_operator.resources.adapter_kind import RerankerAdapterStatus
+from reranker_operator.settings import Settings
 from reranker_operator.status.conditions import adapter_status
 from reranker_operator.status.transitions import NORMAL, WARNING
 from reranker_operator.world import facts, names
@@ -40,13 +41,15 @@ def refused(resource: AdapterResource, problem: Problem, now: datetime) -> Docum
     """The status of an adapter that no model takes: it is loaded nowhere."""
     stated = RerankerAdapterStatus(observed_generation=resource.generation)
     told = [Fact(name, False, problem.reason, problem.message) for name in ("Accepted", "Available", "Ready")]
-    return _document(resource, stated, [*told, _pace(problem)], now)
+    return _document(resource, stated, [*told, facts.pace(problem)], now)
 
 
-def model_not_found(key: Key, watched: tuple[str, ...]) -> Problem:
+def model_not_found(key: Key, settings: Settings) -> Problem:
     """Why an adapter waits: there may be such a model later."""
-    if watched and key.namespace not in watched:
-        message = f"this operator watches {', '.join(watched)}, not the namespace of RerankerModel {key}"
+    if not settings.watches(key.namespace):
+        message = (
+            f"this operator watches {', '.join(settings.watched_namespaces)}, not the namespace of RerankerModel {key}"
+        )
     else:
         message = f"there is no RerankerModel {key}; the adapter is loaded once there is"
     return Problem("ModelNotFound", message, stalled=False)
@@ -83,15 +86,11 @@ def _facts(key: Key, stated: RerankerAdapterStatus, problem: Problem | None) -> 
         yield Fact("Available", False, problem.reason if problem else "ScaledToZero", "no pod has it loaded")
     if problem is not None:
         yield Fact("Ready", False, problem.reason, problem.message)
-        yield _pace(problem)
+        yield facts.pace(problem)
     elif stated.desired == 0:
         yield Fact("Ready", True, "ScaledToZero", f"RerankerModel {key} has no pods that could load it")
     else:
         yield Fact("Ready", True, "Loaded", f"all {stated.desired} pods have loaded {stated.revision}")
-
-
-def _pace(problem: Problem) -> Fact:
-    return Fact("Stalled" if problem.stalled else "Reconciling", True, problem.reason, problem.message)
 
 
 def _document(

@@ -19,7 +19,7 @@ from reranker_operator.status import progress
 from reranker_operator.status.downloads import downloads
 from reranker_operator.world import facts, names
 from reranker_operator.world.colours import Flip
-from reranker_operator.world.facts import Fact, Problem, timestamp
+from reranker_operator.world.facts import ACCESSORY_CONDITIONS, Fact, Problem, timestamp
 from reranker_operator.world.fleet import (
     answering_clients,
     deployed_revision,
@@ -33,8 +33,6 @@ from reranker_operator.world.reports import FAILED, LOADED
 from reranker_operator.world.state import ManifestAdapter, StoredModel, Target, World
 from reranker_operator.world.trials import Passed, Refused, Undecided
 
-#: Of what a model serves without.
-ACCESSORY_CONDITIONS = (autoscaling.CONDITION, routing.CONDITION)
 PREFETCHING = "Prefetching"
 PHASES = ("Pending", "Downloading", "Loading", LOADED)
 
@@ -65,7 +63,7 @@ def status(world: World, target: Target, now: datetime) -> Document:
 def invalid(model: StoredModel, problem: Problem, now: datetime) -> Document:
     """The status of a model whose spec can't be read; what serves is left alone and stays in it."""
     before, generation = RerankerModelStatus.model_validate(model.status), model.generation
-    stated = [Fact("Ready", False, problem.reason, problem.message), *_pace(problem)]
+    stated = [Fact("Ready", False, problem.reason, problem.message), facts.pace(problem)]
     kept = [c for c in before.conditions if c.type in ("Available", "AdaptersReady", *ACCESSORY_CONDITIONS)]
     conditions = [*facts.conditions(stated, generation, before.conditions, timestamp(now)), *kept]
     whole = before.model_copy(update={"observed_generation": generation, "conditions": conditions})
@@ -88,7 +86,7 @@ def _fleet(world: World, target: Target) -> FleetStatus | None:
 
 
 def _facts(world: World, target: Target, blocker: Problem | None) -> Iterator[Fact]:
-    """Ready, Available and, only while they hold, Reconciling and Stalled (as kstatus reads them)."""
+    """Ready and Available, and why it isn't Ready."""
     ready, replicas = len(ready_pods(world)), world.model.spec.pods
     if blocker is not None:
         yield Fact("Ready", False, blocker.reason, blocker.message)
@@ -101,11 +99,7 @@ def _facts(world: World, target: Target, blocker: Problem | None) -> Iterator[Fa
     else:
         yield Fact("Available", False, blocker.reason if blocker else "ScaledToZero", "no pod answers clients")
     if blocker is not None:
-        yield from _pace(blocker)
-
-
-def _pace(blocker: Problem) -> Iterator[Fact]:
-    yield Fact("Stalled" if blocker.stalled else "Reconciling", True, blocker.reason, blocker.message)
+        yield facts.pace(blocker)
 
 
 def _adapters_ready(adapters: Sequence[AdapterStatus]) -> Fact:

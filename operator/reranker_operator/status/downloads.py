@@ -4,12 +4,12 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from reranker_operator.resources.v1alpha1 import MOST_DOWNLOADS, DownloadStatus
+from reranker_operator.world.facts import timestamp
 from reranker_operator.world.reports import AdapterReport, Download, ModelReport, PrefetchReport
 from reranker_operator.world.state import World
 
 #: A status that told each byte would be written at every look.
 PERIOD = timedelta(seconds=10)
-TIME = "%Y-%m-%dT%H:%M:%SZ"
 UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
@@ -17,7 +17,7 @@ def downloads(world: World, before: Iterable[DownloadStatus], now: datetime) -> 
     """Per revision the pod that is the farthest from its end; as they were, until something began or time passed."""
     known = {each.name: each for each in before}
     slowest = _slowest(world)
-    fresh = {name for name, each in known.items() if now - _time(each.observed_at) < PERIOD}
+    fresh = {name for name, each in known.items() if now - datetime.fromisoformat(each.observed_at) < PERIOD}
     if slowest.keys() <= fresh:
         return [known[name] for name in slowest]
     return [_status(name, each, now) for name, each in slowest.items()]
@@ -66,13 +66,9 @@ def _status(name: str, download: Download, now: datetime) -> DownloadStatus:
         total_bytes=download.total_bytes,
         bytes_per_second=rate,
         eta_seconds=-(-_left(download) // rate) if rate and download.total_bytes else None,
-        observed_at=now.strftime(TIME),
+        observed_at=timestamp(now),
     )
 
 
 def _left(download: Download) -> int:
     return max(0, download.total_bytes - download.bytes)
-
-
-def _time(text: str) -> datetime:
-    return datetime.fromisoformat(text)

@@ -9,6 +9,7 @@ from datetime import timedelta
 from reranker_operator.decisions import blue_green
 from reranker_operator.decisions.objections import with_cause
 from reranker_operator.objects import ownership
+from reranker_operator.world import facts
 from reranker_operator.world.facts import Problem
 from reranker_operator.world.fleet import (
     deployed_template,
@@ -17,7 +18,7 @@ from reranker_operator.world.fleet import (
     last_manifest,
     observed_conditions,
 )
-from reranker_operator.world.names import INTERNAL_PORT, Document
+from reranker_operator.world.names import INTERNAL_PORT
 from reranker_operator.world.reports import FAILED, LOADED, WorkerReport
 from reranker_operator.world.state import ManifestAdapter, Pod, Target, World
 from reranker_operator.world.trials import Refused, Undecided
@@ -145,8 +146,7 @@ def _pod_waits(world: World, pod: Pod, target: Target) -> Iterator[Problem]:
 
 def _was_ready(world: World) -> bool:
     """Whether this very generation serves everywhere already: what the manifest loses since then changes no answer."""
-    conditions = world.model.status.get("conditions") or ()
-    ready: Document = next((c for c in conditions if c["type"] == "Ready"), {})
+    ready = facts.condition(world.model.status, "Ready")
     return (ready.get("status"), ready.get("observedGeneration")) == ("True", world.model.generation)
 
 

@@ -4,13 +4,10 @@ from collections.abc import Iterator
 
 from reranker_operator.status.downloads import size
 from reranker_operator.world.actions import Event
-from reranker_operator.world.facts import INVALID_SPEC, condition
+from reranker_operator.world.facts import ACCESSORY_CONDITIONS, INVALID_SPEC, condition
 from reranker_operator.world.names import Document
 
 NORMAL, WARNING = "Normal", "Warning"
-
-#: Conditions of what a model serves without.
-ACCESSORIES = ("Autoscaling", "Routed")
 
 
 def events(before: Document, after: Document) -> tuple[Event, ...]:
@@ -138,7 +135,7 @@ def _condition_events(before: Document, after: Document) -> Iterator[Event]:
 
 def _accessory_events(before: Document, after: Document) -> Iterator[Event]:
     """What a model serves without can't be made, or another object does it now."""
-    for name in ACCESSORIES:
+    for name in ACCESSORY_CONDITIONS:
         old, new = condition(before, name), condition(after, name)
         if new and (new["status"], new["reason"]) != (old.get("status"), old.get("reason")):
             yield Event(NORMAL if new["status"] == "True" else WARNING, new["reason"], new["message"])

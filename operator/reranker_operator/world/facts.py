@@ -11,6 +11,10 @@ from reranker_operator.world.names import Document
 #: The reason where this version can't parse a spec.
 INVALID_SPEC = "InvalidSpec"
 
+#: The conditions of what a model serves without.
+AUTOSCALING, ROUTED = "Autoscaling", "Routed"
+ACCESSORY_CONDITIONS = (AUTOSCALING, ROUTED)
+
 
 @dataclass(frozen=True)
 class Fact:
@@ -29,6 +33,11 @@ class Problem:
     reason: str
     message: str
     stalled: bool = True
+
+
+def pace(problem: Problem) -> Fact:
+    """Stalled or Reconciling, which are there only while they hold (as kstatus reads them)."""
+    return Fact("Stalled" if problem.stalled else "Reconciling", True, problem.reason, problem.message)
 
 
 def conditions(facts: Sequence[Fact], generation: int, before: Sequence[Condition], now: str) -> Iterator[Condition]:

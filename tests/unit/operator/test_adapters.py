@@ -9,6 +9,7 @@ import pytest
 
 from reranker_operator.decisions.adapters import verdicts, wanted_adapters
 from reranker_operator.objects import serving
+from reranker_operator.settings import Settings
 from reranker_operator.status import adapter_conditions, conditions
 from reranker_operator.status.adapter_conditions import model_not_found, refused, settled
 from reranker_operator.world.adapter_resource import AdapterResource, adapter_resource, model_of
@@ -21,6 +22,7 @@ from tests.unit.operator.worlds import (
     LEGAL,
     LEGAL_TWO,
     ONE,
+    SETTINGS,
     applied,
     empty,
     goal,
@@ -309,11 +311,11 @@ def test_a_status_stays_the_same_document_while_nothing_changes(make: Callable[[
 
 
 def test_an_adapter_of_no_model_waits_for_one() -> None:
-    document = refused(resource(), model_not_found(KEY, ()), NOW)
+    document = refused(resource(), model_not_found(KEY, SETTINGS), NOW)
     assert told(document)["Accepted"] == ("False", "ModelNotFound")
     assert "Reconciling" in told(document)
     assert "Stalled" not in told(document)
-    elsewhere = refused(resource(), model_not_found(KEY, ("law",)), NOW)
+    elsewhere = refused(resource(), model_not_found(KEY, Settings(namespaces="law")), NOW)
     assert "watches law" in condition(elsewhere, "Ready")["message"]
 
 
@@ -342,7 +344,7 @@ EVENTS: dict[str, tuple[Callable[[], Document], Callable[[], Document], list[tup
     ),
     "the model goes": (
         lambda: status(with_guest()),
-        lambda: refused(resource(), model_not_found(KEY, ()), NOW),
+        lambda: refused(resource(), model_not_found(KEY, SETTINGS), NOW),
         [("Warning", "ModelNotFound")],
     ),
 }
