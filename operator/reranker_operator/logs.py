@@ -10,11 +10,9 @@ from structlog.typing import Processor
 def configure(log_format: str, level: str) -> None:
     """Send structlog's and the libraries' records the same way, to standard output."""
     shared: list[Processor] = [
-        structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.StackInfoRenderer(),
     ]
     if log_format == "json":
         shared.append(structlog.processors.format_exc_info)

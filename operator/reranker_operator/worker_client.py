@@ -148,7 +148,6 @@ def worker_report(document: Any) -> WorkerReport:
         return WorkerReport(
             observed_generation=int(document["observedGeneration"]),
             ready=bool(document["ready"]),
-            draining=bool(document["draining"]),
             reason=str(document.get("reason", "")),
             message=str(document.get("message", "")),
             models=tuple(_model(entry) for entry in document["models"]),
@@ -184,13 +183,7 @@ def _adapter(entry: Any) -> AdapterReport:
 
 
 def _prefetch(entry: Any) -> PrefetchReport:
-    return PrefetchReport(
-        revision=str(entry["revision"]),
-        phase=str(entry["phase"]),
-        reason=str(entry.get("reason", "")),
-        message=str(entry.get("message", "")),
-        download=_download(entry),
-    )
+    return PrefetchReport(str(entry["revision"]), str(entry["phase"]), _download(entry))
 
 
 def _download(entry: Any) -> Download | None:

@@ -199,7 +199,7 @@ def test_the_worker_fetches_ahead_what_the_operator_asks_for_and_tells_how_far_i
     said = PrefetchState(entry.revision, "Failed", "DigestMismatch", "differs")
     told = WorkerState(1, True, False, "", "", prefetch=(said,)).document()
     read = worker_report(json.loads(json.dumps(told)))
-    assert read.prefetch == (PrefetchReport(entry.revision, "Failed", "DigestMismatch", "differs"),)
+    assert read.prefetch == (PrefetchReport(entry.revision, "Failed"),)
 
 
 def test_the_operator_reads_how_far_a_workers_downloads_are() -> None:

@@ -52,8 +52,6 @@ class PrefetchReport:
 
     revision: str
     phase: str
-    reason: str = ""
-    message: str = ""
     download: Download | None = None
 
 
@@ -63,7 +61,6 @@ class WorkerReport:
 
     observed_generation: int
     ready: bool = False
-    draining: bool = False
     reason: str = ""
     message: str = ""
     models: tuple[ModelReport, ...] = ()

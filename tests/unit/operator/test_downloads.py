@@ -123,7 +123,7 @@ def test_sizes_are_told_in_units(count: int, words: str) -> None:
 
 def test_a_workers_download_is_read_from_its_state() -> None:
     entry = {"revision": R1, "phase": "Downloading", "admitted": False, "serving": False}
-    state = {"observedGeneration": 1, "ready": False, "draining": False, "adapters": []}
+    state = {"observedGeneration": 1, "ready": False, "adapters": []}
     download = {"bytes": 1, "totalBytes": 2, "bytesPerSecond": 3}
     assert worker_report({**state, "models": [{**entry, "download": download}]}).models[0].download == Download(1, 2, 3)
     assert worker_report({**state, "models": [entry]}).models[0].download is None

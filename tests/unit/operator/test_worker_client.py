@@ -87,9 +87,7 @@ async def test_workers_of_one_model_that_hang_leave_those_of_another_their_time(
 ) -> None:
     port = urlsplit(worker_client.state_url("127.0.0.2")).port
     monkeypatch.setattr(worker_client, "MAX_AT_ONCE", 2)
-    monkeypatch.setitem(
-        ANSWERS, "/state", {"observedGeneration": 1, "ready": True, "draining": False, "models": [], "adapters": []}
-    )
+    monkeypatch.setitem(ANSWERS, "/state", {"observedGeneration": 1, "ready": True, "models": [], "adapters": []})
     with socket.create_server(("127.0.0.2", port or 0)):
         stuck = asyncio.create_task(client.reports([Pod(f"stuck-{i}", "t", ip="127.0.0.2") for i in range(6)]))
         await asyncio.sleep(0)
