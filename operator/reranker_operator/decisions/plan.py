@@ -1,6 +1,7 @@
 """Which writes lead from the world as it is to the target; none when it is there. No I/O."""
 
-from reranker_operator.objects import drift, history, manifests, ownership, serving
+from reranker_operator.decisions import revisions
+from reranker_operator.objects import drift, manifests, ownership, serving
 from reranker_operator.world import names
 from reranker_operator.world.actions import Action, Announce, Apply, Remove, Resize
 from reranker_operator.world.names import Document
@@ -17,7 +18,7 @@ def plan(world: World, target: Target) -> tuple[Action, ...]:
     return (
         *(a for a in children if a is not None),
         *(a for a in announcements if a is not None),
-        *history.changes(world, target),
+        *revisions.changes(world, target),
     )
 
 

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from reranker_operator.objects.history import changes, past
+from reranker_operator.decisions.revisions import changes
+from reranker_operator.objects.history import past
 from reranker_operator.world.actions import Forget, Record
 from reranker_operator.world.state import World
 from tests.unit.operator.worlds import (

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+from reranker_operator.decisions import revisions
 from reranker_operator.decisions.adapters import wanted_adapter
 from reranker_operator.decisions.rollout import wanted_model
 from reranker_operator.decisions.target import target
@@ -58,7 +59,7 @@ def applied(world: World) -> World:
 def _kept(world: World, wanted: Target) -> tuple[Past, ...]:
     """The ControllerRevisions after the changes that the target calls for."""
     kept = {each.model.revision: each for each in world.history}
-    for change in history.changes(world, wanted):
+    for change in revisions.changes(world, wanted):
         if isinstance(change, Forget):
             del kept[change.name]
         else:
