@@ -89,8 +89,8 @@ class Operator:
 
     async def _act(self) -> None:
         """List, watch and reconcile until cancelled."""
-        workers = (self._work() for _ in range(self._settings.workers))
-        tasks = [asyncio.create_task(loop) for loop in (self._resync(), *workers)]
+        reconciles = (self._work() for _ in range(self._settings.concurrent_reconciles))
+        tasks = [asyncio.create_task(loop) for loop in (self._resync(), *reconciles)]
         self._metrics.leading.set(1)
         try:
             await asyncio.gather(*tasks)

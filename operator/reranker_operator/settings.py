@@ -65,7 +65,9 @@ class Settings(BaseSettings):
     resync_seconds: Annotated[
         float, Field(ge=1, description="Every model is reconciled this often even if no watch event tells of a change.")
     ] = 60
-    workers: Annotated[int, Field(ge=1, le=256, description="Models that are reconciled at the same time.")] = 8
+    concurrent_reconciles: Annotated[
+        int, Field(ge=1, le=256, description="Models that are reconciled at the same time.")
+    ] = 8
     lease: Annotated[
         str,
         Field(

@@ -56,7 +56,12 @@ def test_everything_that_has_a_namespace_is_in_that_of_the_release(render: Rende
 SETTINGS: dict[str, tuple[Json, Json]] = {
     "the defaults": (
         {},
-        {"worker_image": "reranker-worker:0.1.0", "resync_seconds": 60, "workers": 8, "watched_namespaces": ()},
+        {
+            "worker_image": "reranker-worker:0.1.0",
+            "resync_seconds": 60,
+            "concurrent_reconciles": 8,
+            "watched_namespaces": (),
+        },
     ),
     "a worker image by tag": (
         {"worker": {"image": {"repository": "ghcr.io/acme/worker", "tag": "v2", "pullPolicy": "Always"}}},
@@ -87,7 +92,10 @@ SETTINGS: dict[str, tuple[Json, Json]] = {
         {"worker_service_account": "reranker-worker"},
     ),
     "some namespaces": ({"watchNamespaces": ["search", "chat"]}, {"watched_namespaces": ("search", "chat")}),
-    "its pace": ({"resyncSeconds": 2.5, "workers": 32}, {"resync_seconds": 2.5, "workers": 32}),
+    "its pace": (
+        {"resyncSeconds": 2.5, "concurrentReconciles": 32},
+        {"resync_seconds": 2.5, "concurrent_reconciles": 32},
+    ),
     "its log": ({"log": {"format": "console", "level": "debug"}}, {"log_format": "console", "log_level": "debug"}),
 }
 
@@ -275,9 +283,14 @@ def test_a_release_whose_service_could_have_no_such_name_is_refused(helm: Callab
 
 
 def test_a_variable_that_the_chart_sets_by_a_value_is_refused_among_the_others(helm: Callable[..., Any]) -> None:
-    done = helm("template", "search", CHART, values={"extraEnv": [{"name": "RERANKER_OPERATOR_WORKERS", "value": "1"}]})
+    done = helm(
+        "template",
+        "search",
+        CHART,
+        values={"extraEnv": [{"name": "RERANKER_OPERATOR_CONCURRENT_RECONCILES", "value": "1"}]},
+    )
     assert done.returncode != 0
-    assert "extraEnv: RERANKER_OPERATOR_WORKERS" in done.stderr
+    assert "extraEnv: RERANKER_OPERATOR_CONCURRENT_RECONCILES" in done.stderr
 
 
 def test_a_copy_of_the_chart_without_the_crds_says_so(helm: Callable[..., Any], tmp_path: Path) -> None:
