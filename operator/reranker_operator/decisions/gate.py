@@ -10,7 +10,7 @@ from reranker_operator.decisions.golden import Question
 from reranker_operator.decisions.rollout import wanted_model
 from reranker_operator.resources.rollout_policy import Gate
 from reranker_operator.world import names
-from reranker_operator.world.fleet import admitted_before, loaded_pods, ready_pods
+from reranker_operator.world.fleet import admitted_before, loaded_pods, reached_pods
 from reranker_operator.world.state import World
 from reranker_operator.world.trials import Answer, Figures, Passed, Refused, Seat, Trial
 
@@ -29,7 +29,7 @@ def trial(world: World) -> Trial | None:
     candidate = next((Seat(pod.name, pod.ip, wanted) for pod in loaded_pods(world, wanted)), None)
     witnesses = tuple(_serving_seats(world, wanted))
     serving = next(iter(witnesses), None)
-    if candidate is None or (serving is None and ready_pods(world)):
+    if candidate is None or (serving is None and reached_pods(world)):
         return None
     return Trial(world.model.key, world.model.uid, gate, gate_hash(gate), candidate, serving, witnesses)
 
@@ -54,7 +54,7 @@ def gate_hash(gate: Gate | None) -> str:
 def _serving_seats(world: World, wanted: str) -> list[Seat]:
     return [
         Seat(pod.name, pod.ip, model.revision)
-        for pod in ready_pods(world)
+        for pod in reached_pods(world)
         if (report := world.report(pod)) is not None
         for model in report.models
         if model.serving and model.admitted and model.revision != wanted

@@ -15,7 +15,7 @@ from reranker_operator.world.fleet import (
     is_young,
     known_models,
     last_manifest,
-    ready_pods,
+    reached_pods,
 )
 from reranker_operator.world.reports import FAILED
 from reranker_operator.world.state import ManifestModel, World
@@ -28,7 +28,7 @@ ENDS = frozenset({"Complete", FAILED})
 def meanwhile(world: World, asked: ManifestModel, settings: Settings) -> ManifestModel | None:
     """What the fleet stays with while the asked revision's files are fetched; None when it is to go on."""
     live = deployment(world, active(world))
-    if not world.model.spec.cache.prefetch or live is None or not ready_pods(world):
+    if not world.model.spec.cache.prefetch or live is None or not reached_pods(world):
         return None
     if _begun(world, asked.revision) or _fetched(world, asked.revision) or _overdue(world, asked.revision):
         return None
@@ -47,7 +47,7 @@ def _begun(world: World, revision: str) -> bool:
 
 
 def _fetched(world: World, revision: str) -> bool:
-    fetched = (each for report in world.reports_of(ready_pods(world)) for each in report.prefetch)
+    fetched = (each for report in world.reports_of(reached_pods(world)) for each in report.prefetch)
     return any(each.revision == revision and each.phase in ENDS for each in fetched)
 
 

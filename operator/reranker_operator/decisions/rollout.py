@@ -18,7 +18,7 @@ from reranker_operator.world.fleet import (
     known_models,
     last_manifest,
     loaded_pods,
-    ready_pods,
+    reached_pods,
     told_serve,
 )
 from reranker_operator.world.reports import WorkerReport
@@ -146,7 +146,7 @@ def _adapters(world: World, previous: Manifest | None) -> tuple[ManifestAdapter,
     Only its owner's: weights that are somebody else's by now mustn't answer for a name.
     """
     told = previous.adapters if previous is not None else ()
-    reached = tuple(map(world.report, ready_pods(world)))
+    reached = tuple(map(world.report, reached_pods(world)))
     ready = tuple(world.report(pod) for pod in world.pods if pod.ready and not pod.terminating)
     entries: list[ManifestAdapter] = []
     for adapter in wanted_adapters(world):

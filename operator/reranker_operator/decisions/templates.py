@@ -18,7 +18,7 @@ from reranker_operator.world.fleet import (
     deployment,
     last_manifest,
     making,
-    ready_pods,
+    reached_pods,
     told_serve,
 )
 from reranker_operator.world.mounts import Mounts, image_of, mounts_of
@@ -69,7 +69,7 @@ def _candidates(world: World, wanted: ManifestModel) -> Iterator[tuple[str, Moun
     begun = [key for key, revision in (previous.candidates if previous else {}).items() if revision == wanted.revision]
     yield from ((key, mounted[key]) for key in begun if key in mounted)
     if world.model.spec.rollout.on_unschedulable.action == "InPlace" and no_room(world, wanted.revision):
-        yield from ((key, mounted[key]) for key in dict.fromkeys(pod.template for pod in ready_pods(world)))
+        yield from ((key, mounted[key]) for key in dict.fromkeys(pod.template for pod in reached_pods(world)))
     live, serve = deployment(world, active(world)), told_serve(world)
     if live is None:
         return
@@ -77,7 +77,7 @@ def _candidates(world: World, wanted: ManifestModel) -> Iterator[tuple[str, Moun
     revision = serve.get(deployed[0])
     if revision == wanted.revision:
         yield deployed
-    yield from ((pod.template, pod.mounts) for pod in ready_pods(world) if serve.get(pod.template) == wanted.revision)
+    yield from ((pod.template, pod.mounts) for pod in reached_pods(world) if serve.get(pod.template) == wanted.revision)
     swaps = world.model.spec.rollout.strategy == "InPlace" and world.model.spec.pods > 0
     if swaps and revision in admitted_before(world):
         yield deployed

@@ -13,7 +13,7 @@ from reranker_operator.world import facts, names
 from reranker_operator.world.actions import Event
 from reranker_operator.world.adapter_resource import AdapterResource
 from reranker_operator.world.facts import Fact, Problem, condition, timestamp
-from reranker_operator.world.fleet import ready_pods
+from reranker_operator.world.fleet import reached_pods
 from reranker_operator.world.names import Document, Key
 from reranker_operator.world.reports import LOADED
 from reranker_operator.world.state import Manifest, ManifestAdapter, World
@@ -64,7 +64,7 @@ def settled(status: Document) -> bool:
 def _serving(world: World, manifest: Manifest, adapter: ManifestAdapter) -> str:
     """The revision of this owner that the most ready pods answer with; "" where none does."""
     own = {entry.revision for entry in manifest.adapters if (entry.name, entry.owner) == (adapter.name, adapter.owner)}
-    said = (each for report in world.reports_of(ready_pods(world)) for each in report.adapters)
+    said = (each for report in world.reports_of(reached_pods(world)) for each in report.adapters)
     loaded = (each for each in said if each.phase == LOADED)
     found = Counter(each.revision for each in loaded if each.name == adapter.name and each.revision in own)
     return found.most_common(1)[0][0] if found else ""

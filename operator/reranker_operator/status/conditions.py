@@ -26,7 +26,7 @@ from reranker_operator.world.fleet import (
     deployment,
     failed_adapter,
     last_manifest,
-    ready_pods,
+    reached_pods,
 )
 from reranker_operator.world.names import Document
 from reranker_operator.world.reports import FAILED, LOADED
@@ -47,7 +47,7 @@ def status(world: World, target: Target, now: datetime) -> Document:
     whole = RerankerModelStatus(
         observed_generation=model.generation,
         replicas=sum(not pod.terminating and pod.fleet is target.flip.active for pod in world.pods),
-        ready_replicas=len(ready_pods(world)),
+        ready_replicas=len(reached_pods(world)),
         selector=names.fleet_selector(model.key.name, target.flip.active),
         endpoint=names.endpoint(model.key.namespace, model.key.name),
         fleet=_fleet(world, target),
@@ -87,7 +87,7 @@ def _fleet(world: World, target: Target) -> FleetStatus | None:
 
 def _facts(world: World, target: Target, blocker: Problem | None) -> Iterator[Fact]:
     """Ready and Available, and why it isn't Ready."""
-    ready, replicas = len(ready_pods(world)), world.model.spec.pods
+    ready, replicas = len(reached_pods(world)), world.model.spec.pods
     if blocker is not None:
         yield Fact("Ready", False, blocker.reason, blocker.message)
     elif replicas == 0:
@@ -121,7 +121,7 @@ def _complete(adapter: AdapterStatus) -> bool:
 
 def adapter_status(world: World, adapter: ManifestAdapter) -> AdapterStatus:
     """How far the fleet is with the wanted revision of one adapter."""
-    ready = ready_pods(world)
+    ready = reached_pods(world)
     told, parked = last_manifest(world), {pod.name for pod in blue_green.parked_pods(world)}
     pods = (pod for pod in world.pods if not pod.terminating and pod.name not in parked)
     failed = next((entry for pod in pods if (entry := failed_adapter(world, told, pod, adapter)) is not None), None)

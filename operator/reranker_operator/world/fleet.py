@@ -118,7 +118,7 @@ def answering(world: World) -> set[str]:
 
 def answering_clients(world: World) -> list[str]:
     """Revisions that answer clients on a ready pod, the commonest first."""
-    reports = world.reports_of(ready_pods(world))
+    reports = world.reports_of(reached_pods(world))
     serving = Counter(m.revision for report in reports for m in report.models if m.serving and m.admitted)
     return [revision for revision, _ in serving.most_common()]
 
@@ -151,8 +151,8 @@ def observed_conditions(deployment: Document) -> list[Document]:
     return observed(deployment).get("conditions") or []
 
 
-def ready_pods(world: World) -> tuple[Pod, ...]:
-    """Pods that clients reach: behind the Service are those of one fleet only."""
+def reached_pods(world: World) -> tuple[Pod, ...]:
+    """Ready pods that clients reach: behind the Service are those of one fleet only."""
     here = active(world)
     return tuple(pod for pod in world.pods if pod.ready and not pod.terminating and pod.fleet is here)
 
