@@ -21,7 +21,7 @@ REASONS = re.findall(r"^#### (.+)$", PAGE, re.MULTILINE)
 CAMEL = re.compile(r"^(?:[A-Z][a-z0-9]+){2,}$")
 
 #: Calls of either package whose first argument is a reason that stays until somebody acts.
-REFUSALS = {"Problem", "Refused", "SourceError", "CheckpointError", "AdapterError", "ManifestError", "AdapterState"}
+REFUSALS = {"Problem", "Failed", "SourceError", "CheckpointError", "AdapterError", "ManifestError", "AdapterState"}
 #: Reasons of Kubernetes' own, by which a Deployment tells that it can't go on, and of a pod without a node.
 OF_KUBERNETES = {"FailedCreate", "Unschedulable"}
 

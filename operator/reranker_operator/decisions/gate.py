@@ -12,7 +12,7 @@ from reranker_operator.resources.rollout_policy import Gate
 from reranker_operator.world import names
 from reranker_operator.world.fleet import admitted_before, loaded_pods, reached_pods
 from reranker_operator.world.state import World
-from reranker_operator.world.trials import Answer, Figures, Passed, Refused, Seat, Trial
+from reranker_operator.world.trials import Answer, Failed, Figures, Passed, Seat, Trial
 
 P95 = 0.95
 
@@ -93,10 +93,10 @@ def _mean(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values)
 
 
-def verdict(gate: Gate, measured: Figures) -> Passed | Refused:
-    """Whether the figures suffice; a refusal names every one that doesn't, and what would have."""
+def verdict(gate: Gate, measured: Figures) -> Passed | Failed:
+    """Whether the figures suffice; a failure names every one that doesn't, and what would have."""
     if not measured.finite:
-        return Refused("NonFiniteScores", "a score of the golden set isn't a finite number", measured)
+        return Failed("NonFiniteScores", "a score of the golden set isn't a finite number", measured)
     short = [
         _below(f"nDCG@{gate.k}", measured.ndcg, gate.min_ndcg),
         _below("rank correlation with the serving revision", measured.rank_correlation, gate.min_rank_correlation),
@@ -108,7 +108,7 @@ def verdict(gate: Gate, measured: Figures) -> Passed | Refused:
         _slow(measured.p95_ms, gate.max_p95_milliseconds),
     ]
     words = [found for found in short if found]
-    return Refused("GateFailed", "; ".join(words), measured) if words else Passed(measured)
+    return Failed("GateFailed", "; ".join(words), measured) if words else Passed(measured)
 
 
 def _below(name: str, value: float | None, least: str | None) -> str:

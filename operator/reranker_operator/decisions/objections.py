@@ -21,7 +21,7 @@ from reranker_operator.world.fleet import (
 from reranker_operator.world.reports import FAILED, ModelReport
 from reranker_operator.world.room import no_room
 from reranker_operator.world.state import Pod, World
-from reranker_operator.world.trials import Passed, Refused, Undecided
+from reranker_operator.world.trials import Failed, Passed, Undecided
 
 #: Reasons of a failed load that the fetcher goes on with; every other one stays as long as the files do.
 MAY_PASS = frozenset(
@@ -37,7 +37,7 @@ GATING, SILENT = "Gating", "Silent"
 def objection(world: World, wanted: str, attempt: str) -> RejectedRevision | None:
     """The first of the reasons against the wanted revision that won't pass by themselves; None where there is none."""
     judged = world.judgement
-    if isinstance(judged, Refused):
+    if isinstance(judged, Failed):
         figures = shown_figures(judged.figures)
         return RejectedRevision(name=wanted, reason=judged.reason, message=judged.message, gate=attempt, **figures)
     reasons = [*_failed_loads(world, wanted)]

@@ -31,7 +31,7 @@ from reranker_operator.world.fleet import (
 from reranker_operator.world.names import Document
 from reranker_operator.world.reports import FAILED, LOADED
 from reranker_operator.world.state import ManifestAdapter, StoredModel, Target, World
-from reranker_operator.world.trials import Passed, Refused, Undecided
+from reranker_operator.world.trials import Failed, Passed, Undecided
 
 PREFETCHING = "Prefetching"
 PHASES = ("Pending", "Downloading", "Loading", LOADED)
@@ -198,7 +198,7 @@ def _stage(world: World, target: Target) -> tuple[str, str | None]:
     if target.revision in target.manifest.admitted:
         return "Admitted", None
     match target.judgement:
-        case Refused(_, message):
+        case Failed(_, message):
             return "Refused", message
         case Undecided(problem):
             return GATING, problem.message if problem is not None else None
@@ -207,7 +207,7 @@ def _stage(world: World, target: Target) -> tuple[str, str | None]:
 
 def _figures(target: Target, before: RevisionStatus | None) -> dict[str, str | None]:
     """The gate's figures as the status shows them; they stay once the candidate is admitted."""
-    if isinstance(target.judgement, Passed | Refused):
+    if isinstance(target.judgement, Passed | Failed):
         return shown_figures(target.judgement.figures)
     if before is None:
         return {}

@@ -21,7 +21,7 @@ from reranker_operator.world.fleet import (
 from reranker_operator.world.names import INTERNAL_PORT
 from reranker_operator.world.reports import FAILED, LOADED, WorkerReport
 from reranker_operator.world.state import ManifestAdapter, Pod, Target, World
-from reranker_operator.world.trials import Refused, Undecided
+from reranker_operator.world.trials import Failed, Undecided
 
 #: Within this time every node's proxy has heard that a Service points elsewhere.
 PROPAGATION = timedelta(seconds=5)
@@ -99,8 +99,8 @@ def _failures(world: World, target: Target) -> Iterator[Problem]:
 def _gate_problems(world: World, target: Target) -> Iterator[Problem]:
     """What the gate says of a revision that has loaded."""
     match target.judgement:
-        case Refused() as refused:
-            yield Problem(refused.reason, f"{target.revision} answers no client: {refused.message}")
+        case Failed() as failed:
+            yield Problem(failed.reason, f"{target.revision} answers no client: {failed.message}")
         case Undecided(problem) if problem is not None:
             yield problem
         case Undecided():

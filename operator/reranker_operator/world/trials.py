@@ -72,7 +72,7 @@ class Passed:
 
 
 @dataclass(frozen=True)
-class Refused:
+class Failed:
     """The candidate may not answer."""
 
     reason: str
@@ -87,4 +87,4 @@ class Undecided:
     problem: Problem | None = None
 
 
-Judgement = Passed | Refused | Undecided
+Judgement = Passed | Failed | Undecided

@@ -16,7 +16,7 @@ from reranker_operator.world.mounts import Mounts
 from reranker_operator.world.names import FLIP_ANNOTATION, Document
 from reranker_operator.world.reports import AdapterReport
 from reranker_operator.world.state import DEPLOYMENTS, Kind, Pod, Target, World
-from reranker_operator.world.trials import Figures, Passed, Refused
+from reranker_operator.world.trials import Failed, Figures, Passed
 from tests.unit.operator import test_in_place as in_place
 from tests.unit.operator.worlds import (
     LEGAL,
@@ -292,8 +292,8 @@ def test_a_fleet_that_is_kept_gives_way_to_the_next_revision() -> None:
 
 
 def test_a_rejected_fleet_goes_and_the_old_one_serves_on() -> None:
-    refused = Refused("GateFailed", "nDCG@10 is 0.5000, at least 0.6 is asked", Figures(ndcg=0.5))
-    world = replace(unadmitted(), judgement=refused)
+    failed = Failed("GateFailed", "nDCG@10 is 0.5000, at least 0.6 is asked", Figures(ndcg=0.5))
+    world = replace(unadmitted(), judgement=failed)
     found = goal(world)
     assert (found.revision, found.home, service(found)) == (R1, BLUE, BLUE)
     assert [each.reason for each in found.rejections] == ["GateFailed"]

@@ -11,7 +11,7 @@ from reranker_operator.decisions.golden import golden_set
 from reranker_operator.resources.rollout_policy import Gate
 from reranker_operator.world.facts import Problem
 from reranker_operator.world.state import World
-from reranker_operator.world.trials import Answer, Figures, Judgement, Passed, Refused, Trial, Undecided
+from reranker_operator.world.trials import Answer, Failed, Figures, Judgement, Passed, Trial, Undecided
 from tests.unit.operator.worlds import ONE, TWO, applied, edited, empty, goal, golden_gate, model, revision, with_pods
 from tests.unit.operator.worlds import serving_world as served
 
@@ -70,7 +70,7 @@ JUDGEMENTS: dict[str, tuple[Judgement | None, bool]] = {
     "not judged yet": (None, False),
     "being judged": (Undecided(), False),
     "waiting": (Undecided(Problem("GoldenSetInvalid", "line 1")), False),
-    "refused": (Refused("GateFailed", "", Figures()), False),
+    "failed": (Failed("GateFailed", "", Figures()), False),
     "passed": (Passed(Figures()), True),
 }
 
@@ -134,7 +134,7 @@ def test_the_verdict_names_every_figure_that_falls_short(
     match gate.verdict(gated(**thresholds), measured):
         case Passed():
             assert words == ""
-        case Refused(reason, message):
+        case Failed(reason, message):
             assert words
             assert words in message
             assert reason == ("GateFailed" if measured.finite else "NonFiniteScores")

@@ -11,7 +11,7 @@ from reranker_operator.decisions.plan import plan
 from reranker_operator.status import conditions
 from reranker_operator.world.facts import Problem
 from reranker_operator.world.state import Kind, World
-from reranker_operator.world.trials import Figures, Passed, Refused, Undecided
+from reranker_operator.world.trials import Failed, Figures, Passed, Undecided
 from tests.unit.operator.worlds import (
     LEGAL,
     ONE,
@@ -35,7 +35,7 @@ R1, R2, R3 = revision(ONE), revision(TWO), revision(THREE)
 GATED = golden_gate(minNDCG="0.6")
 AMISS = Undecided(Problem("GoldenSetInvalid", "line 1"))
 UNASKED = Undecided(Problem("GateWaits", "no answer", stalled=False))
-REFUSED = Refused("GateFailed", "nDCG@10 is 0.5000, at least 0.6 is asked", Figures(ndcg=0.5, p95_ms=12.34))
+FAILED = Failed("GateFailed", "nDCG@10 is 0.5000, at least 0.6 is asked", Figures(ndcg=0.5, p95_ms=12.34))
 
 
 def rolling(uri: str = TWO, start: World | None = None, **entry: Any) -> World:
@@ -49,12 +49,12 @@ def failing(reason: str) -> World:
 
 
 def refused() -> World:
-    return replace(rolling(), judgement=REFUSED)
+    return replace(rolling(), judgement=FAILED)
 
 
 def first() -> World:
     world = applied(empty(model(**GATED)))
-    return replace(with_pods(world, goal(world).template, "a"), judgement=REFUSED)
+    return replace(with_pods(world, goal(world).template, "a"), judgement=FAILED)
 
 
 def admitted(before: World, after_s: int) -> World:
@@ -224,7 +224,7 @@ LATER: dict[str, tuple[Callable[[], World], str]] = {
     "what serves": (lambda: respecified(settled(refused()), ONE), R1),
     "the manifest is lost": (lambda: without_manifest(settled(refused())), R1),
     "a second one fails too": (
-        lambda: replace(rolling(THREE, settled(refused())), judgement=REFUSED),
+        lambda: replace(rolling(THREE, settled(refused())), judgement=FAILED),
         R1,
     ),
 }
@@ -267,7 +267,7 @@ def test_the_last_ten_are_remembered() -> None:
     world = serving_world()
     for number in range(12):
         uri = f"pvc://models/bad-{number}"
-        world = settled(replace(rolling(uri, world), judgement=REFUSED))
+        world = settled(replace(rolling(uri, world), judgement=FAILED))
     names = [each.name for each in goal(world).rejections]
     assert names == [revision(f"pvc://models/bad-{number}") for number in range(2, 12)]
 

@@ -13,7 +13,7 @@ from reranker_operator.resources.rollout_policy import Gate
 from reranker_operator.status import conditions
 from reranker_operator.worker_client import WorkerClient
 from reranker_operator.world.state import LONG_AGO, World
-from reranker_operator.world.trials import Answer, Figures, LiveSample, Passed, Refused, Seat, Trial, Undecided
+from reranker_operator.world.trials import Answer, Failed, Figures, LiveSample, Passed, Seat, Trial, Undecided
 from tests.unit.operator.worlds import (
     KEY,
     ONE,
@@ -129,10 +129,10 @@ async def test_a_candidate_that_can_not_score_a_live_query_is_not_passed_over(co
 def test_live_queries_are_judged_by_the_same_threshold_as_the_golden_set() -> None:
     golden = Figures(ndcg=1.0, rank_correlation=1.0, p95_ms=5.0)
     assert isinstance(gate.verdict(GATE, gate.with_live(golden, [0.9, 0.7])), Passed)
-    refused = gate.verdict(GATE, gate.with_live(golden, [0.9, 0.5]))
-    assert isinstance(refused, Refused)
-    assert refused.message == "rank correlation with it on 2 live queries is 0.7000, at least 0.8 is asked"
-    assert gate.shown_figures(refused.figures)["live_rank_correlation"] == "0.7000"
+    failed = gate.verdict(GATE, gate.with_live(golden, [0.9, 0.5]))
+    assert isinstance(failed, Failed)
+    assert failed.message == "rank correlation with it on 2 live queries is 0.7000, at least 0.8 is asked"
+    assert gate.shown_figures(failed.figures)["live_rank_correlation"] == "0.7000"
 
 
 def test_without_live_queries_the_golden_set_alone_decides() -> None:
@@ -151,8 +151,8 @@ def test_workers_copy_requests_only_while_a_candidate_is_tried() -> None:
     assert reread(goal(tried).manifest) == goal(tried).manifest
     admitted = applied(replace(tried, judgement=Passed(Figures())))
     assert goal(admitted).manifest.shadow_percent == 0
-    refused = replace(tried, judgement=Refused("GateFailed", "bad", Figures()))
-    assert goal(refused).manifest.shadow_percent == 0
+    failed = replace(tried, judgement=Failed("GateFailed", "bad", Figures()))
+    assert goal(failed).manifest.shadow_percent == 0
 
 
 def test_all_pods_that_serve_are_witnesses() -> None:
