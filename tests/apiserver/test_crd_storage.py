@@ -101,7 +101,7 @@ def full_status(message: str = "") -> RerankerModelStatus:
                 live_rank_correlation="0.9500",
                 p95_milliseconds="41.5",
             ),
-            rejected=[RejectedRevision(name="bge-0c11d2aa", reason="GateFailed", message=message, gate="5f2c9a1e")],
+            rejected=[RejectedRevision(name="bge-0c11d2aa", reason="GateFailed", message=message, attempt="5f2c9a1e")],
         ),
         adapters=[AdapterStatus(name="legal", revision="legal-0c11d2aa", ready=2, desired=2)],
         adapters_ready="1/1",

@@ -39,11 +39,11 @@ def objection(world: World, wanted: str, attempt: str) -> RejectedRevision | Non
     judged = world.judgement
     if isinstance(judged, Failed):
         figures = shown_figures(judged.figures)
-        return RejectedRevision(name=wanted, reason=judged.reason, message=judged.message, gate=attempt, **figures)
+        return RejectedRevision(name=wanted, reason=judged.reason, message=judged.message, attempt=attempt, **figures)
     reasons = [*_failed_loads(world, wanted)]
     if answering_clients(world) or _has_node(world, wanted):  # else the other revision would want for a node as well
         reasons += [*_missed_deadline(world, wanted), *_no_room(world, wanted)]
-    found = (RejectedRevision(name=wanted, reason=each, message=message, gate=attempt) for each, message in reasons)
+    found = (RejectedRevision(name=wanted, reason=each, message=message, attempt=attempt) for each, message in reasons)
     return next(found, None)
 
 

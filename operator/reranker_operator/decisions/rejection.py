@@ -34,7 +34,7 @@ def rejections(world: World) -> tuple[RejectedRevision, ...]:
     wanted, now = wanted_model(world.model).revision, attempt(world.model.spec)
     listed = RerankerModelStatus.model_validate(world.model.status).revisions.rejected or ()
     # Another try leaves the last one behind.
-    kept = [each for each in listed if each.name != wanted or each.gate == now]
+    kept = [each for each in listed if each.name != wanted or each.attempt == now]
     order = (*answering_clients(world), answered_last(world))
     if all(each.name != wanted for each in kept) and _fallback(world, wanted, kept, order) is not None:
         found = objection(world, wanted, now)

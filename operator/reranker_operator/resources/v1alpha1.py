@@ -189,10 +189,14 @@ class RejectedRevision(RevisionStatus):
 
     reason: Reason
     message: Annotated[Message, Field(description="What was wrong, in words.")]
-    gate: Annotated[
+    attempt: Annotated[
         str,
-        Field(max_length=8, description="Hash of the gate and the pods' resources that it was tried under."),
-    ]
+        Field(
+            max_length=8,
+            description="Hash of what it was tried under: the gate, the way to the pods and what these are given. "
+            "Under anything else it is tried again.",
+        ),
+    ] = ""
 
 
 class Revisions(Schema):
@@ -204,7 +208,7 @@ class Revisions(Schema):
         list[RejectedRevision] | None,
         Field(
             max_length=10,
-            description="Revisions that failed, the latest last; not tried again under the same gate and resources.",
+            description="Revisions that failed, the latest last; tried again only under something else (see attempt).",
             json_schema_extra=list_map("name"),
         ),
     ] = None

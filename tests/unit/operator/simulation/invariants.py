@@ -66,7 +66,7 @@ class Watch:
                 self._note(f"{name} is admitted, and no pod has it in memory")
         wanted, now_tried = wanted_model(world.model).revision, rejection.attempt(world.model.spec)
         rejected = RerankerModelStatus.model_validate(world.model.status).revisions.rejected or ()
-        if goal.revision == wanted and any((each.name, each.gate) == (wanted, now_tried) for each in rejected):
+        if goal.revision == wanted and any((each.name, each.attempt) == (wanted, now_tried) for each in rejected):
             self._note(f"{self.cluster.short(wanted)} comes back, though it was rejected under the same gate")
 
     def _note(self, words: str) -> None:
