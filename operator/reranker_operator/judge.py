@@ -31,11 +31,20 @@ NOT_FINITE = "ScoringFailed"
 TOO_MUCH = frozenset({"InvalidRequest", "TooLarge"})
 
 
+@dataclass(frozen=True)
+class Subject:
+    """What is judged: a candidate of one model, under one gate."""
+
+    uid: str
+    revision: str
+    gate_hash: str
+
+
 @dataclass
 class Case:
-    """One candidate under one gate; `known`: what the try before this one came to."""
+    """The trial of one subject; `known`: what the try before this one came to."""
 
-    name: tuple[str, str, str]
+    subject: Subject
     task: asyncio.Task[Judgement]
     known: Judgement
     retry_at: float | None = None
@@ -55,11 +64,11 @@ class Judge:
 
     def judgement(self, trial: Trial) -> Judgement:
         """What is known by now of a candidate; its trial begins with the first call, and `wake` tells of its end."""
-        name = (trial.uid, trial.candidate.revision, trial.gate_hash)
+        subject = Subject(trial.uid, trial.candidate.revision, trial.gate_hash)
         case = self._cases.get(trial.key)
-        if case is None or case.name != name:
+        if case is None or case.subject != subject:
             self.forget(trial.key)
-            case = self._begin(trial, name, Undecided())
+            case = self._begin(trial, subject, Undecided())
         if not case.task.done():
             return case.known
         if (error := case.task.exception()) is not None:
@@ -67,13 +76,13 @@ class Judge:
             raise error
         found = case.task.result()
         if isinstance(found, Undecided) and self._is_due(case):
-            self._begin(trial, name, found)
+            self._begin(trial, subject, found)
         return found
 
     def keep(self, key: Key, revision: str) -> None:
         """Forget what is known of any other candidate of the model than this one."""
         case = self._cases.get(key)
-        if case is not None and case.name[1] != revision:
+        if case is not None and case.subject.revision != revision:
             self.forget(key)
 
     def forget(self, key: Key) -> None:
@@ -88,10 +97,10 @@ class Judge:
             self.forget(key)
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _begin(self, trial: Trial, name: tuple[str, str, str], known: Judgement) -> Case:
+    def _begin(self, trial: Trial, subject: Subject, known: Judgement) -> Case:
         task = asyncio.create_task(self._judge(trial))
         task.add_done_callback(lambda _: self._wake(trial.key))
-        self._cases[trial.key] = case = Case(name, task, known)
+        self._cases[trial.key] = case = Case(subject, task, known)
         return case
 
     def _is_due(self, case: Case) -> bool:
