@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import assert_never
 
 import structlog
 from pydantic import ValidationError
@@ -168,6 +169,10 @@ class Cluster:
                 await self._write(REVISIONS[1], revision_path(key, action.name), action)
             case Forget():
                 await self._delete(REVISIONS[1], revision_path(key, action.name), action)
+            case Apply() | Announce():
+                pass  # done before, in their order
+            case _:
+                assert_never(action)
 
     async def _apply(self, key: Key, action: Apply) -> None:
         await self._write(RESOURCES[action.kind][1], child_path(key, action.kind), action)

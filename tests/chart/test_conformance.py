@@ -77,9 +77,9 @@ def test_the_operator_s_objects_conform() -> None:
             manifests.deployment(
                 model,
                 template,
-                revision.revision,
-                {template.key: template.inputs},
                 settings,
+                revision=revision.revision,
+                inputs={template.key: template.inputs},
                 fleet=fleet,
                 reached=reached,
             )

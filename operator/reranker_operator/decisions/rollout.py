@@ -50,9 +50,9 @@ def manifest(
     world: World,
     wanted: ManifestModel,
     template: str,
+    *,
     parked: tuple[str, ...] = (),
     shadow_percent: int = 0,
-    *,
     ahead: ManifestModel | None = None,
 ) -> Manifest:
     """The serving manifest for a fleet that is to serve `wanted`, whose new pods are made from `template`.

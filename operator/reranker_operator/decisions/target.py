@@ -22,12 +22,17 @@ def target(world: World, settings: Settings) -> Target:
     copied = gate.shadow_percent(world) if replacement is None else 0
     parked = blue_green.parked(world, home)
     ahead = asked if held is not None else None
-    manifest = rollout.manifest(world, wanted, template.key, parked, copied, ahead=ahead)
-    inputs = templates.inputs_in_use(world, template)
+    manifest = rollout.manifest(world, wanted, template.key, parked=parked, shadow_percent=copied, ahead=ahead)
     children = {
         Kind.CONFIG_MAP: manifests.config_map(model, manifest),
         DEPLOYMENTS[home]: manifests.deployment(
-            model, template, manifest.serve[template.key], inputs, settings, fleet=home, reached=home is flip.active
+            model,
+            template,
+            settings,
+            revision=manifest.serve[template.key],
+            inputs=templates.inputs_in_use(world, template),
+            fleet=home,
+            reached=home is flip.active,
         ),
         Kind.SERVICE: manifests.service(model, flip),
         Kind.POD_DISRUPTION_BUDGET: manifests.pod_disruption_budget(model, flip),

@@ -28,10 +28,10 @@ def config_map(model: Model, manifest: Manifest) -> Document:
 def deployment(
     model: Model,
     template: PodTemplate,
-    revision: str,
-    inputs: Mapping[str, str],
     settings: Settings,
     *,
+    revision: str,
+    inputs: Mapping[str, str],
     fleet: Colour,
     reached: bool,
 ) -> Document:

@@ -292,9 +292,9 @@ def test_the_strategy_is_the_rollouts() -> None:
     wanted = manifests.deployment(
         model(rollout={"maxSurge": 2, "maxUnavailable": 1, "progressDeadlineSeconds": 60, "minReadySeconds": 7}),
         PodTemplate("t", NO_MOUNTS, "0"),
-        REVISION,
-        {"t": "0"},
         SETTINGS,
+        revision=REVISION,
+        inputs={"t": "0"},
         fleet=Colour.BLUE,
         reached=True,
     )
