@@ -11,8 +11,9 @@
     ├── UnreadableSpec    a stored spec that this version can't parse (an older or newer CRD)
     └── NoScores          a worker didn't score; its code and message, for the gate to tell what that means
 
-Each is raised where it is known. The loop that takes keys from the queue meets all but the first and the last: it
-retries.
+Each is raised where it is known. The loop that takes keys from the queue meets Unreachable, Refused and Stale: it
+retries. What a reconcile makes of an UnreadableSpec stands in the status; NoScores ends at the judge, as a verdict or
+another try.
 """
 
 from typing import Any

@@ -262,7 +262,11 @@ class RerankerModelStatus(Schema):
     ] = None
     adapters: Annotated[
         list[AdapterStatus],
-        Field(max_length=64, description="The adapters of the spec.", json_schema_extra=list_map("name")),
+        Field(
+            max_length=64,
+            description="The adapters of the spec, then the RerankerAdapters that the model takes.",
+            json_schema_extra=list_map("name"),
+        ),
     ] = []
     adapters_ready: Annotated[
         str, Field(max_length=16, description="How many adapters are ready on every pod, such as 2/2.")
@@ -271,7 +275,9 @@ class RerankerModelStatus(Schema):
         list[Condition],
         Field(
             max_length=16,
-            description="Ready: this generation serves everywhere. Available: some revision serves. "
+            description="Ready: this generation serves everywhere. Available: some revision serves. AdaptersReady: "
+            "every adapter is loaded on every pod. Autoscaling, Routed: what the spec asks for of these is at work; "
+            "absent where it asks for nothing. "
             "Reconciling, Stalled: absent when false.",
             json_schema_extra=list_map("type"),
         ),

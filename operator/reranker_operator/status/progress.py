@@ -35,7 +35,7 @@ def blocker(world: World, target: Target) -> Problem | None:
 
 
 def new_pods(world: World, target: Target) -> tuple[Pod, ...]:
-    """Pods that are made as the spec asks, and stay."""
+    """Pods that are made from the target's template, and stay."""
     return tuple(pod for pod in world.pods if _is_new(pod, target) and not pod.terminating)
 
 

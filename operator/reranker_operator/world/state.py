@@ -1,6 +1,6 @@
 """What the operator knows and what it decides, as plain frozen data. No I/O.
 
-`World` is everything that one reconcile saw; `Target` is what the fleet should be; actions lead from one to the other.
+`World` is what one reconcile knows; `Target` is what the fleet should be; actions lead from one to the other.
 """
 
 from collections.abc import Iterable, Mapping
@@ -177,7 +177,7 @@ LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 @dataclass(frozen=True)
 class World:
-    """All that one reconcile saw.
+    """All that one reconcile saw, and what it then couldn't write.
 
     manifest: the ConfigMap's, None where that is absent or unreadable. adapters: those that name the model.
     apis: what the API server serves, as groups and as group/version. refused: why accessories couldn't be written.
