@@ -46,6 +46,10 @@ def fact(world: World) -> Fact | None:
     if problem is not None:
         return Fact(AUTOSCALING, False, problem.reason, problem.message)
     bounds = f"{wanted.min_replicas} to {wanted.max_replicas} pods"
+    if world.model.spec.pods == 0 and wanted.min_replicas > 0:
+        # Autoscalers of Kubernetes rest at 0, and KEDA has no worker to ask: at most another trigger of its wakes the model.
+        message = f"spec.replicas is 0, which no load raises: set it to {wanted.min_replicas} for {bounds}"
+        return Fact(AUTOSCALING, False, "SwitchedOff", message)
     if keda:
         others = ", ".join([LOAD, *(trigger.type for trigger in wanted.triggers)])
         return Fact(AUTOSCALING, True, Kind.SCALED_OBJECT, f"{bounds}, by {others}")

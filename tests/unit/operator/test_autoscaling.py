@@ -56,6 +56,19 @@ WAYS: dict[str, tuple[dict[str, Any], set[str], list[Kind], tuple[bool, str]]] =
         [Kind.AUTOSCALER],
         (False, "KedaMissing"),
     ),
+    "asleep": ({"autoscaling": ASLEEP, "replicas": 0}, {KEDA}, WITH_KEDA, (True, "ScaledObject")),
+    "asleep, and no longer allowed to": (
+        {"autoscaling": {**BOUNDS, "triggers": [CRON]}, "replicas": 0},
+        {KEDA},
+        WITH_KEDA,
+        (False, "SwitchedOff"),
+    ),
+    "switched off": (
+        {"autoscaling": BOUNDS, "replicas": 0},
+        {CUSTOM_METRICS},
+        [Kind.AUTOSCALER],
+        (False, "SwitchedOff"),
+    ),
     "a trigger without KEDA": (
         {"autoscaling": {**BOUNDS, "triggers": [CRON]}},
         {CUSTOM_METRICS},
