@@ -4,13 +4,15 @@ Either writes `replicas` through the model's /scale, never to a Deployment: so t
 autoscaler needn't know which of two fleets clients reach.
 """
 
+import re
+
 from reranker_operator.objects import ownership
 from reranker_operator.objects.nodes import on_gpu
 from reranker_operator.resources.autoscaling_policy import Autoscaling, Trigger
 from reranker_operator.resources.v1alpha1 import API_VERSION, KIND
 from reranker_operator.world import names
 from reranker_operator.world.colours import Flip
-from reranker_operator.world.facts import AUTOSCALING, Fact
+from reranker_operator.world.facts import AUTOSCALING, Fact, condition
 from reranker_operator.world.names import Document
 from reranker_operator.world.state import Kind, Model, World
 
@@ -20,6 +22,10 @@ CUSTOM_METRICS = "custom.metrics.k8s.io"
 LOAD = "reranker_load_ratio"
 #: How often KEDA asks whether a model that sleeps is to wake; a third of its own default, since a client waits.
 POLLING_S = 10
+#: Conditions that are False while an autoscaler doesn't set the number of pods; older KEDAs have no HPAActive.
+HEALTH = {Kind.SCALED_OBJECT: ("Ready", "HPAActive"), Kind.AUTOSCALER: ("ScalingActive",)}
+#: Reasons that are a matter of course while no pod tells of its load: asleep, or on its way.
+WITHOUT_PODS = re.compile("ScalingDisabled|TriggerError|FailedGet[A-Za-z]*Metric")
 
 
 def children(world: World, flip: Flip) -> dict[Kind, Document]:
@@ -47,18 +53,32 @@ def fact(world: World) -> Fact | None:
         return Fact(AUTOSCALING, False, problem.reason, problem.message)
     bounds = f"{wanted.min_replicas} to {wanted.max_replicas} pods"
     if world.model.spec.pods == 0 and wanted.min_replicas > 0:
-        # Autoscalers of Kubernetes rest at 0, and KEDA has no worker to ask: at most another trigger of its wakes the model.
+        # Kubernetes' autoscaler rests at 0, and KEDA has no worker to ask: at most another trigger wakes the model.
         message = f"spec.replicas is 0, which no load raises: set it to {wanted.min_replicas} for {bounds}"
         return Fact(AUTOSCALING, False, "SwitchedOff", message)
     if keda:
         others = ", ".join([LOAD, *(trigger.type for trigger in wanted.triggers)])
-        return Fact(AUTOSCALING, True, Kind.SCALED_OBJECT, f"{bounds}, by {others}")
+        found = Fact(AUTOSCALING, True, Kind.SCALED_OBJECT, f"{bounds}, by {others}")
+        return _complaint(world, Kind.SCALED_OBJECT) or found
     if wanted.min_replicas == 0 or wanted.triggers:
         sleeps = "nothing wakes the model, which has no pod: set spec.replicas, or"
         limits = f"a {kinds[0]} keeps 1 pod at least and knows no triggers;"
         message = f"{KEDA} isn't served: {limits if world.model.spec.pods else sleeps} install KEDA"
         return Fact(AUTOSCALING, False, "KedaMissing", message)
-    return _by_what(world, bounds)
+    found = _by_what(world, bounds)
+    return (_complaint(world, Kind.AUTOSCALER) or found) if found.holds else found
+
+
+def _complaint(world: World, kind: Kind) -> Fact | None:
+    """What the live object says of itself where it doesn't work; a load that no pod could tell of is no complaint."""
+    status = world.children.get(kind, {}).get("status") or {}
+    served = any(pod.ready for pod in world.pods)
+    for name in HEALTH[kind]:
+        said = condition(status, name)
+        if said.get("status") == "False" and (served or not WITHOUT_PODS.match(said.get("reason", ""))):
+            reason = said.get("reason") or f"Not{name}"
+            return Fact(AUTOSCALING, False, reason, f"{kind} {world.model.key.name}: {said.get('message', '')}")
+    return None
 
 
 def _by_what(world: World, bounds: str) -> Fact:

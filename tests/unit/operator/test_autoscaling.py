@@ -157,6 +157,44 @@ def test_switched_off_the_autoscaler_goes_and_the_number_of_pods_stays() -> None
     assert goal(world).children[Kind.DEPLOYMENT]["spec"]["replicas"] == 5
 
 
+NO_HPA = ("Ready", "ScaledObjectCheckFailed")
+BROKEN = ("Ready", "TriggerError")
+NO_LOAD = ("ScalingActive", "FailedGetPodsMetric")
+RESTING = ("ScalingActive", "ScalingDisabled")
+#: Where, with which pods, what is False at the live object, and the reason that comes of it.
+SAID: dict[str, tuple[str, tuple[str, ...], tuple[str, str], tuple[bool, str]]] = {
+    "KEDA can't make its autoscaler": (KEDA, (), NO_HPA, (False, "ScaledObjectCheckFailed")),
+    "KEDA's triggers fail": (KEDA, ("a",), BROKEN, (False, "TriggerError")),
+    "KEDA has no worker to ask": (KEDA, (), BROKEN, (True, "ScaledObject")),
+    "KEDA's autoscaler has no metric": (
+        KEDA,
+        ("a",),
+        ("HPAActive", "FailedGetExternalMetric"),
+        (False, "FailedGetExternalMetric"),
+    ),
+    "KEDA looks for no other condition": (KEDA, ("a",), ("Active", "ScalerNotActive"), (True, "ScaledObject")),
+    "no metric of pods": (CUSTOM_METRICS, ("a",), NO_LOAD, (False, "FailedGetPodsMetric")),
+    "no metric, and no pods": (CUSTOM_METRICS, (), NO_LOAD, (True, "HorizontalPodAutoscaler")),
+    "it can't work at all": (CUSTOM_METRICS, (), ("ScalingActive", "InvalidSelector"), (False, "InvalidSelector")),
+    "it has just been at 0 pods": (CUSTOM_METRICS, (), RESTING, (True, "HorizontalPodAutoscaler")),
+}
+
+
+@pytest.mark.parametrize(("api", "pods", "said", "expected"), SAID.values(), ids=SAID.keys())
+def test_the_status_says_what_the_autoscaler_says_of_itself(
+    api: str, pods: tuple[str, ...], said: tuple[str, str], expected: tuple[bool, str]
+) -> None:
+    world = replace(serving_world(model(autoscaling=BOUNDS), pods), apis=frozenset({api}))
+    world = applied(world)
+    kind = Kind.SCALED_OBJECT if api == KEDA else Kind.AUTOSCALER
+    told = {"type": said[0], "status": "False", "reason": said[1], "message": "its own words"}
+    live = {**world.children[kind], "status": {"conditions": [told]}}
+    found = autoscaling.fact(replace(world, children={**world.children, kind: live}))
+    assert found is not None
+    assert (found.holds, found.reason) == expected
+    assert found.holds or found.message == f"{kind} bge: its own words"
+
+
 @pytest.mark.parametrize("wanted", [True, False], ids=["asked for", "not asked for"])
 def test_somebody_else_s_object_of_the_name_is_left_alone_and_holds_up_nothing(wanted: bool) -> None:
     theirs = {"metadata": {"name": "bge", "uid": "uid-theirs", "resourceVersion": "3"}, "spec": {}}
