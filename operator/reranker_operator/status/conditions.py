@@ -97,7 +97,9 @@ def _facts(world: World, target: Target, blocker: Problem | None) -> Iterator[Fa
     if ready:
         yield Fact("Available", True, "Serving", f"{ready} pods answer clients")
     else:
-        yield Fact("Available", False, blocker.reason if blocker else "ScaledToZero", "no pod answers clients")
+        # Whatever keeps it from being Ready: nobody is to be woken for a model that is to have no pods.
+        reason = blocker.reason if blocker is not None and replicas else "ScaledToZero"
+        yield Fact("Available", False, reason, "no pod answers clients")
     if blocker is not None:
         yield facts.pace(blocker)
 

@@ -166,6 +166,14 @@ def test_conditions_say_what_is_true(
     assert all(c["observedGeneration"] == document["observedGeneration"] for c in document["conditions"])
 
 
+def test_a_model_that_sleeps_beside_a_rejected_candidate_is_not_one_that_fails_to_serve() -> None:
+    rolled = failing("PickledWeights", "pytorch_model.bin is a pickle")
+    known = replace(edited(rolled, model(TWO, replicas=0)), pods=(), reports={})
+    asleep = status(replace(known, model=replace(known.model, status=status(rolled))))
+    said = {each["type"]: each["reason"] for each in asleep["conditions"]}
+    assert (said["Ready"], said["Stalled"], said["Available"]) == ("PickledWeights", "PickledWeights", "ScaledToZero")
+
+
 def test_a_status_stays_the_same_document_while_nothing_changes() -> None:
     world = serving_world(model(adapters={"legal": LEGAL}))
     first = status(world)
