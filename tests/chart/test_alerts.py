@@ -201,6 +201,13 @@ def test_every_alert_has_a_symptom_here(rules: Path) -> None:
     assert written == {name for _, firing in CASES.values() for name, _, _ in firing}
 
 
+def test_the_file_alone_has_an_objective_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "rules.yaml"
+    path.write_text((CHART / "files/rules.yaml").read_text())
+    assert judged(path, HEALTHY, []) == ""
+    assert judged(path, {**HEALTHY, FAST: "0+90x60", seconds("2"): "0+90x60"}, [SLOW]) == ""
+
+
 @pytest.mark.parametrize(("seconds_", "firing"), [(3, []), (0.4, [SLOW])], ids=["slower", "faster"])
 def test_the_latency_objective_is_a_value_of_the_chart(
     render: Render, tmp_path: Path, seconds_: float, firing: list[Firing]

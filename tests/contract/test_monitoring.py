@@ -139,6 +139,14 @@ def test_no_label_of_ours_is_one_that_a_scrape_attaches(worker: str, operator: s
     assert of_operator & ATTACHED == frozenset()
 
 
+def test_a_latency_beyond_every_objective_that_the_chart_takes_can_be_told(worker: str) -> None:
+    """A quantile is at most the last bound: with an objective at or above that one the alert couldn't fire."""
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    rules = schema["properties"]["metrics"]["properties"]["rules"]["properties"]
+    bounds = re.findall(r'reranker_request_duration_seconds_bucket{le="([\d.]+)"}', worker)
+    assert max(map(float, bounds)) >= rules["latencyObjectiveSeconds"]["exclusiveMaximum"]
+
+
 def test_legends_and_annotations_name_labels_that_their_expression_keeps() -> None:
     legends = [
         (t["expr"], set(re.findall(r"{{(\w+)}}", t.get("legendFormat", "")))) for p in PANELS for t in p["targets"]

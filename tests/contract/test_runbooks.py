@@ -14,7 +14,7 @@ from reranker_operator.objects.pods import STUCK
 from reranker_operator.world.facts import INVALID_SPEC
 
 RULES = yaml.safe_load((ROOT / "charts/reranker-operator/files/rules.yaml").read_text())
-ALERTS = {rule["alert"]: rule for group in RULES["groups"] for rule in group["rules"]}
+ALERTS = {rule["alert"]: rule for group in RULES["groups"] for rule in group["rules"] if "alert" in rule}
 PAGE = (ROOT / "docs/runbooks.md").read_text()
 HEADINGS = re.findall(r"^#+ (.+)$", PAGE, re.MULTILINE)
 REASONS = re.findall(r"^#### (.+)$", PAGE, re.MULTILINE)

@@ -10,7 +10,7 @@ from reranker_worker.errors import WorkerError
 from reranker_worker.load_meter import LoadMeter
 from reranker_worker.serving import Serving
 
-_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 45.0, 60.0)
 _PAIRS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 # Whatever was served before these has no series any more, else there would be one for each adapter's every revision.
 _MOST_REMEMBERED = 200
