@@ -1,5 +1,6 @@
 """Tells the owners of a model's RerankerAdapters how far these are: status and Events, each only on a change."""
 
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 import structlog
@@ -20,26 +21,36 @@ log = structlog.get_logger(__name__)
 class AdapterReports:
     """Writes the status of RerankerAdapters; the model that they name is reconciled by one task at a time."""
 
-    def __init__(self, cluster: Cluster, settings: Settings) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        settings: Settings,
+        on_adapters: Callable[[Key, Mapping[tuple[str, str], Document]], None],
+    ) -> None:
         self._cluster = cluster
         self._settings = settings
+        self._on_adapters = on_adapters
 
     async def report(self, world: World, manifest: Manifest) -> tuple[bool, bool]:
         """Whether anything was written, and whether nothing is left to wait for."""
-        now, changed, settled = datetime.now(UTC), False, True
-        for verdict in adapters.verdicts(world):
-            status = adapter_conditions.status(world, manifest, verdict, now)
-            changed |= await self._write(verdict.resource, status)
-            settled &= adapter_conditions.settled(status)
-        return changed, settled
+        now = datetime.now(UTC)
+        statuses = [
+            (verdict.resource, adapter_conditions.status(world, manifest, verdict, now))
+            for verdict in adapters.verdicts(world)
+        ]
+        written = await self._write_all(world.model.key, statuses)
+        return written, all(adapter_conditions.settled(status) for _, status in statuses)
 
     async def report_missing(self, key: Key) -> bool:
         """Tell those that name a model that isn't there; whether anything was written."""
-        problem, changed = adapter_conditions.model_not_found(key, self._settings), False
-        for resource in await self._cluster.adapters.naming(key):
-            status = adapter_conditions.refused(resource, problem, datetime.now(UTC))
-            changed |= await self._write(resource, status)
-        return changed
+        problem, now = adapter_conditions.model_not_found(key, self._settings), datetime.now(UTC)
+        named = await self._cluster.adapters.naming(key)
+        return await self._write_all(key, [(each, adapter_conditions.refused(each, problem, now)) for each in named])
+
+    async def _write_all(self, key: Key, statuses: Sequence[tuple[AdapterResource, Document]]) -> bool:
+        written = [await self._write(resource, status) for resource, status in statuses]
+        self._on_adapters(key, {(resource.namespace, resource.name): status for resource, status in statuses})
+        return any(written)
 
     async def _write(self, resource: AdapterResource, status: Document) -> bool:
         patch = merge_patch(resource.status, status)

@@ -7,7 +7,7 @@ import random
 import signal
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import structlog
 
@@ -47,7 +47,13 @@ class Operator:
         self._queue: WorkQueue[Key] = WorkQueue(time.monotonic)
         self._judge = Judge(self._cluster, self._workers, time.monotonic, self._queue.add)
         self._reconciler = Reconciler(
-            self._cluster, self._workers, self._judge, settings, clock=time.monotonic, on_status=self._on_status
+            self._cluster,
+            self._workers,
+            self._judge,
+            settings,
+            clock=time.monotonic,
+            on_status=self._on_status,
+            on_adapters=self._on_adapters,
         )
         self._health = Health(time.monotonic, longest_silence_s(settings))
         self._server = HealthServer((settings.health_address, settings.health_port), self._health, metrics.registry)
@@ -113,6 +119,9 @@ class Operator:
 
     def _on_status(self, key: Key, status: Document | None) -> None:
         self._metrics.statuses.tell(key.namespace, key.name, status)
+
+    def _on_adapters(self, key: Key, statuses: Mapping[tuple[str, str], Document]) -> None:
+        self._metrics.statuses.tell_adapters(key.namespace, key.name, statuses)
 
     async def _beat(self) -> None:
         while True:

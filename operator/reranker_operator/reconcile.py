@@ -1,6 +1,6 @@
 """One reconcile: observe the world, decide, act, report. Level-triggered: what led to it doesn't matter."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import Enum, auto
@@ -72,12 +72,13 @@ class Reconciler:
         *,
         clock: Callable[[], float],
         on_status: Callable[[Key, Document | None], None],
+        on_adapters: Callable[[Key, Mapping[tuple[str, str], Document]], None],
     ) -> None:
         self._cluster = cluster
         self._workers = workers
         self._judge = judge
         self._settings = settings
-        self._adapter_reports = AdapterReports(cluster, settings)
+        self._adapter_reports = AdapterReports(cluster, settings, on_adapters)
         self._clock = clock
         self._on_status = on_status
         self._memory: dict[Key, Memory] = {}

@@ -67,7 +67,15 @@ async def test_an_operator_with_old_news_loses(kube: Kube, fleet: Fleet, in_clus
         assert await manifest(kube) == written
     workers = WorkerClient()
     judge = Judge(stale, workers, time.monotonic, lambda _: None)
-    reconciler = Reconciler(stale, workers, judge, settings, clock=time.monotonic, on_status=lambda *_: None)
+    reconciler = Reconciler(
+        stale,
+        workers,
+        judge,
+        settings,
+        clock=time.monotonic,
+        on_status=lambda *_: None,
+        on_adapters=lambda *_: None,
+    )
     await reconciler.reconcile(key)
     await workers.close()
     await connection.close()

@@ -24,6 +24,11 @@ def condition(type_: str, status: str, reason: str) -> str:
     return f'reranker_operator_model_condition{{{MODEL}, type="{type_}", status="{status}", reason="{reason}"}}'
 
 
+def adapter_condition(type_: str, status: str, reason: str) -> str:
+    adapter = f'{MODEL}, adapter_namespace="team-b", adapter="legal"'
+    return f'reranker_operator_adapter_condition{{{adapter}, type="{type_}", status="{status}", reason="{reason}"}}'
+
+
 def requests(code: int) -> str:
     return f'reranker_requests_total{{{WORKER}, code="{code}"}}'
 
@@ -67,6 +72,7 @@ HEALTHY = {
 GONE = {AVAILABLE: "_x60"}
 NOT_SERVING = ("RerankerModelNotServing", "search", "bge")
 STALLED = ("RerankerModelStalled", "search", "bge")
+ADAPTER_STALLED = ("RerankerAdapterStalled", "team-b", "bge")
 STUCK = ("RerankerDownloadStuck", "search", "bge")
 FAILING = ("RerankerRequestsFailing", "search", "bge")
 SLOW = ("RerankerLatencyHigh", "search", "bge")
@@ -114,6 +120,11 @@ CASES: dict[str, tuple[dict[str, str], list[Firing]]] = {
         [],
     ),
     "a candidate is rejected": ({condition("Stalled", "True", "GateFailed"): "1x60"}, [STALLED]),
+    "an adapter of another team is refused": (
+        {adapter_condition("Stalled", "True", "NamespaceNotAllowed"): "1x60"},
+        [ADAPTER_STALLED],
+    ),
+    "an adapter loads": ({adapter_condition("Reconciling", "True", "Loading"): "1x60"}, []),
     "a rollout goes on": ({condition("Reconciling", "True", "RollingOut"): "1x60"}, []),
     "a download comes": ({DOWNLOAD: "0+1000x60"}, []),
     "a download stands still": ({DOWNLOAD: "0+1000x20 20000x60"}, [STUCK]),

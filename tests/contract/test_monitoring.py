@@ -14,7 +14,9 @@ from hack.repository import ROOT
 from reranker_operator.decisions.objections import MAY_PASS
 from reranker_operator.metrics import Metrics
 from reranker_operator.resources.v1alpha1 import RejectedRevision
-from reranker_operator.status import conditions
+from reranker_operator.status import adapter_conditions, conditions
+from reranker_operator.status.adapter_conditions import model_not_found
+from reranker_operator.world.names import Key
 from reranker_worker import errors
 from reranker_worker.fetching.artifacts import artifact_key
 from reranker_worker.manifest import Source
@@ -34,6 +36,7 @@ from tests.fixtures.monitoring import (
 )
 from tests.fixtures.worker_process import WorkerProcess, worker_process
 from tests.unit.operator import worlds
+from tests.unit.operator.test_adapters import resource
 
 
 def attached_to_workers() -> set[str]:
@@ -81,6 +84,9 @@ def operator() -> str:
     goal = replace(worlds.goal(world), rejections=(refused,))
     status = conditions.status(world, goal, datetime.now(UTC))
     metrics.statuses.tell("search", "bge", status)
+    problem = model_not_found(Key("search", "bge"), worlds.SETTINGS)
+    waiting = adapter_conditions.refused(resource(), problem, datetime.now(UTC))
+    metrics.statuses.tell_adapters("search", "bge", {("search", "legal"): waiting})
     return generate_latest(metrics.registry).decode()
 
 

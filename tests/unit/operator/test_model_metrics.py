@@ -59,9 +59,22 @@ def test_a_model_that_is_gone_is_told_no_more(statuses: ModelStatuses, registry:
     assert told(registry) == {("chat", "bge", "serving", "bge-1", "")}
 
 
+STALLED = {"conditions": [{"type": "Stalled", "status": "True", "reason": "NamespaceNotAllowed"}]}
+
+
+def test_conditions_of_adapters_are_told_by_adapter_and_model(
+    statuses: ModelStatuses, registry: CollectorRegistry
+) -> None:
+    statuses.tell_adapters("search", "bge", {("team-b", "legal"): STALLED, ("team-c", "tax"): {}})
+    assert told(registry) == {("team-b", "legal", "search", "bge", "Stalled", "True", "NamespaceNotAllowed")}
+    statuses.tell_adapters("search", "bge", {})
+    assert told(registry) == set()
+
+
 def test_an_operator_that_no_longer_acts_tells_of_no_model(
     statuses: ModelStatuses, registry: CollectorRegistry
 ) -> None:
     statuses.tell("search", "bge", STATUS)
+    statuses.tell_adapters("search", "bge", {("team-b", "legal"): STALLED})
     statuses.clear()
     assert told(registry) == set()

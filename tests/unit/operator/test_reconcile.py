@@ -116,7 +116,13 @@ class Days:
         cluster, workers = cast("Cluster", fleet), cast("WorkerClient", fleet)
         judge = Judge(cluster, workers, lambda: self.now, lambda _: self._ended.set())
         self._reconciler = Reconciler(
-            cluster, workers, judge, SETTINGS, clock=lambda: self.now, on_status=lambda *_: None
+            cluster,
+            workers,
+            judge,
+            SETTINGS,
+            clock=lambda: self.now,
+            on_status=lambda *_: None,
+            on_adapters=lambda *_: None,
         )
 
     async def reconcile(self, world: World, *, after_s: float = 10.0) -> Outcome:
