@@ -66,6 +66,8 @@ def _http_route(model: Model, route: Route, served_name: str) -> Document:
                 {
                     "matches": [{"path": {"type": "PathPrefix", "value": path}} for path in prefixes],
                     "backendRefs": [{"name": model.key.name, "port": names.CLIENT_PORT}],
+                    # Not every Gateway knows timeouts, and one that doesn't may refuse the route.
+                    **({"timeouts": {"request": f"{route.timeout_seconds}s"}} if route.timeout_seconds else {}),
                 }
             ],
         },

@@ -69,6 +69,15 @@ class Route(Schema):
             json_schema_extra={"x-kubernetes-list-type": "set"},
         ),
     ] = []
+    timeout_seconds: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            le=86400,
+            description="How long Gateways that know timeouts of HTTPRoutes wait for an answer, which workers give "
+            "within 60 seconds; default: the Gateway's own.",
+        ),
+    ] = None
 
 
 class ServiceOptions(Schema):

@@ -1,5 +1,6 @@
 """The ways to a model through Gateways, and what the status says of them."""
 
+import copy
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +10,7 @@ from reranker_operator.decisions.plan import plan
 from reranker_operator.objects import routing
 from reranker_operator.objects.routing import GATEWAY
 from reranker_operator.status import conditions
-from reranker_operator.world.actions import Remove
+from reranker_operator.world.actions import Apply, Remove
 from reranker_operator.world.colours import Colour, Flip
 from reranker_operator.world.facts import Fact, condition
 from reranker_operator.world.state import Kind, World
@@ -55,6 +56,37 @@ def test_a_host_name_of_its_own_leads_every_path_to_the_model() -> None:
     [rule] = rules(world)
     assert [match["path"]["value"] for match in rule["matches"]] == ["/"]
     assert rule["backendRefs"] == [{"name": "bge", "port": 8080}]
+
+
+def test_a_timeout_is_in_the_route_only_where_one_is_asked_for() -> None:
+    [without], [rule] = rules(world_of(route=HOST)), rules(world_of(route={**HOST, "timeoutSeconds": 75}))
+    assert "timeouts" not in without
+    assert rule["timeouts"] == {"request": "75s"}
+
+
+#: The spec's timeout before and after, what somebody else made of it in the HTTPRoute, whether it is written anew.
+TIMEOUTS: dict[str, tuple[int | None, int | None, dict[str, str] | None, bool]] = {
+    "as it was": (75, 75, {"request": "75s"}, False),
+    "another one": (75, 90, {"request": "75s"}, True),
+    "none any more": (75, None, {"request": "75s"}, True),
+    "one for the first time": (None, 75, None, True),
+    "somebody else changed it": (75, 75, {"request": "15s"}, True),
+    "somebody else took it out": (75, 75, None, True),
+    "somebody else's beside none": (None, None, {"request": "90s"}, False),
+}
+
+
+@pytest.mark.parametrize(("before", "after", "live", "written"), TIMEOUTS.values(), ids=TIMEOUTS.keys())
+def test_a_route_is_written_where_its_timeout_differs(
+    before: int | None, after: int | None, live: dict[str, str] | None, written: bool
+) -> None:
+    world = applied(world_of(route={**HOST, "timeoutSeconds": before}))
+    route = copy.deepcopy(world.children[Kind.HTTP_ROUTE])
+    route["spec"]["rules"][0].pop("timeouts", None)
+    route["spec"]["rules"][0].update({"timeouts": live} if live else {})
+    world = replace(world, children={**world.children, Kind.HTTP_ROUTE: route})
+    world = replace(world, model=model(route={**HOST, "timeoutSeconds": after}))
+    assert (Kind.HTTP_ROUTE in [a.kind for a in plan(world, goal(world)) if isinstance(a, Apply)]) is written
 
 
 @pytest.mark.parametrize(
