@@ -1,5 +1,6 @@
 """The way to the API server: one request, its timeout, its error, its place in the metrics."""
 
+import asyncio
 import json
 import os
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from kubernetes.aio.config import ConfigException, load_incluster_config, load_k
 
 from reranker_operator.errors import Conflict, Invalid, NoCluster, NotFound, Refused, Unreachable, cause
 from reranker_operator.metrics import Metrics
+from reranker_operator.token_bucket import TokenBucket
 from reranker_operator.world.names import MANAGER, Document
 
 CONNECT_TIMEOUT_S = 10
@@ -19,6 +21,9 @@ REQUEST_TIMEOUT_S = 30
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
 JSON = "application/json"
+
+#: Whose requests wait for no turn: a Lease that is renewed late is lost.
+URGENT = frozenset({"leases"})
 
 ERRORS = {404: NotFound, 409: Conflict, 422: Invalid}
 
@@ -39,12 +44,13 @@ async def configuration() -> Configuration:
 
 
 class Api:
-    """Requests as JSON documents; every one has a timeout and is counted."""
+    """Requests as JSON documents; every one has a timeout, is counted, and waits for its turn if there is a bucket."""
 
-    def __init__(self, config: Configuration, metrics: Metrics) -> None:
+    def __init__(self, config: Configuration, metrics: Metrics, bucket: TokenBucket | None = None) -> None:
         self._client = ApiClient(config)
         self._client.user_agent = MANAGER
         self._metrics = metrics
+        self._bucket = bucket
         self._timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S, sock_connect=CONNECT_TIMEOUT_S)
 
     async def close(self) -> None:
@@ -80,6 +86,8 @@ class Api:
         body: Document | None = None,
         content_type: str = JSON,
     ) -> Document:
+        if self._bucket is not None and resource not in URGENT:
+            await asyncio.sleep(self._bucket.take())
         what, code = f"{method} {path}", "none"
         try:
             status, content = await self._exchange(method, path, query, body, content_type)

@@ -22,6 +22,7 @@ from reranker_operator.lease import Pace
 from reranker_operator.metrics import Metrics
 from reranker_operator.reconcile import Reconciler
 from reranker_operator.settings import Settings
+from reranker_operator.token_bucket import TokenBucket
 from reranker_operator.watching import Watching
 from reranker_operator.worker_client import WorkerClient
 from reranker_operator.workqueue import WorkQueue
@@ -226,8 +227,8 @@ async def operate(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    metrics = Metrics()
-    connection = Api(await api.configuration(), metrics)
+    metrics, rate = Metrics(), settings.api_requests_per_second
+    connection = Api(await api.configuration(), metrics, TokenBucket(rate, 2 * rate, time.monotonic))
     try:
         await Operator(settings, connection, metrics).run(stop)
     finally:

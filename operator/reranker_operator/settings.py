@@ -62,6 +62,10 @@ class Settings(BaseSettings):
         str, Field(description="ServiceAccount of the models' namespaces that gives workers a cloud identity.")
     ] = ""
     namespaces: Annotated[str, Field(description="Namespaces to serve, separated by commas; empty: all of them.")] = ""
+    api_requests_per_second: Annotated[
+        float,
+        Field(ge=1, description="Most requests to the API server in a second, after a burst of twice as many."),
+    ] = 100
     resync_seconds: Annotated[
         float, Field(ge=1, description="Every model is reconciled this often even if no watch event tells of a change.")
     ] = 60

@@ -96,6 +96,7 @@ SETTINGS: dict[str, tuple[Json, Json]] = {
         {"resyncSeconds": 2.5, "concurrentReconciles": 32},
         {"resync_seconds": 2.5, "concurrent_reconciles": 32},
     ),
+    "what it asks of the API server": ({"apiRequestsPerSecond": 250}, {"api_requests_per_second": 250}),
     "its log": ({"log": {"format": "console", "level": "debug"}}, {"log_format": "console", "log_level": "debug"}),
 }
 
@@ -243,6 +244,7 @@ REFUSED: dict[str, tuple[Json, str]] = {
     "an unknown pull policy": ({"image": {"pullPolicy": "Sometimes"}}, "pullPolicy"),
     "an unknown log format": ({"log": {"format": "xml"}}, "format"),
     "a resync without a pause": ({"resyncSeconds": 0}, "resyncSeconds"),
+    "no requests at all": ({"apiRequestsPerSecond": 0}, "apiRequestsPerSecond"),
     "a mirror without a scheme": ({"worker": {"hfEndpoint": "hub.example.com"}}, "hfEndpoint"),
     "a variable that can't be one": ({"worker": {"fetcherEnv": {"AWS REGION": "eu-west-1"}}}, "AWS REGION"),
     "a variable that isn't text": ({"worker": {"fetcherEnv": {"AWS_REGION": 1}}}, "AWS_REGION"),

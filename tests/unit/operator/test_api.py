@@ -1,6 +1,7 @@
 """What the operator makes of the API server's answers, and of what answers in its place."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -13,19 +14,20 @@ from reranker_operator import api
 from reranker_operator.api import Api
 from reranker_operator.errors import Unreachable
 from reranker_operator.metrics import Metrics
+from reranker_operator.token_bucket import TokenBucket
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @asynccontextmanager
-async def answered_by(answer: Answer) -> AsyncIterator[Api]:
+async def answered_by(answer: Answer, bucket: TokenBucket | None = None) -> AsyncIterator[Api]:
     """The way to an API server that answers every request so."""
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", answer)
     async with TestServer(app) as server:
         config = Configuration()
         config.host, config.retries = str(server.make_url("")).rstrip("/"), None
-        found = Api(config, Metrics())
+        found = Api(config, Metrics(), bucket)
         try:
             yield found
         finally:
@@ -49,6 +51,16 @@ async def test_an_api_server_that_hangs_is_told_by_the_kind_of_the_error(monkeyp
     async with answered_by(hangs) as server:
         with pytest.raises(Unreachable, match=r"^GET /api/v1/pods: TimeoutError$"):
             await server.get("pods", "/api/v1/pods")
+
+
+async def test_requests_wait_for_their_turn_and_those_of_a_lease_do_not() -> None:
+    async with answered_by(says("{}"), TokenBucket(0.001, 1, time.monotonic)) as server:
+        await server.get("pods", "/api/v1/pods")
+        second = asyncio.create_task(server.get("pods", "/api/v1/pods"))
+        async with asyncio.timeout(5):
+            assert await server.get("leases", "/apis/coordination.k8s.io/v1/leases") == {}
+        assert not second.done()
+        second.cancel()
 
 
 @pytest.mark.parametrize("text", ["<html>down for maintenance", "", "[]", '"down"'])
