@@ -49,7 +49,7 @@ class Cluster:
         self._namespaces = namespaces
         self._listing = Listing(api, OURS, PLURAL, namespaces)
         self._discovery = Discovery(api, time.monotonic)
-        self.adapters = AdapterStore(api, namespaces)
+        self.adapters = AdapterStore(api, namespaces, time.monotonic)
 
     async def models(self) -> list[Key]:
         """Every RerankerModel that can be read."""

@@ -21,6 +21,7 @@ from reranker_operator.judge import Judge
 from reranker_operator.lease import Pace
 from reranker_operator.metrics import Metrics
 from reranker_operator.reconcile import Reconciler
+from reranker_operator.resources.adapter_kind import ADAPTER_PLURAL
 from reranker_operator.settings import Settings
 from reranker_operator.token_bucket import TokenBucket
 from reranker_operator.watching import Watching
@@ -96,6 +97,7 @@ class Operator:
 
     async def _act(self) -> None:
         """List, watch and reconcile until cancelled."""
+        self._cluster.adapters.changed()  # whoever acted before us may have seen to that
         reconciles = (self._work() for _ in range(self._settings.concurrent_reconciles))
         tasks = [asyncio.create_task(loop) for loop in (self._resync(), *reconciles)]
         self._metrics.leading.set(1)
@@ -116,6 +118,8 @@ class Operator:
     def _hear(self, resource: str, key: Key) -> None:
         self._metrics.watch_events.labels(resource).inc()
         self._health.heard()
+        if resource == ADAPTER_PLURAL:
+            self._cluster.adapters.changed()
         self._queue.add(key)
 
     def _on_status(self, key: Key, status: Document | None) -> None:
