@@ -71,7 +71,7 @@ class Cluster:
         model = _model(live)
         apis = await self._discovery.apis()
         listed, found, history, adapters = await asyncio.gather(
-            self._pods(key, live["metadata"]["creationTimestamp"]),
+            self.pods(live),
             asyncio.gather(*(self._child(key, kind, apis) for kind in Kind)),
             self._history(model),
             self.adapters.naming(key),
@@ -84,6 +84,14 @@ class Cluster:
             model, children, manifest, listed, history=history, adapters=adapters, apis=apis, image_volumes=imaged
         )
         return ownership.without_strange_fleet(world)
+
+    async def pods(self, model: Document) -> tuple[Pod, ...]:
+        """The workers of a model as the API server has it."""
+        metadata = model["metadata"]
+        key = Key(metadata["namespace"], metadata["name"])
+        listed = await self._api.get("pods", objects_path(CORE, key.namespace, "pods"), _selector(key))
+        found = (pods.worker_pod(live, key.name, metadata["creationTimestamp"]) for live in listed["items"])
+        return tuple(pod for pod in found if pod is not None)
 
     async def _get(self, resource: str, path: str) -> Document | None:
         try:
@@ -102,11 +110,6 @@ class Cluster:
             if kind in ACCESSORIES and error.status == FORBIDDEN:
                 return None
             raise
-
-    async def _pods(self, key: Key, since: str) -> tuple[Pod, ...]:
-        listed = await self._api.get("pods", objects_path(CORE, key.namespace, "pods"), _selector(key))
-        found = (pods.worker_pod(live, key.name, since) for live in listed["items"])
-        return tuple(pod for pod in found if pod is not None)
 
     async def _history(self, model: Model) -> tuple[Past, ...]:
         listed = await self._api.get(REVISIONS[1], revision_path(model.key), _selector(model.key))

@@ -165,7 +165,8 @@ class Reconciler:
     async def _explain(self, error: UnreadableSpec) -> Outcome:
         """Say in the status why a spec can't be read; what serves goes on as it is."""
         model, problem = stored_model(error.live), Problem(INVALID_SPEC, error.message)
-        return Outcome(await self._write_status(model, conditions.invalid(model, problem, datetime.now(UTC))))
+        pods = await self._cluster.pods(error.live)
+        return Outcome(await self._write_status(model, conditions.invalid(model, pods, problem, datetime.now(UTC))))
 
     async def _write_status(self, model: StoredModel, status: Document) -> bool:
         """Write what differs in the status, then tell of the change; whether anything differed."""

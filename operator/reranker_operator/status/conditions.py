@@ -30,11 +30,12 @@ from reranker_operator.world.fleet import (
 )
 from reranker_operator.world.names import Document
 from reranker_operator.world.reports import FAILED, LOADED
-from reranker_operator.world.state import ManifestAdapter, StoredModel, Target, World
+from reranker_operator.world.state import ManifestAdapter, Pod, StoredModel, Target, World
 from reranker_operator.world.trials import Failed, Passed, Undecided
 
 PREFETCHING = "Prefetching"
 PHASES = ("Pending", "Downloading", "Loading", LOADED)
+NO_POD = "no pod answers clients"
 
 
 def status(world: World, target: Target, now: datetime) -> Document:
@@ -60,14 +61,34 @@ def status(world: World, target: Target, now: datetime) -> Document:
     return whole.model_dump(by_alias=True, exclude_none=True)
 
 
-def invalid(model: StoredModel, problem: Problem, now: datetime) -> Document:
-    """The status of a model whose spec can't be read; what serves is left alone and stays in it."""
+def invalid(model: StoredModel, pods: Sequence[Pod], problem: Problem, now: datetime) -> Document:
+    """The status of a model whose spec can't be read: what serves is left alone, and told while a pod is ready."""
     before, generation = RerankerModelStatus.model_validate(model.status), model.generation
-    stated = [Fact("Ready", False, problem.reason, problem.message), facts.pace(problem)]
-    kept = [c for c in before.conditions if c.type in ("Available", "AdaptersReady", *ACCESSORY_CONDITIONS)]
-    conditions = [*facts.conditions(stated, generation, before.conditions, timestamp(now)), *kept]
-    whole = before.model_copy(update={"observed_generation": generation, "conditions": conditions})
+    ready = sum(pod.ready and not pod.terminating for pod in pods)
+    stated = [
+        Fact("Ready", False, problem.reason, problem.message),
+        facts.pace(problem),
+        *_availability(before, ready, problem),
+    ]
+    said = {fact.type for fact in stated}
+    kept = [c for c in before.conditions if c.type in {"Available", "AdaptersReady", *ACCESSORY_CONDITIONS} - said]
+    whole = before.model_copy(
+        update={
+            "observed_generation": generation,
+            "ready_replicas": min(before.replicas, ready),
+            "conditions": [*facts.conditions(stated, generation, before.conditions, timestamp(now)), *kept],
+        }
+    )
     return whole.model_dump(by_alias=True, exclude_none=True)
+
+
+def _availability(before: RerankerModelStatus, ready: int, problem: Problem) -> Iterator[Fact]:
+    """Whether a model whose spec can't be read answers, where that isn't as the status has it."""
+    last = next((each for each in before.conditions if each.type == "Available"), None)
+    if not ready and (last is None or last.status == "True"):
+        yield Fact("Available", False, problem.reason, NO_POD)
+    elif ready and last is not None and last.reason == problem.reason:
+        yield Fact("Available", True, "Serving", f"{ready} pods answer clients")
 
 
 def _fleet(world: World, target: Target) -> FleetStatus | None:
@@ -99,7 +120,7 @@ def _facts(world: World, target: Target, blocker: Problem | None) -> Iterator[Fa
     else:
         # Whatever keeps it from being Ready: nobody is to be woken for a model that is to have no pods.
         reason = blocker.reason if blocker is not None and replicas else "ScaledToZero"
-        yield Fact("Available", False, reason, "no pod answers clients")
+        yield Fact("Available", False, reason, NO_POD)
     if blocker is not None:
         yield facts.pace(blocker)
 

@@ -30,6 +30,7 @@ from tests.unit.operator.worlds import (
 )
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+UNREADABLE = Problem("InvalidSpec", "spec.source: Field required")
 R1, R2 = revision(ONE), revision(TWO)
 
 
@@ -252,11 +253,31 @@ def test_adapters_are_counted_on_ready_pods() -> None:
 def test_a_spec_that_cannot_be_read_is_told_and_what_serves_stays_in_the_status() -> None:
     before = status(serving_world())
     stored = replace(model(generation=2), status=before)
-    after = conditions.invalid(stored, Problem("InvalidSpec", "spec.source: Field required"), NOW)
+    after = conditions.invalid(stored, serving_world().pods, UNREADABLE, NOW)
     assert found(after, "Stalled")["reason"] == "InvalidSpec"
     assert found(after, "Ready")["status"] == "False"
     assert found(after, "Available") == found(before, "Available")
     assert after["revisions"] == before["revisions"]
+    assert after["readyReplicas"] == before["readyReplicas"] == 2
+
+
+def test_a_model_whose_spec_cannot_be_read_isnt_available_while_no_pod_is_ready() -> None:
+    pods = serving_world().pods
+    gone = tuple(replace(pod, ready=False) for pod in pods)
+    stored = replace(model(generation=2), status=status(serving_world()))
+    down = conditions.invalid(stored, gone, UNREADABLE, NOW)
+    assert (found(down, "Available")["status"], found(down, "Available")["reason"]) == ("False", "InvalidSpec")
+    assert down["readyReplicas"] == 0
+    assert conditions.invalid(replace(stored, status=down), gone, UNREADABLE, NOW) == down
+    back = conditions.invalid(replace(stored, status=down), pods, UNREADABLE, NOW)
+    assert (found(back, "Available")["status"], back["readyReplicas"]) == ("True", 2)
+
+
+def test_a_model_that_sleeps_with_a_spec_that_cannot_be_read_is_asleep_all_the_same() -> None:
+    asleep = status(serving_world(model(replicas=0), pods=()))
+    assert found(asleep, "Available")["reason"] == "ScaledToZero"
+    after = conditions.invalid(replace(model(generation=2), status=asleep), (), UNREADABLE, NOW)
+    assert found(after, "Available") == found(asleep, "Available")
 
 
 def reasons(before: World, after: World) -> list[str]:

@@ -26,7 +26,7 @@ from reranker_operator.world.colours import Colour
 from reranker_operator.world.facts import condition
 from reranker_operator.world.names import Document, Key
 from reranker_operator.world.reports import WorkerReport
-from reranker_operator.world.state import Kind, World
+from reranker_operator.world.state import Kind, Pod, World
 from reranker_operator.world.trials import Answer, Figures, LiveSample, Passed, Seat
 from tests.unit.operator.test_blue_green import filled
 from tests.unit.operator.worlds import (
@@ -74,6 +74,9 @@ class Fleet:
         if self.unreadable is not None:
             raise self.unreadable
         return self.world
+
+    async def pods(self, _: Document) -> tuple[Pod, ...]:
+        return self.world.pods
 
     async def config_text(self, *_: Any) -> str | None:
         return self.golden
