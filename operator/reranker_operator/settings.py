@@ -65,7 +65,7 @@ class Settings(BaseSettings):
     api_requests_per_second: Annotated[
         float,
         Field(ge=1, description="Most requests to the API server in a second, after a burst of twice as many."),
-    ] = 100
+    ] = 200
     resync_seconds: Annotated[
         float, Field(ge=1, description="Every model is reconciled this often even if no watch event tells of a change.")
     ] = 60

@@ -14,7 +14,7 @@ from tests.apiserver.published import GATEWAY_API, GATEWAY_API_VERSION, crds, se
 pytestmark = MARKS
 
 PUBLIC = {"parentRefs": [{"name": "public", "namespace": "gateways"}]}
-HOST = {**PUBLIC, "hostnames": ["bge.example.com"]}
+HOST = {**PUBLIC, "hostnames": ["bge.example.com"], "timeoutSeconds": 75}
 
 
 @pytest.fixture
@@ -48,6 +48,7 @@ async def test_a_route_is_made_followed_changed_and_removed(
     assert live is not None
     assert [owner["uid"] for owner in live["metadata"]["ownerReferences"]] == [created["metadata"]["uid"]]
     assert live["spec"]["hostnames"] == ["bge.example.com"]
+    assert [rule["timeouts"] for rule in live["spec"]["rules"]] == [{"request": "75s"}]
     await accept(kube, "False", "NoMatchingListenerHostname")
     await edit(kube, route={**PUBLIC, "hostnames": None}, servedName="BAAI/bge")
     found = await until_reason(kube, "Routed", "NoMatchingListenerHostname")
