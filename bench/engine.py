@@ -18,8 +18,10 @@ from bench.limit import Dimensions, GemmPeak, limit_fraction
 from bench.models import SIZES, of_size
 from bench.profiling import profile
 from bench.workloads import WORKLOADS, Question, Workload, questions, token_lengths
-from reranker_worker.device import on_passing_thread
+from reranker_worker import device
+from reranker_worker.device import cpu_flags, on_passing_thread
 from reranker_worker.metrics import Metrics
+from reranker_worker.models import int8, loading
 from reranker_worker.scoring.engine import Engine
 from reranker_worker.serving import DType, EngineSettings, Limits, ScoreRequest, Serving
 
@@ -44,6 +46,8 @@ def main() -> None:
     """Print a line for each workload, or a profile."""
     options = _options()
     options.model = options.model or of_size(options.size)
+    if options.without_bf16:
+        _hide_bf16_units()
     dtype: DType = options.dtype
     metrics = Metrics()
     engine = Engine(Limits(max_queue_tokens=2_000_000), "cpu", metrics)
@@ -72,7 +76,18 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--documents", type=int, default=100, help="in each request")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--dtype", default="auto", choices=["auto", "float32", "bfloat16", "int8"])
+    parser.add_argument(
+        "--without-bf16",
+        action="store_true",
+        help="as if there were no units for bf16; ONEDNN_MAX_CPU_ISA=AVX512_CORE_VNNI hides them from oneDNN",
+    )
     return parser.parse_args()
+
+
+def _hide_bf16_units() -> None:
+    flags = cpu_flags() - {"avx512_bf16", "amx_bf16"}
+    for module in (device, int8, loading):
+        vars(module)["cpu_flags"] = lambda: flags
 
 
 async def _measure(engine: Engine, metrics: Metrics, peak: GemmPeak, options: argparse.Namespace) -> None:

@@ -58,8 +58,9 @@ class Engine(Schema):
     dtype: Annotated[
         Literal["auto", "float32", "bfloat16", "float16", "int8"],
         Field(
-            description="auto: bfloat16 where the device computes in it, else float32. int8, on CPUs alone: linear "
-            "layers' weights and inputs in 8 bits, faster and a little less exact; let a gate try it."
+            description="auto: bfloat16 where the device is faster in it, else float32, on older GPUs float16. int8, "
+            "on CPUs alone: linear layers' weights and inputs in 8 bits, faster and a little less exact; let a gate "
+            "try it."
         ),
     ] = "auto"
     max_length: Annotated[
