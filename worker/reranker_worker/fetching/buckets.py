@@ -18,8 +18,8 @@ from obstore.store import GCSStore, S3Store
 
 from reranker_worker.errors import SourceError
 from reranker_worker.fetching.artifacts import is_served, require_weights
-from reranker_worker.fetching.drafts import RemoteFile, Span
-from reranker_worker.fetching.parts import bring
+from reranker_worker.fetching.drafts import RemoteFile
+from reranker_worker.fetching.parts import SendsAll, Span, bring
 from reranker_worker.fetching.transfer import Transfer
 from reranker_worker.manifest import Source
 
@@ -37,6 +37,7 @@ _CLIENT: "ClientConfig" = {
 }
 _RETRIES: "RetryConfig" = {"max_retries": 3, "retry_timeout": timedelta(seconds=60)}
 _LONGEST_CAUSE = 300
+_NOT_IN_PARTS = "non-partial response"  # the library's words
 
 Store = S3Store | GCSStore
 
@@ -56,11 +57,16 @@ def download_objects(source: Source, partial: Path, transfer: Transfer) -> None:
         tags = {name: each["e_tag"] for name, each in names.items()}
 
         def read(file: RemoteFile, span: Span) -> Iterable[bytes]:
-            options: obstore.GetOptions = {"range": (span.start, span.end)}
+            options: obstore.GetOptions = {} if span.is_whole else {"range": (span.start, span.end)}
             if tag := tags[file.name]:  # a store over a file system may have none
                 # An object that is overwritten meanwhile isn't what was listed: better none of it than half of each.
                 options["if_match"] = tag
-            return obstore.get(store, file.name, options=options).stream(_CHUNK_BYTES)
+            try:
+                return obstore.get(store, file.name, options=options).stream(_CHUNK_BYTES)
+            except BaseError as error:
+                if _NOT_IN_PARTS in str(error):
+                    raise SendsAll from error
+                raise
 
         bring(source.uri, files, partial, transfer, read)
 

@@ -28,6 +28,7 @@ from reranker_worker.fetching.artifacts import (
     parse_progress,
     progress_json,
 )
+from reranker_worker.fetching.drafts import unfilled_bytes
 from reranker_worker.manifest import Source
 
 _CHUNK_BYTES = 1 << 20
@@ -108,7 +109,7 @@ class ArtifactCache:
 
     def partial_bytes(self, source: Source) -> int:
         """Return how many bytes the download of an artifact has on disk."""
-        return folder_bytes(self.partial(source))
+        return max(0, folder_bytes(self.partial(source)) - unfilled_bytes(self.partial(source)))
 
     def held_keys(self) -> set[str]:
         """Return the keys of all artifacts that take room here, published or under way."""

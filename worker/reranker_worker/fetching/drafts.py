@@ -1,15 +1,18 @@
 """Files on their way, as they lie on disk: bytes that came stay, across breaks and restarts, and versions never mix.
 
-The disk holds a file's beginning, and parts that are ahead of it; each is joined to it once all before it are there.
+A file's parts are written where they belong, in any order; a record beside it says how much of each came.
 """
 
 import hashlib
-import shutil
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
-_NOTES = ".*.whole"
+_DRAFT, _RECORD, _NOTE = ".draft", ".came", ".whole"
+_COUNT_BYTES = 8  # of the record, for each part
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 @dataclass(frozen=True)
@@ -22,26 +25,18 @@ class RemoteFile:
 
 
 @dataclass(frozen=True)
-class Span:
-    """The bytes from `start` up to `end` of a file that has `size`."""
+class Part:
+    """The bytes of a file from `start` up to `end`, of which so many came."""
 
+    number: int
     start: int
     end: int
-    size: int
+    came: int
 
     @property
     def is_whole(self) -> bool:
-        """Tell whether these are all bytes of the file."""
-        return (self.start, self.end) == (0, self.size)
-
-
-@dataclass(frozen=True)
-class Part:
-    """Bytes of a file that are to come: to the end of what lies at `path`, whose first byte is the file's `start`th."""
-
-    path: Path
-    start: int
-    end: int
+        """Tell whether all of it is there."""
+        return self.start + self.came == self.end
 
 
 @dataclass(frozen=True)
@@ -54,9 +49,7 @@ class Draft:
 
     def kept(self) -> tuple[Path, ...]:
         """Return what an earlier try may have left that is still of use."""
-        if self.is_settled():
-            return (self._note, self._target)
-        return (self._beginning, *(self._ahead(start) for start in self._starts()))
+        return (self._note, self._target) if self.is_settled() else (self.path, self.record)
 
     def is_settled(self) -> bool:
         """Tell whether the file is there, whole and under its name."""
@@ -64,52 +57,44 @@ class Draft:
             return False
         return self._target.stat().st_size == self.file.size  # a node that broke down may have lost its end
 
-    def missing(self) -> Iterator[Part]:
-        """Yield what is still to come, in order; to be asked after `join`."""
-        came = _size(self._beginning)
-        for start in self._starts(came):
-            ahead = self._ahead(start)
-            if start <= came and not ahead.exists():
-                yield Part(self._beginning, 0, self._end(start))
-            elif _size(ahead) < self._end(start) - start:
-                yield Part(ahead, start, self._end(start))
+    def parts(self) -> Iterator[Part]:
+        """Yield the file's parts in order, as far as they came."""
+        with self.record.open("rb") as record:
+            for number, start in enumerate(range(0, self.file.size, self.part_bytes)):
+                end = min(start + self.part_bytes, self.file.size)
+                came = int.from_bytes(record.read(_COUNT_BYTES))
+                yield Part(number, start, end, came if came <= end - start else 0)
 
-    def join(self) -> None:
-        """Add the parts that are next to the file's beginning; give the file its name once it is whole."""
-        if self.is_settled():
-            return
-        with self._beginning.open("ab") as beginning:
-            for start in self._starts(beginning.tell()):
-                ahead, came = self._ahead(start), beginning.tell()
-                if came < start or _size(ahead) < self._end(start) - start:
-                    break
-                with ahead.open("rb") as part:
-                    part.seek(came - start)  # a fetcher may have been killed while it was adding it
-                    shutil.copyfileobj(part, beginning)
-                beginning.flush()
-                ahead.unlink()
-            whole = beginning.tell() == self.file.size
-        if whole:
-            self._note.touch()  # first: without it nobody could tell the file's version
-            self._beginning.rename(self._target)
+    def begin(self) -> None:
+        """Make the file of its whole size, without content yet, and the record; what is there of both stays."""
+        self.record.touch()  # first: whoever counts what came takes a file without one for whole
+        with self.path.open("ab") as draft:
+            draft.truncate(self.file.size)
 
-    def _starts(self, came: int = 0) -> range:
-        """Return where the parts begin that aren't whole among the first bytes."""
-        return range(came - came % self.part_bytes, self.file.size, self.part_bytes)
-
-    def _end(self, start: int) -> int:
-        return min(start + self.part_bytes, self.file.size)
-
-    def _ahead(self, start: int) -> Path:
-        return self.folder / f".{self._version_hash()}.{start}-{self._end(start)}.draft"
+    def settle(self) -> None:
+        """Give the whole file its name."""
+        with self.path.open("rb") as draft:
+            os.fsync(draft.fileno())  # nobody looks at the record any more, which is of no use after a power failure
+        self._note.touch()  # first: without it nobody could tell the file's version
+        self.path.rename(self._target)
+        self.record.unlink()
 
     @property
-    def _beginning(self) -> Path:
-        return self.folder / f".{self._version_hash()}.draft"
+    def path(self) -> Path:
+        """Return where the file lies until it is whole."""
+        return self.folder / f".{self._version_hash()}{_DRAFT}"
+
+    @property
+    def record(self) -> Path:
+        """Return where it is noted how much of each part came.
+
+        After a power failure the disk may have the record and not the bytes, so it counts until the next boot alone.
+        """
+        return self.folder / f".{self._version_hash()}.{self.part_bytes}.{_boot()}{_RECORD}"
 
     @property
     def _note(self) -> Path:
-        return self.folder / f".{self._version_hash()}.whole"
+        return self.folder / f".{self._version_hash()}{_NOTE}"
 
     @property
     def _target(self) -> Path:
@@ -119,14 +104,32 @@ class Draft:
         return hashlib.sha256(f"{self.file.name} {self.file.version}".encode()).hexdigest()[:16]
 
 
+def note_came(record: int, part: Part, came: int) -> None:
+    """Note in an open record that so many bytes of a part are there."""
+    os.pwrite(record, came.to_bytes(_COUNT_BYTES), part.number * _COUNT_BYTES)
+
+
+def unfilled_bytes(folder: Path) -> int:
+    """Return how many bytes of a folder's files aren't content, by their sizes: what drafts lack, and the records."""
+    unfilled = 0
+    for path in folder.glob(f".*{_RECORD}"):
+        version = path.name.removeprefix(".").partition(".")[0]
+        try:
+            counts, size = path.read_bytes(), (folder / f".{version}{_DRAFT}").stat().st_size
+        except FileNotFoundError:  # settled between listing and asking
+            continue
+        came = (counts[at : at + _COUNT_BYTES] for at in range(0, len(counts), _COUNT_BYTES))
+        unfilled += size - sum(map(int.from_bytes, came)) + len(counts)
+    return unfilled
+
+
 def remove_notes(folder: Path) -> None:
     """Forget which versions came whole: nothing goes on from here any more."""
-    for note in folder.glob(_NOTES):
+    for note in folder.glob(f".*{_NOTE}"):
         note.unlink()
 
 
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return 0
+@cache
+def _boot() -> str:
+    """Return what tells this run of the node's kernel from all others; a laptop may have nothing that does."""
+    return _BOOT_ID.read_text(encoding="ascii").strip() if _BOOT_ID.exists() else ""

@@ -165,7 +165,6 @@ class Fetcher:
         # What failed stays failed until its source answers: that it is tried again is no news to anyone.
         if total_bytes or source not in self._setbacks:
             done_bytes = self.cache.partial_bytes(source)
-            done_bytes = min(done_bytes, total_bytes) if total_bytes else done_bytes
             rate = download.pace.bytes_per_second(time.monotonic(), done_bytes)
             self._tell(source, Progress(ArtifactPhase.DOWNLOADING, "", "", done_bytes, total_bytes, rate))
 

@@ -30,15 +30,15 @@ from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type:
 from reranker_worker.errors import SourceError
 from reranker_worker.fetching.artifacts import is_served, require_weights
 from reranker_worker.fetching.bodies import content, range_headers
-from reranker_worker.fetching.drafts import RemoteFile, Span
+from reranker_worker.fetching.drafts import RemoteFile
 from reranker_worker.fetching.origins import Hub
-from reranker_worker.fetching.parts import bring
+from reranker_worker.fetching.parts import Span, bring
 from reranker_worker.fetching.transfer import Transfer
 from reranker_worker.manifest import Source
 
 _TIMEOUT_S = 30.0
 _TIMEOUT = httpx2.Timeout(_TIMEOUT_S, connect=10.0)
-_BREAKS = 5  # of a file's connections that each brought something, until a try has failed
+_BREAKS = 5  # of a part's connections that each brought something, until a try has failed
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _SHOWN_CHARACTERS = 60
 

@@ -14,9 +14,10 @@ class Pace:
 
     def bytes_per_second(self, now_s: float, done_bytes: int) -> int:
         """Take in how much there is by now; return the rate, 0 while nothing came."""
+        if self._samples and done_bytes < self._samples[-1][1]:  # the source has changed, and it began anew
+            self._samples.clear()
         self._samples.append((now_s, done_bytes))
         while len(self._samples) > 2 and now_s - self._samples[1][0] >= _WINDOW_S:
             self._samples.popleft()
         since_s, before = self._samples[0]
-        # Of another version it begins anew, and a part is there twice while it is joined to its file.
-        return int(max(0, done_bytes - before) / (now_s - since_s)) if now_s > since_s else 0
+        return int((done_bytes - before) / (now_s - since_s)) if now_s > since_s else 0

@@ -6,17 +6,33 @@ on 85 to 90 MB/s.
 
 import shutil
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from reranker_worker.errors import SourceError
-from reranker_worker.fetching.drafts import Draft, Part, RemoteFile, Span
+from reranker_worker.fetching.drafts import Draft, Part, RemoteFile, note_came
 from reranker_worker.fetching.transfer import Transfer
 
 PART_BYTES = 64 << 20  # hubs bound how often they are asked, and registries send on to a bucket for each part
 CONNECTIONS = 4
+
+
+@dataclass(frozen=True)
+class Span:
+    """The bytes from `start` up to `end` of a file that has `size`."""
+
+    start: int
+    end: int
+    size: int
+
+    @property
+    def is_whole(self) -> bool:
+        """Tell whether these are all bytes of the file."""
+        return (self.start, self.end) == (0, self.size)
+
 
 #: Yields the bytes of a span of a file; raises SendsAll where only whole files are to be had.
 Read = Callable[[RemoteFile, Span], Iterable[bytes]]
@@ -28,63 +44,78 @@ class SendsAll(Exception):
 
 def bring(uri: str, files: Sequence[RemoteFile], partial: Path, transfer: Transfer, read: Read) -> None:
     """Complete the files in the partial folder, each from where an earlier try left it; what came whole stays."""
+    total_bytes = sum(file.size for file in files)
+    transfer.expect(total_bytes)
+    if total_bytes > (disk := shutil.disk_usage(partial).total):
+        message = f"{uri}: the cache's disk has {disk} bytes, and the source says that its files have {total_bytes}"
+        raise SourceError("DiskFull", message)
     try:
-        _Errand(uri, partial, transfer, read).bring([Draft(file, partial, PART_BYTES) for file in files])
+        _Errand(uri, transfer, read).bring([Draft(file, partial, PART_BYTES) for file in files], partial)
     except SendsAll:
-        _Errand(uri, partial, transfer, read).bring([Draft(file, partial, max(file.size, 1)) for file in files])
+        whole = [Draft(file, partial, max(file.size, 1)) for file in files]
+        _Errand(uri, transfer, read, in_parts=False).bring(whole, partial)
 
 
 @dataclass(frozen=True)
 class _Errand:
     uri: str
-    partial: Path
     transfer: Transfer
     read: Read
+    in_parts: bool = True
+    _failed: threading.Event = field(default_factory=threading.Event)
 
-    def bring(self, drafts: Sequence[Draft]) -> None:
-        self._tidy(drafts)
-        self.transfer.expect(sum(draft.file.size for draft in drafts))
-        sent_all = threading.Event()
+    def bring(self, drafts: Sequence[Draft], partial: Path) -> None:
+        _tidy(partial, {path for draft in drafts for path in draft.kept()})
         with ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="part") as pool:
-            under_way: dict[Future[None], Draft] = {}
-            for draft in drafts:
-                draft.join()
-                if not draft.is_settled():
-                    under_way |= {pool.submit(self._add, draft.file, part, sent_all): draft for part in draft.missing()}
             try:
-                for added in as_completed(under_way):
-                    added.result()
-                    under_way[added].join()
-            except SendsAll:
-                sent_all.set()
-                raise
+                self._settle_all([draft for draft in drafts if not draft.is_settled()], pool)
             finally:
-                pool.shutdown(cancel_futures=True)  # what has begun is completed: a further try needn't bring it
+                self._failed.set()  # or there is nothing left to do
+                pool.shutdown(cancel_futures=True)
 
-    def _tidy(self, drafts: Sequence[Draft]) -> None:
-        kept = {path for draft in drafts for path in draft.kept()}
-        for leftover in self.partial.iterdir():  # of another version, or made of the files since
-            if leftover in kept:
-                continue
-            if leftover.is_dir() and not leftover.is_symlink():  # an earlier build's fetchers left some, too
-                shutil.rmtree(leftover)
-            else:
-                leftover.unlink()
+    def _settle_all(self, drafts: Sequence[Draft], pool: ThreadPoolExecutor) -> None:
+        under_way: dict[Future[None], Draft] = {}
+        for draft in drafts:
+            draft.begin()
+            missing = [part for part in draft.parts() if not part.is_whole]
+            under_way |= {pool.submit(self._complete, draft, part): draft for part in missing}
+            if not missing:
+                draft.settle()
+        left = Counter(under_way.values())
+        for completed in as_completed(under_way):
+            completed.result()
+            draft = under_way[completed]
+            left[draft] -= 1
+            if not left[draft]:
+                draft.settle()
 
-    def _add(self, file: RemoteFile, part: Part, sent_all: threading.Event) -> None:
-        """Complete a part, or leave it as it is once parts are of no use."""
-        self.transfer.check()
-        with part.path.open("ab") as writer:
-            for chunk in self.read(file, Span(part.start + writer.tell(), part.end, file.size)):
+    def _complete(self, draft: Draft, part: Part) -> None:
+        came = part.came if self.in_parts else 0
+        with draft.path.open("r+b") as writer, draft.record.open("r+b") as record:
+            writer.seek(part.start + came)
+            self.transfer.check()
+            for chunk in self.read(draft.file, Span(part.start + came, part.end, draft.file.size)):
                 self.transfer.check()
-                if sent_all.is_set():
+                if self._failed.is_set():
                     return
-                if part.start + writer.tell() + len(chunk) > part.end:
-                    part.path.unlink(missing_ok=True)  # nothing could be added to it
-                    message = f"{self.uri}: {file.name} goes on beyond the {part.end} bytes that were asked for"
+                if part.start + came + len(chunk) > part.end:
+                    note_came(record.fileno(), part, 0)  # nothing could be added to it
+                    message = f"{self.uri}: {draft.file.name} goes on beyond the {part.end} bytes that were asked for"
                     raise SourceError("DigestMismatch", message)
                 writer.write(chunk)
-            came = part.start + writer.tell()
-        if came < part.end:
-            message = f"{self.uri}: {file.name} ended after {came} bytes, and its source says {file.size}"
+                writer.flush()
+                came += len(chunk)
+                note_came(record.fileno(), part, came)
+        if part.start + came < part.end:
+            message = f"{self.uri}: {draft.file.name} ended after {part.start + came} bytes of {part.end}"
             raise SourceError("SourceUnreachable", message)
+
+
+def _tidy(partial: Path, kept: set[Path]) -> None:
+    for leftover in partial.iterdir():  # of another version, or made of the files since
+        if leftover in kept:
+            continue
+        if leftover.is_dir() and not leftover.is_symlink():  # an earlier build's fetchers left some, too
+            shutil.rmtree(leftover)
+        else:
+            leftover.unlink()

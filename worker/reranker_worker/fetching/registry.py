@@ -20,9 +20,9 @@ from reranker_worker.fetching.archives import is_archive, is_closed_archive, unp
 from reranker_worker.fetching.artifacts import is_served, require_weights
 from reranker_worker.fetching.bodies import content, range_headers
 from reranker_worker.fetching.cache import file_record
-from reranker_worker.fetching.drafts import RemoteFile, Span
+from reranker_worker.fetching.drafts import RemoteFile
 from reranker_worker.fetching.origins import Registries
-from reranker_worker.fetching.parts import bring
+from reranker_worker.fetching.parts import Span, bring
 from reranker_worker.fetching.registry_auth import RegistryAuth, login
 from reranker_worker.fetching.registry_reach import Reach
 from reranker_worker.fetching.transfer import Transfer
