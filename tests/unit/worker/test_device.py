@@ -31,8 +31,11 @@ AVX512 = f"{AVX2} avx512f avx512bw avx512vl avx512dq"
 )
 def test_a_cpu_says_whether_it_computes_bf16(flags: str, expected: bool, tmp_path: Path) -> None:
     cpuinfo = tmp_path / "cpuinfo"
-    cpuinfo.write_text(f"processor\t: 0\nflags\t\t: {flags}\nbugs\t\t:\n\nprocessor\t: 1\nflags\t\t: fpu\n")
-    assert device.has_bf16_units(device.cpu_flags(cpuinfo)) is expected
+    first = f"processor\t: 0\nvendor_id\t: GenuineIntel\nflags\t\t: {flags}\nbugs\t\t:\n"
+    cpuinfo.write_text(f"{first}\nprocessor\t: 1\nflags\t\t: fpu\n")
+    found = device.cpu_flags(cpuinfo)
+    assert found == {"GenuineIntel", *flags.split()}
+    assert device.has_bf16_units(found) is expected
 
 
 def test_a_kernel_without_flags_is_one_without_units(tmp_path: Path) -> None:
@@ -42,43 +45,30 @@ def test_a_kernel_without_flags_is_one_without_units(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "flags", "faster", "expected"),
+    ("name", "flags", "expected"),
     [
-        ("auto", AVX2, True, torch.float32),
-        ("auto", f"{AVX512} amx_bf16", True, torch.bfloat16),
-        ("auto", f"{AVX512} avx512_bf16", False, torch.float32),
-        ("float32", f"{AVX512} amx_bf16", True, torch.float32),
-        ("bfloat16", AVX2, False, torch.bfloat16),
-        ("int8", AVX2, True, torch.float32),
-        ("int8", f"{AVX512} avx512_bf16", False, torch.bfloat16),
+        ("auto", AVX2, torch.float32),
+        ("auto", f"AuthenticAMD {AVX512} avx512_bf16", torch.bfloat16),
+        ("auto", f"AuthenticAMD {AVX512} avx512_bf16 avx512_fp16", torch.bfloat16),
+        ("auto", f"GenuineIntel {AVX512} avx512_bf16", torch.bfloat16),
+        ("auto", f"GenuineIntel {AVX512} avx512_bf16 avx512_fp16 amx_bf16", torch.bfloat16),
+        ("auto", f"GenuineIntel {AVX512} avx512_bf16 avx512_fp16", torch.float32),
+        ("float32", f"{AVX512} amx_bf16", torch.float32),
+        ("bfloat16", AVX2, torch.bfloat16),
+        ("int8", AVX2, torch.float32),
+        ("int8", f"GenuineIntel {AVX512} avx512_bf16 avx512_fp16", torch.bfloat16),
     ],
     ids=[
-        *("auto without units", "auto with units", "auto with units that are slow", "asked for"),
-        *("asked for where it is slow", "what isn't in int8 without units", "what isn't in int8 with units"),
+        *("auto without units", "auto on AMD", "auto on AMD with fp16", "auto on Cooper Lake", "auto with AMX"),
+        *("auto where AMX is hidden", "asked for", "asked for where it is emulated"),
+        *("what isn't in int8 without units", "what isn't in int8 with units"),
     ],
 )
 def test_auto_is_the_fastest_that_the_cpu_computes_itself(
-    name: DType, flags: str, *, faster: bool, expected: torch.dtype, monkeypatch: pytest.MonkeyPatch
+    name: DType, flags: str, expected: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(device, "cpu_flags", lambda: frozenset(flags.split()))
-    monkeypatch.setattr(device, "_is_bf16_faster", lambda: faster)
     assert device.resolve_dtype(name, torch.device("cpu")) is expected
-
-
-def test_how_fast_bf16_is_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    seconds = {torch.float32: 2.0, torch.bfloat16: 1.0}
-    monkeypatch.setattr(device, "_product_s", seconds.pop)
-    device._is_bf16_faster.cache_clear()
-    assert device._is_bf16_faster()
-    assert device._is_bf16_faster()
-    seconds |= {torch.float32: 1.0, torch.bfloat16: 2.0}
-    device._is_bf16_faster.cache_clear()
-    assert not device._is_bf16_faster()
-    device._is_bf16_faster.cache_clear()
-
-
-def test_a_product_takes_time_in_either_precision() -> None:
-    assert all(device._product_s(dtype) > 0 for dtype in (torch.float32, torch.bfloat16))
 
 
 @pytest.mark.parametrize(
