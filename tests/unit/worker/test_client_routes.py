@@ -500,9 +500,11 @@ async def test_requests_refused_before_they_are_read_are_counted(worker: Worker,
         for key, status in (("rotated", 401), ("first", 413), ("first", 413)):
             answer = await client.post("/rerank", json=BODY, headers={"authorization": f"Bearer {key}"})
             assert answer.status_code == status
+        assert (await client.get("/v1/models")).status_code == 401
     count = worker.metrics.registry.get_sample_value
-    for code, reason, expected in (("401", "Unauthorized", 1), ("413", "TooLarge", 2)):
-        assert count("reranker_refusals_total", {"reason": reason}) == expected
+    assert count("reranker_refusals_total", {"reason": "Unauthorized"}) == 2
+    assert count("reranker_refusals_total", {"reason": "TooLarge"}) == 2
+    for code, expected in (("401", 1), ("413", 2)):
         labels = {"model": MANIFEST.served_name, "api": "rerank", "code": code, "revision": ""}
         assert count("reranker_requests_total", labels) == expected
 

@@ -27,9 +27,11 @@ def load_lora(
     device: torch.device,
     max_rank: int,
     layouts: Sequence[Layout] = (),
+    in_fp32: Sequence[str] = (),
 ) -> LoraWeights:
     """Load an adapter for the network; raises AdapterError with the reason why it can't be served on it.
 
+    in_fp32: the paths under which the network's own weights are in that precision.
     It may name the modules as the network does, or as one of the `layouts`, with which everything is then checked.
     """
     config = read_config(folder)
@@ -46,7 +48,8 @@ def load_lora(
     loaded = _read(folder / _FILE, tensors)
     changes: dict[str, LowRank | Replacement] = {}
     for path in sorted(set(paths.values())):
-        change = _change(path, loaded, config, dtype=dtype, device=device)
+        exact = f"{path}.".startswith(tuple(f"{each}." for each in in_fp32))
+        change = _change(path, loaded, config, dtype=torch.float32 if exact else dtype, device=device)
         own = (path,) if layout is None else layout.own(path)
         changes |= zip(own, lora.split(change, len(own)), strict=True)
     return LoraWeights(MappingProxyType(changes))

@@ -50,6 +50,14 @@ class Family:
     """
 
     @property
+    def in_fp32(self) -> tuple[str, ...]:
+        """Return the modules whose weights stay in fp32: rounded to half precision many documents' scores are equal.
+
+        Of a decoder's large head the few rows that are read are widened instead.
+        """
+        return self.head if self.prompt is None else ()
+
+    @property
     def is_own(self) -> bool:
         """Tell whether its network is written out here, and computes in its last layer the scored tokens alone."""
         return self.module == OWN

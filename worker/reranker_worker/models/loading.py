@@ -68,9 +68,7 @@ def load_network(
     shared = frozenset[str]() if family.prompt is None else _shared_tensors(module, tensors)
     names = parameters.match(module, family, tensors, shared, remote_code="auto_map" in config)
     _check_memory(names, dtype, device, spare_tokens * _scratch_numbers(config))
-    # Rounded to half precision many documents' scores are equal; a decoder's few rows are widened when they are read.
-    exact = family.head if family.prompt is None else ()
-    module.load_state_dict(parameters.read(names, dtype, device, exact), strict=not shared, assign=True)
+    module.load_state_dict(parameters.read(names, dtype, device, family.in_fp32), strict=not shared, assign=True)
     if shared:
         decoder_network.share_head(module)
     _fill_buffers(module, device)

@@ -206,7 +206,7 @@ class Reconciler:
         match load, loaded:
             case ModelLoad(entry), LoadedModel():
                 self._models[entry.revision] = loaded
-                log.info("model loaded", revision=entry.revision)
+                log.info("model loaded", revision=entry.revision, dtype=loaded.dtype)
             case AdapterLoad(model, name, revision), LoadedAdapter():
                 self._adapters[model, name, revision] = loaded
                 log.info("adapter loaded", name=name, revision=revision, model=model)

@@ -84,6 +84,7 @@ def prepare_adapter(
                 device=runner.device,
                 max_rank=max_rank,
                 layouts=runner.family.layouts,
+                in_fp32=runner.family.in_fp32,
             )
         )
         if weights is None:

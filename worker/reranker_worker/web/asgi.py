@@ -133,13 +133,13 @@ def header(scope: Scope, name: bytes) -> bytes | None:
 class Refuse:
     """Answers a request without reading its body; the connection isn't used after that."""
 
-    count: Callable[[Dialect, Reply, RequestError], None]
+    count: Callable[[str, Dialect, Reply, RequestError], None]
 
     async def __call__(self, scope: Scope, send: Send, error: RequestError) -> None:
         """Send what the path's clients take for that error."""
         dialect = dialect_of(scope["path"])
         reply = dialect.render_error(error, error.message)
-        self.count(dialect, reply, error)
+        self.count(scope["method"], dialect, reply, error)
         headers = [(b"content-type", reply.media_type.encode()), (b"content-length", str(len(reply.body)).encode())]
         headers += [(name.encode(), value.encode()) for name, value in reply.headers.items()]
         await send(

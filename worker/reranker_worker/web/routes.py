@@ -213,9 +213,10 @@ class ClientRoutes:
     def _bounds(self) -> Bounds:
         return Bounds(self.limits.max_documents, self.limits.max_characters)
 
-    def count_unread(self, dialect: Dialect, reply: Reply, error: RequestError) -> None:
-        """Count a request that was refused before its body was read."""
-        self._count(dialect, reply)
+    def count_unread(self, method: str, dialect: Dialect, reply: Reply, error: RequestError) -> None:
+        """Count a request that was refused before its body was read; those for scores are all posted."""
+        if method == "POST":
+            self._count(dialect, reply)
         self._count_refusal(error)
 
     def _measure(self, dialect: Dialect, reply: Reply, started_s: float) -> None:
