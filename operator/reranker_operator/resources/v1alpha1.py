@@ -193,11 +193,13 @@ class RejectedRevision(RevisionStatus):
     attempt: Annotated[
         str,
         Field(
+            # Its name of old: a rejection outlives upgrades and rollbacks, of the operator and of the CRDs.
+            alias="gate",
             max_length=8,
-            description="Hash of what it was tried under: the gate, the way to the pods and what these are given. "
-            "Under anything else it is tried again.",
+            description="Hash of what was tried: the gate, the way to the pods and what these are given. "
+            "Anything else is tried again.",
         ),
-    ] = ""
+    ]
 
 
 class Revisions(Schema):
@@ -209,7 +211,7 @@ class Revisions(Schema):
         list[RejectedRevision] | None,
         Field(
             max_length=10,
-            description="Revisions that failed, the latest last; tried again only under something else (see attempt).",
+            description="Revisions that failed, the latest last; tried again only under something else (see gate).",
             json_schema_extra=list_map("name"),
         ),
     ] = None

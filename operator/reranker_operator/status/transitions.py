@@ -65,9 +65,9 @@ def _fleet_events(before: Document, after: Document) -> Iterator[Event]:
 
 def _new_rejections(before: Document, after: Document) -> list[Document]:
     earlier = (before.get("revisions") or {}).get("rejected") or ()
-    known = {(each["name"], each.get("attempt", "")) for each in earlier}
+    known = {(each["name"], each["gate"]) for each in earlier}
     now = (after.get("revisions") or {}).get("rejected") or ()
-    return [each for each in now if (each["name"], each["attempt"]) not in known]
+    return [each for each in now if (each["name"], each["gate"]) not in known]
 
 
 def _measured(revision: Document) -> str:

@@ -194,17 +194,6 @@ def settled(world: World) -> World:
     return applied(recorded(world))
 
 
-def earlier(world: World) -> World:
-    """The status that an earlier version wrote, which named the attempt otherwise."""
-    status = world.model.status
-    rejected = [
-        {"gate" if key == "attempt" else key: value for key, value in each.items()}
-        for each in status["revisions"]["rejected"]
-    ]
-    renamed = {**status, "revisions": {**status["revisions"], "rejected": rejected}}
-    return replace(world, model=replace(world.model, status=renamed))
-
-
 def respecified(world: World, uri: str = TWO, **spec: Any) -> World:
     return edited(world, model(uri, **{**GATED, **spec}))
 
@@ -212,7 +201,6 @@ def respecified(world: World, uri: str = TWO, **spec: Any) -> World:
 LATER: dict[str, tuple[Callable[[], World], str]] = {
     "the spec stays": (lambda: settled(refused()), R1),
     "replicas, which don't matter to it": (lambda: respecified(settled(refused()), replicas=3), R1),
-    "an earlier version rejected it": (lambda: earlier(settled(refused())), R2),
     "no replicas, then some": (lambda: replace(settled(refused()), pods=(), reports={}), R1),
     "another gate": (lambda: respecified(settled(refused()), **golden_gate(minNDCG="0.4")), R2),
     "other resources": (lambda: respecified(settled(refused()), resources={"limits": {"memory": "9Gi"}}), R2),
@@ -286,14 +274,16 @@ def test_the_last_ten_are_remembered() -> None:
     assert names == [revision(f"pvc://models/bad-{number}") for number in range(2, 12)]
 
 
-def test_what_an_earlier_version_rejected_is_told_once_more_only_if_it_fails_again() -> None:
-    other = respecified(earlier(settled(refused())), ONE)
-    status = conditions.status(other, goal(other), NOW)
-    assert [(each["name"], each["attempt"]) for each in status["revisions"]["rejected"]] == [(R2, "")]
-    assert "RevisionRejected" not in [event.reason for event in events(other.model.status, status)]
-    again = recorded(replace(earlier(settled(refused())), judgement=FAILED))
-    assert [each["attempt"] for each in again.model.status["revisions"]["rejected"]] == [attempt(again.model.spec)]
-    assert goal(again).revision == R1
+def test_a_rejection_is_read_and_written_as_an_earlier_version_wrote_it() -> None:
+    status = settled(refused()).model.status
+    entry = {"name": R2, "reason": "GateFailed", "message": "m", "gate": attempt(model(TWO, **GATED).spec)}
+    written = {**status, "revisions": {**status["revisions"], "rejected": [{**entry, "since": "2026-01-01T00:00:00Z"}]}}
+    earlier = settled(refused())
+    earlier = replace(earlier, model=replace(earlier.model, status=written))
+    after = conditions.status(earlier, goal(earlier), NOW)
+    assert goal(earlier).revision == R1
+    assert after["revisions"]["rejected"] == written["revisions"]["rejected"]
+    assert "RevisionRejected" not in [event.reason for event in events(written, after)]
 
 
 def test_a_revision_that_passes_in_another_try_is_no_longer_listed() -> None:
