@@ -5,6 +5,7 @@ autoscaler needn't know which of two fleets clients reach.
 """
 
 import re
+from datetime import timedelta
 
 from reranker_operator.objects import ownership
 from reranker_operator.objects.nodes import on_gpu
@@ -13,6 +14,7 @@ from reranker_operator.resources.v1alpha1 import API_VERSION, KIND
 from reranker_operator.world import names
 from reranker_operator.world.colours import Flip
 from reranker_operator.world.facts import AUTOSCALING, Fact, condition
+from reranker_operator.world.fleet import reached_pods
 from reranker_operator.world.names import Document
 from reranker_operator.world.state import Kind, Model, World
 
@@ -26,6 +28,8 @@ POLLING_S = 10
 HEALTH = {Kind.SCALED_OBJECT: ("Ready", "HPAActive"), Kind.AUTOSCALER: ("ScalingActive",)}
 #: Reasons that are a matter of course while no pod tells of its load: asleep, or on its way.
 WITHOUT_PODS = re.compile("ScalingDisabled|TriggerError|FailedGet[A-Za-z]*Metric")
+#: From when on these are of a time with a pod: KEDA and Kubernetes' autoscaler have looked again, metrics are there.
+KNOWN_AFTER = timedelta(seconds=90)
 
 
 def children(world: World, flip: Flip) -> dict[Kind, Document]:
@@ -70,9 +74,9 @@ def fact(world: World) -> Fact | None:
 
 
 def _complaint(world: World, kind: Kind) -> Fact | None:
-    """What the live object says of itself where it doesn't work; a load that no pod could tell of is no complaint."""
+    """What the live object says of itself where it doesn't work; a load that no pod could have told of is none."""
     status = world.children.get(kind, {}).get("status") or {}
-    served = any(pod.ready for pod in world.pods)
+    served = any(pod.ready_since and world.now - pod.ready_since > KNOWN_AFTER for pod in reached_pods(world))
     for name in HEALTH[kind]:
         said = condition(status, name)
         if said.get("status") == "False" and (served or not WITHOUT_PODS.match(said.get("reason", ""))):

@@ -40,18 +40,20 @@ def worker_pod(live: Document, model: str, since: str) -> Pod | None:
     if status.get("phase") in ENDED or metadata["creationTimestamp"] < since or not _made_by(metadata, model):
         return None
     labels = metadata.get("labels") or {}
+    ready = condition(status, "Ready")
     return Pod(
         name=metadata["name"],
         template=labels.get(names.TEMPLATE_LABEL, ""),
         fleet=Colour.GREEN if labels.get(names.FLEET_LABEL) == Colour.GREEN else Colour.BLUE,
         ip=_address(status),
-        ready=condition(status, "Ready").get("status") == "True",
+        ready=ready.get("status") == "True",
         terminating="deletionTimestamp" in metadata,
         manifest=serving.manifest((metadata.get("annotations") or {}).get(names.MANIFEST_ANNOTATION)),
         problem=next(_problems(live), None),
         mounts=mounts_of(live.get("spec") or {}),
         created=datetime.fromisoformat(metadata["creationTimestamp"]),
         unschedulable_since=_unschedulable_since(status),
+        ready_since=_transition(ready) if ready.get("status") == "True" else None,
     )
 
 
@@ -72,7 +74,12 @@ def _unschedulable_since(status: Document) -> datetime | None:
     scheduled = condition(status, "PodScheduled")
     if scheduled.get("status") != "False" or scheduled.get("reason") != "Unschedulable":
         return None
-    since = scheduled.get("lastTransitionTime")
+    return _transition(scheduled)
+
+
+def _transition(said: Document) -> datetime | None:
+    """When the status of a condition last changed."""
+    since = said.get("lastTransitionTime")
     return datetime.fromisoformat(since) if since else None
 
 

@@ -147,7 +147,7 @@ class Manifest:
 
 @dataclass(frozen=True)
 class Pod:
-    """A worker pod that hasn't ended."""
+    """A worker pod that hasn't ended. ready_since: None while it isn't ready, or where that isn't known."""
 
     name: str
     template: str
@@ -160,6 +160,7 @@ class Pod:
     mounts: Mounts = NO_MOUNTS
     created: datetime | None = None
     unschedulable_since: datetime | None = None
+    ready_since: datetime | None = None
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """What sets a model's number of pods, and what stands in the way."""
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from reranker_operator.objects.autoscaling import CUSTOM_METRICS, KEDA
 from reranker_operator.status import conditions
 from reranker_operator.status.transitions import events
 from reranker_operator.world.actions import Apply, Remove
+from reranker_operator.world.colours import Colour
 from reranker_operator.world.facts import condition
 from reranker_operator.world.state import ACCESSORIES, Kind, World
 from tests.unit.operator.worlds import applied, edited, empty, goal, model, serving_world
@@ -180,12 +182,19 @@ SAID: dict[str, tuple[str, tuple[str, ...], tuple[str, str], tuple[bool, str]]] 
 }
 
 
+def ready_for(world: World, seconds: int) -> World:
+    now = datetime(2026, 1, 2, tzinfo=UTC)
+    return replace(
+        world, now=now, pods=tuple(replace(pod, ready_since=now - timedelta(seconds=seconds)) for pod in world.pods)
+    )
+
+
 @pytest.mark.parametrize(("api", "pods", "said", "expected"), SAID.values(), ids=SAID.keys())
 def test_the_status_says_what_the_autoscaler_says_of_itself(
     api: str, pods: tuple[str, ...], said: tuple[str, str], expected: tuple[bool, str]
 ) -> None:
     world = replace(serving_world(model(autoscaling=BOUNDS), pods), apis=frozenset({api}))
-    world = applied(world)
+    world = ready_for(applied(world), 3600)
     kind = Kind.SCALED_OBJECT if api == KEDA else Kind.AUTOSCALER
     told = {"type": said[0], "status": "False", "reason": said[1], "message": "its own words"}
     live = {**world.children[kind], "status": {"conditions": [told]}}
@@ -193,6 +202,45 @@ def test_the_status_says_what_the_autoscaler_says_of_itself(
     assert found is not None
     assert (found.holds, found.reason) == expected
     assert found.holds or found.message == f"{kind} bge: its own words"
+
+
+def awake(seconds: int, **pod: Any) -> World:
+    """A model that KEDA scales from zero has pods that became ready so long ago."""
+    world = replace(serving_world(model(autoscaling=ASLEEP, replicas=2)), apis=frozenset({KEDA}))
+    world = ready_for(applied(world), seconds)
+    return replace(world, pods=tuple(replace(each, **pod) for each in world.pods))
+
+
+def asleep() -> World:
+    return replace(applied(edited(awake(3600), model(autoscaling=ASLEEP, replicas=0))), pods=(), reports={})
+
+
+#: A model's days, with what KEDA said last of its triggers; what is told of that at the end of each.
+SLEEP: dict[str, tuple[World, bool, list[str]]] = {
+    "it serves": (awake(3600), True, ["ScaledObject"]),
+    "its pods drain, and KEDA finds none to ask": (awake(3600, terminating=True), False, []),
+    "it sleeps": (asleep(), False, []),
+    "it wakes": (awake(0, ready=False, ready_since=None), False, []),
+    "KEDA looked last before its first pod was ready": (awake(3), False, []),
+    "KEDA has looked again": (awake(60), True, []),
+    "KEDA can't ask pods that it has had for long": (awake(91), False, ["TriggerError"]),
+    "it can again": (awake(3600), True, ["ScaledObject"]),
+    "clients reach none of the pods": (awake(3600, fleet=Colour.GREEN), False, []),
+}
+
+
+def test_an_autoscaler_s_complaint_of_the_time_without_pods_is_none_of_the_time_with_them() -> None:
+    status: dict[str, Any] = {}
+    told: dict[str, list[str]] = {}
+    for day, (seen, well, _) in SLEEP.items():
+        said = {"type": "Ready", "status": "True" if well else "False", "reason": "" if well else "TriggerError"}
+        live = {**seen.children[Kind.SCALED_OBJECT], "status": {"conditions": [said]}}
+        children = {**seen.children, Kind.SCALED_OBJECT: live}
+        world = replace(seen, children=children, model=replace(seen.model, status=status))
+        after = conditions.status(world, goal(world), world.now)
+        told[day] = [e.reason for e in events(status, after) if e.reason in ("TriggerError", "ScaledObject")]
+        status = after
+    assert told == {day: reasons for day, (_, _, reasons) in SLEEP.items()}
 
 
 @pytest.mark.parametrize("wanted", [True, False], ids=["asked for", "not asked for"])

@@ -34,7 +34,7 @@ def waiting(reason: str, message: str = "", ended: dict[str, Any] | None = None)
 
 
 def test_a_running_pod_is_read() -> None:
-    conditions = [{"type": "Ready", "status": "True"}]
+    conditions = [{"type": "Ready", "status": "True", "lastTransitionTime": "2026-03-01T10:01:00Z"}]
     found = worker_pod(pod({"podIP": "10.0.0.1", "conditions": conditions}, deletionTimestamp="now"), "bge", BORN)
     assert found is not None
     assert (found.name, found.template, found.ip, found.ready, found.terminating, found.created) == (
@@ -45,6 +45,14 @@ def test_a_running_pod_is_read() -> None:
         True,
         datetime(2026, 3, 1, 10, tzinfo=UTC),
     )
+    assert found.ready_since == datetime(2026, 3, 1, 10, 1, tzinfo=UTC)
+
+
+def test_a_pod_that_is_not_ready_has_been_for_no_time() -> None:
+    conditions = [{"type": "Ready", "status": "False", "lastTransitionTime": "2026-03-01T10:01:00Z"}]
+    found = worker_pod(pod({"conditions": conditions}), "bge", BORN)
+    assert found is not None
+    assert (found.ready, found.ready_since) == (False, None)
 
 
 @pytest.mark.parametrize(
