@@ -2,8 +2,7 @@
 
 import asyncio
 import json
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import aiohttp
@@ -18,10 +17,10 @@ from reranker_operator.world.trials import Answer, LiveSample, Seat
 log = structlog.get_logger(__name__)
 
 TIMEOUT_S = 2.0
-#: For a worker that didn't answer the last time, as on a node that is lost: each reconcile of its model waits for it.
-SILENT_TIMEOUT_S = 0.5
-#: A worker that is only slow is given the whole time again after this.
-SILENT_FOR_S = 30.0
+#: Of these, for the connection. A packet that is lost is sent again after one second.
+CONNECT_TIMEOUT_S = 1.5
+#: For the connection to one that didn't come the last time, as on a node that is lost: each reconcile waits for it.
+SILENT_CONNECT_TIMEOUT_S = 0.5
 #: A question waits its turn behind the clients'.
 SCORE_TIMEOUT_S = 60.0
 MAX_BYTES = 1 << 20
@@ -40,37 +39,12 @@ def _internal_url(ip: str) -> str:
     return f"http://{host}:{INTERNAL_PORT}"
 
 
-class Patience:
-    """How long each worker is waited for, by its URL: less where it didn't answer the last time, until it does."""
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._silent_since: dict[str, float] = {}
-
-    def timeout_s(self, url: str) -> float:
-        return SILENT_TIMEOUT_S if self._is_silent(url) else TIMEOUT_S
-
-    def answered(self, url: str) -> None:
-        self._silent_since.pop(url, None)
-
-    def missed(self, url: str) -> None:
-        """A worker didn't answer in its time."""
-        if self._is_silent(url):
-            return
-        # Those that were given the whole time again, or are gone, are remembered no longer.
-        self._silent_since = {each: since for each, since in self._silent_since.items() if self._is_silent(each)}
-        self._silent_since[url] = self._clock()
-
-    def _is_silent(self, url: str) -> bool:
-        since = self._silent_since.get(url)
-        return since is not None and self._clock() - since < SILENT_FOR_S
-
-
 class WorkerClient:
     """Reads /state of many workers at once; has one score."""
 
     def __init__(self) -> None:
-        self._patience = Patience(time.monotonic)
+        #: URLs to which the last connection didn't come: of no more than there are addresses for pods.
+        self._silent: set[str] = set()
         # One connection per question: a pod's address soon belongs to another pod.
         connector = aiohttp.TCPConnector(limit=0, force_close=True)
         self._session = aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=TIMEOUT_S))
@@ -92,17 +66,20 @@ class WorkerClient:
 
     async def report(self, url: str) -> WorkerReport | None:
         """One worker's state; None when it doesn't answer, or not with a state."""
-        timeout = aiohttp.ClientTimeout(total=self._patience.timeout_s(url))
+        connect_s = SILENT_CONNECT_TIMEOUT_S if url in self._silent else CONNECT_TIMEOUT_S
+        timeout = aiohttp.ClientTimeout(total=TIMEOUT_S, sock_connect=connect_s)
+        missed = False
         try:
             async with self._session.get(url, timeout=timeout, allow_redirects=False) as response:
                 content = await _content(response, MAX_BYTES)
-            self._patience.answered(url)
             return worker_report(json.loads(content)) if response.status == 200 else None
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
-            if isinstance(error, TimeoutError):
-                self._patience.missed(url)
+            # Of a worker that is merely slow, the kernel takes the connection.
+            missed = isinstance(error, aiohttp.ConnectionTimeoutError)
             log.debug("no state from a worker", url=url, error=cause(error))
             return None
+        finally:
+            (self._silent.add if missed else self._silent.discard)(url)
 
     async def samples(self, seat: Seat, after: int) -> list[LiveSample]:
         """What a pod's clients asked beyond that number, and were answered; raises NoScores."""

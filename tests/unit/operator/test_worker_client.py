@@ -3,7 +3,9 @@
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,7 +15,7 @@ from aiohttp import web
 from hack.ports import free_port
 from reranker_operator import worker_client
 from reranker_operator.errors import NoScores
-from reranker_operator.worker_client import Patience, WorkerClient
+from reranker_operator.worker_client import WorkerClient
 from reranker_operator.world.state import Pod
 from reranker_operator.world.trials import Seat
 
@@ -98,38 +100,43 @@ async def test_workers_of_one_model_that_hang_leave_those_of_another_their_time(
     assert len(answered) == 6
 
 
-LONG, SHORT = worker_client.TIMEOUT_S, worker_client.SILENT_TIMEOUT_S
-#: At which seconds a worker was asked and whether it answered, and how long it was waited for each time.
-PATIENCE: dict[str, tuple[list[tuple[float, bool]], list[float]]] = {
-    "one that answers": ([(0, True), (3, True)], [LONG, LONG]),
-    "one that doesn't": ([(0, False), (3, False), (6, False)], [LONG, SHORT, SHORT]),
-    "one that answers again": ([(0, False), (3, True), (6, False), (9, False)], [LONG, SHORT, LONG, SHORT]),
-    "one that may only be slow": ([(0, False), (20, False), (31, False), (40, False)], [LONG, SHORT, LONG, SHORT]),
-}
+@contextmanager
+def unreachable(address: str) -> Iterator[socket.socket]:
+    """A worker to which no further connection comes, as on a node that is lost: its queue of one is full."""
+    there = (address, urlsplit(worker_client.state_url(address)).port or 0)
+    with socket.create_server(there, backlog=0) as server, socket.create_connection(there):
+        yield server
 
 
-@pytest.mark.parametrize(("asked", "waits"), PATIENCE.values(), ids=PATIENCE.keys())
-def test_is_waited_for(asked: list[tuple[float, bool]], waits: list[float]) -> None:
-    now = [0.0]
-    patience = Patience(lambda: now[0])
-    found = []
-    for now[0], answers in asked:
-        found.append(patience.timeout_s("a"))
-        (patience.answered if answers else patience.missed)("a")
-        assert patience.timeout_s("another") == LONG
-    assert found == waits
+async def seconds_without(client: WorkerClient, address: str) -> float:
+    began = time.monotonic()
+    assert await client.reports([Pod("a", "t", ip=address)]) == {}
+    return time.monotonic() - began
 
 
-async def test_a_worker_that_hangs_holds_up_the_next_reconcile_for_less_time(
+async def test_a_worker_to_which_no_connection_came_is_waited_for_less_until_one_does(
+    client: WorkerClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_client, "CONNECT_TIMEOUT_S", 0.4)
+    monkeypatch.setattr(worker_client, "SILENT_CONNECT_TIMEOUT_S", 0.01)
+    with unreachable("127.0.0.2"):
+        assert await seconds_without(client, "127.0.0.2") > 0.3
+        assert await seconds_without(client, "127.0.0.2") < 0.3
+        assert await seconds_without(client, "127.0.0.2") < 0.3
+    await seconds_without(client, "127.0.0.2")  # refused, so the node is there
+    with unreachable("127.0.0.2"):
+        assert await seconds_without(client, "127.0.0.2") > 0.3
+
+
+async def test_a_worker_that_missed_a_question_for_being_slow_has_the_whole_time_for_the_next(
     client: WorkerClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(worker_client, "TIMEOUT_S", 0.3)
-    monkeypatch.setattr(worker_client, "SILENT_TIMEOUT_S", 0.01)
+    monkeypatch.setattr(worker_client, "SILENT_CONNECT_TIMEOUT_S", 0.01)
     port = urlsplit(worker_client.state_url("127.0.0.2")).port
-    with socket.create_server(("127.0.0.2", port or 0)):
-        assert await client.reports([Pod("stuck", "t", ip="127.0.0.2")]) == {}
-        async with asyncio.timeout(0.25):
-            assert await client.reports([Pod("stuck", "t", ip="127.0.0.2")]) == {}
+    with socket.create_server(("127.0.0.2", port or 0)):  # connections come, and nobody answers
+        assert await seconds_without(client, "127.0.0.2") > 0.2
+        assert await seconds_without(client, "127.0.0.2") > 0.2
 
 
 async def test_a_worker_that_is_not_there_has_no_samples(client: WorkerClient, monkeypatch: pytest.MonkeyPatch) -> None:
