@@ -87,7 +87,7 @@ def _availability(before: RerankerModelStatus, ready: int, problem: Problem) -> 
     last = next((each for each in before.conditions if each.type == "Available"), None)
     if not ready and (last is None or last.status == "True"):
         yield Fact("Available", False, problem.reason, NO_POD)
-    elif ready and last is not None and last.reason == problem.reason:
+    elif ready and last is not None and last.status == "False":
         yield Fact("Available", True, "Serving", f"{ready} pods answer clients")
 
 

@@ -273,6 +273,15 @@ def test_a_model_whose_spec_cannot_be_read_isnt_available_while_no_pod_is_ready(
     assert (found(back, "Available")["status"], back["readyReplicas"]) == ("True", 2)
 
 
+def test_a_model_that_was_down_before_its_spec_could_not_be_read_is_available_once_pods_are_ready() -> None:
+    world = serving_world()
+    down = replace(world, pods=tuple(replace(pod, ready=False) for pod in world.pods), reports={})
+    before = status(down)
+    assert found(before, "Available")["reason"] not in ("InvalidSpec", "ScaledToZero")
+    after = conditions.invalid(replace(model(generation=2), status=before), world.pods, UNREADABLE, NOW)
+    assert (found(after, "Available")["status"], after["readyReplicas"]) == ("True", 2)
+
+
 def test_a_model_that_sleeps_with_a_spec_that_cannot_be_read_is_asleep_all_the_same() -> None:
     asleep = status(serving_world(model(replicas=0), pods=()))
     assert found(asleep, "Available")["reason"] == "ScaledToZero"
