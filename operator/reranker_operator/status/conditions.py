@@ -18,7 +18,7 @@ from reranker_operator.resources.v1alpha1 import (
 from reranker_operator.status import progress
 from reranker_operator.status.downloads import downloads
 from reranker_operator.world import facts, names
-from reranker_operator.world.colours import Flip
+from reranker_operator.world.colours import Colour, Flip
 from reranker_operator.world.facts import ACCESSORY_CONDITIONS, Fact, Problem, timestamp
 from reranker_operator.world.fleet import (
     answering_clients,
@@ -64,7 +64,8 @@ def status(world: World, target: Target, now: datetime) -> Document:
 def invalid(model: StoredModel, pods: Sequence[Pod], problem: Problem, now: datetime) -> Document:
     """The status of a model whose spec can't be read: what serves is left alone, and told while a pod is ready."""
     before, generation = RerankerModelStatus.model_validate(model.status), model.generation
-    ready = sum(pod.ready and not pod.terminating for pod in pods)
+    here = Colour(before.fleet.active) if before.fleet is not None else Colour.BLUE
+    ready = sum(pod.ready and not pod.terminating and pod.fleet is here for pod in pods)
     stated = [
         Fact("Ready", False, problem.reason, problem.message),
         facts.pace(problem),

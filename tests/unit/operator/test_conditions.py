@@ -9,6 +9,7 @@ import pytest
 
 from reranker_operator.objects.merge_patch import merge_patch
 from reranker_operator.status import conditions, transitions
+from reranker_operator.world.colours import Colour
 from reranker_operator.world.facts import Problem
 from reranker_operator.world.names import Document
 from reranker_operator.world.reports import AdapterReport, ModelReport, WorkerReport
@@ -280,6 +281,17 @@ def test_a_model_that_was_down_before_its_spec_could_not_be_read_is_available_on
     assert found(before, "Available")["reason"] not in ("InvalidSpec", "ScaledToZero")
     after = conditions.invalid(replace(model(generation=2), status=before), world.pods, UNREADABLE, NOW)
     assert (found(after, "Available")["status"], after["readyReplicas"]) == ("True", 2)
+
+
+@pytest.mark.parametrize("active", [None, Colour.BLUE, Colour.GREEN])
+def test_of_a_model_whose_spec_cannot_be_read_only_pods_that_clients_reach_count(active: Colour | None) -> None:
+    before = status(serving_world()) | ({"fleet": {"active": active.value}} if active is not None else {})
+    stored, here = replace(model(generation=2), status=before), active or Colour.BLUE
+    for fleet in Colour:
+        pods = tuple(replace(pod, fleet=fleet) for pod in serving_world().pods)
+        after = conditions.invalid(stored, pods, UNREADABLE, NOW)
+        reached = fleet is here
+        assert (found(after, "Available")["status"] == "True", after["readyReplicas"] > 0) == (reached, reached)
 
 
 def test_a_model_that_sleeps_with_a_spec_that_cannot_be_read_is_asleep_all_the_same() -> None:
