@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from reranker_operator.api import Api
+from reranker_operator.errors import OperatorError
 from reranker_operator.listing import Listing
 from reranker_operator.paths import OURS, objects_path
 from reranker_operator.resources.adapter_kind import ADAPTER_PLURAL
@@ -28,7 +29,7 @@ class AdapterStore:
     """RerankerAdapters of the namespaces, of all namespaces when there are none given.
 
     Of several namespaces each has to be asked. Reconciles then share one listing until `changed` is called: who asks
-    after that gets one that began later.
+    after that gets one that began later. Who waits while one fails gets its error.
     """
 
     def __init__(self, api: Api, namespaces: Sequence[str], clock: Callable[[], float]) -> None:
@@ -37,6 +38,7 @@ class AdapterStore:
         self._clock = clock
         self._changes = 0
         self._snapshot: Snapshot | None = None
+        self._failure: OperatorError | None = None
         self._turn = asyncio.Lock()
         self._listing = Listing(api, OURS, ADAPTER_PLURAL, namespaces)
 
@@ -57,12 +59,22 @@ class AdapterStore:
         self._changes += 1
 
     async def _all(self) -> list[Document]:
+        earlier = self._failure
         async with self._turn:
+            if self._failure is not None and self._failure is not earlier:
+                raise self._failure  # if each tried again in its turn, the last would wait for all their timeouts
             known, now = self._snapshot, self._clock()
             if known is None or known.changes != self._changes or now - known.began_at >= KEPT_S:
-                changes = self._changes
-                known = self._snapshot = Snapshot(await self._listing.items(), changes, now)
+                known = self._snapshot = await self._listed(now)
             return known.found
+
+    async def _listed(self, now: float) -> Snapshot:
+        changes = self._changes
+        try:
+            return Snapshot(await self._listing.items(), changes, now)
+        except OperatorError as error:
+            self._failure = error
+            raise
 
     async def models(self) -> set[Key]:
         """The models that any of them names, whether there are such models or not."""

@@ -96,6 +96,19 @@ async def test_a_listing_that_failed_is_tried_again(fake: Fake) -> None:
     assert await fake.named() == BOTH
 
 
+async def test_reconciles_that_wait_for_a_listing_that_fails_fail_with_it_and_those_after_it_try_again(
+    fake: Fake,
+) -> None:
+    fake.away = True
+    fake.meanwhile = fake.store.changed
+    answers = await asyncio.gather(*(fake.named() for _ in range(5)), return_exceptions=True)
+    assert [type(answer) for answer in answers] == [Unreachable] * 5
+    assert fake.asked == 2
+    with pytest.raises(Unreachable):
+        await fake.named()
+    assert fake.asked == 4
+
+
 async def test_one_namespace_is_asked_each_time_for_the_adapters_of_the_model_alone() -> None:
     fake = Fake(["search"], live("legal"))
     assert [await fake.named(), await fake.named()] == [["search/legal"], ["search/legal"]]
