@@ -205,8 +205,10 @@ class Cluster:
 
     async def _announce(self, key: Key, action: Announce) -> None:
         patch = {"metadata": {"annotations": {names.MANIFEST_ANNOTATION: action.manifest}}}
+        path = objects_path(CORE, key.namespace, "pods", action.pod)
         try:
-            await self._api.merge("pods", objects_path(CORE, key.namespace, "pods", action.pod), patch)
+            # In their turn the pods of a large fleet would swap a revision seconds apart: two would answer meanwhile.
+            await self._api.merge("pods", path, patch, urgent=True)
         except NotFound:
             log.debug("the pod ended meanwhile", model=str(key), pod=action.pod)
 

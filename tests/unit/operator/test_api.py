@@ -53,12 +53,13 @@ async def test_an_api_server_that_hangs_is_told_by_the_kind_of_the_error(monkeyp
             await server.get("pods", "/api/v1/pods")
 
 
-async def test_requests_wait_for_their_turn_and_those_of_a_lease_do_not() -> None:
+async def test_requests_wait_for_their_turn_and_those_of_a_lease_or_urgent_ones_do_not() -> None:
     async with answered_by(says("{}"), TokenBucket(0.001, 1, time.monotonic)) as server:
         await server.get("pods", "/api/v1/pods")
         second = asyncio.create_task(server.get("pods", "/api/v1/pods"))
         async with asyncio.timeout(5):
             assert await server.get("leases", "/apis/coordination.k8s.io/v1/leases") == {}
+            assert await server.merge("pods", "/api/v1/namespaces/search/pods/a", {}, urgent=True) == {}
         assert not second.done()
         second.cancel()
 

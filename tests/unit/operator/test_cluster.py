@@ -6,18 +6,24 @@ import pytest
 
 from reranker_operator.api import Api
 from reranker_operator.cluster import Cluster
-from reranker_operator.world.actions import Event
-from tests.unit.operator.worlds import model
+from reranker_operator.world.actions import Announce, Event, Resize
+from reranker_operator.world.state import Kind
+from tests.unit.operator.worlds import KEY, model
 
 
 class Posts:
-    """An API server that keeps what is created."""
+    """An API server that keeps what is created, and which patches are urgent."""
 
     def __init__(self) -> None:
         self.bodies: list[dict[str, Any]] = []
+        self.urgent: list[bool] = []
 
     async def create(self, _resource: str, _path: str, body: dict[str, Any]) -> dict[str, Any]:
         self.bodies.append(body)
+        return body
+
+    async def merge(self, _resource: str, _path: str, body: dict[str, Any], *, urgent: bool = False) -> dict[str, Any]:
+        self.urgent.append(urgent)
         return body
 
 
@@ -37,3 +43,12 @@ async def test_an_events_note_has_no_more_bytes_than_the_api_server_takes(messag
     (body,) = posts.bodies
     assert body["note"] == note
     assert len(body["note"].encode()) <= 1024
+
+
+async def test_pods_are_told_of_the_manifest_without_waiting_for_a_turn() -> None:
+    posts = Posts()
+    told = Announce("a", "{}", "pod a is told")
+    await Cluster(cast("Api", posts), "me").execute(KEY, [told])
+    assert posts.urgent == [True]
+    await Cluster(cast("Api", posts), "me").execute(KEY, [Resize(Kind.DEPLOYMENT, {}, "2 pods")])
+    assert posts.urgent == [True, False]
