@@ -143,6 +143,14 @@ def test_a_record_of_other_circumstances_counts_for_nothing(
     assert names(tmp_path) == [FILE.name]
 
 
+def test_a_record_whose_file_was_removed_counts_for_nothing(tmp_path: Path) -> None:
+    break_off(tmp_path)
+    for draft in tmp_path.glob(".*.draft"):
+        draft.unlink()
+    bring(URI, [FILE], tmp_path, Transfer(), Source().read)
+    assert (tmp_path / FILE.name).read_bytes() == CONTENT
+
+
 def test_a_source_of_whole_files_alone_is_asked_for_them(tmp_path: Path) -> None:
     source = Source(whole_alone=True)
     bring(URI, [FILE, SMALL], tmp_path, Transfer(), source.read)

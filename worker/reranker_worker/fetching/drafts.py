@@ -34,7 +34,7 @@ class Part:
     came: int
 
     @property
-    def is_whole(self) -> bool:
+    def is_complete(self) -> bool:
         """Tell whether all of it is there."""
         return self.start + self.came == self.end
 
@@ -67,6 +67,8 @@ class Draft:
 
     def begin(self) -> None:
         """Make the file of its whole size, without content yet, and the record; what is there of both stays."""
+        if not self.path.exists():
+            self.record.unlink(missing_ok=True)  # of a file that somebody removed
         self.record.touch()  # first: whoever counts what came takes a file without one for whole
         with self.path.open("ab") as draft:
             draft.truncate(self.file.size)

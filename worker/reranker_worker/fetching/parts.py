@@ -77,7 +77,7 @@ class _Errand:
         under_way: dict[Future[None], Draft] = {}
         for draft in drafts:
             draft.begin()
-            missing = [part for part in draft.parts() if not part.is_whole]
+            missing = [part for part in draft.parts() if not part.is_complete]
             under_way |= {pool.submit(self._complete, draft, part): draft for part in missing}
             if not missing:
                 draft.settle()
